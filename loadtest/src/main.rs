@@ -1,0 +1,2 @@
+//! Campaign traffic for a Stampbook server.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The server and its offline tools.
+fn main() {}
