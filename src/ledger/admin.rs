@@ -3,8 +3,8 @@
 use super::command::{AdminAction, AdminCommand};
 use super::decide::{NO_PROGRAM, clear};
 use super::event::{
-    Account, AdminCommon, AdminKind, AdminRejected, Asset, CampaignChange, CampaignChanged, Event,
-    Leg, Legs, ProgramPut,
+    Account, AdminCommon, AdminKind, AdminRejected, Asset, CampaignChange, CampaignChanged, Event, Leg, Legs,
+    ProgramPut,
 };
 use super::ids::{CampaignNo, ProgramNo, VersionNo};
 use super::reason::Reason;
@@ -20,14 +20,9 @@ impl Ledger {
     pub fn decide_admin<'c>(&self, command: &'c AdminCommand, at: Moment) -> Event<'c> {
         let known = self.program_number(&command.program_id);
         let outcome = match (&command.action, known) {
-            (
-                AdminAction::PutProgram {
-                    expected_version,
-                    spec,
-                    definition,
-                },
-                _,
-            ) => self.put(command, (*expected_version, spec, definition), known, at),
+            (AdminAction::PutProgram { expected_version, spec, definition }, _) => {
+                self.put(command, (*expected_version, spec, definition), known, at)
+            }
             (_, Some(number)) => self.change(command, number, at),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
         };
@@ -40,12 +35,7 @@ impl Ledger {
                 AdminAction::CloseCampaign { .. } => AdminKind::CloseCampaign,
             };
             let common = common_of(command, known.unwrap_or(NO_PROGRAM), known.is_none());
-            Event::AdminRejected(AdminRejected {
-                common,
-                kind,
-                reason,
-                field,
-            })
+            Event::AdminRejected(AdminRejected { common, kind, reason, field })
         })
     }
 
@@ -67,17 +57,12 @@ impl Ledger {
             None if self.programs.len() >= PROGRAMS_MAX => {
                 return Err((Reason::LimitReached, "program"));
             }
-            None => ProgramNo(
-                u16::try_from(self.programs.len())
-                    .map_err(|_| (Reason::LimitReached, "program"))?,
-            ),
+            None => ProgramNo(u16::try_from(self.programs.len()).map_err(|_| (Reason::LimitReached, "program"))?),
         };
         if program.is_some_and(|program| program.versions.len() >= VERSIONS_MAX) {
             return Err((Reason::LimitReached, "program"));
         }
-        let fixed = |newest: &ProgramSpec| {
-            newest.currency == spec.currency && newest.time_zone == spec.time_zone
-        };
+        let fixed = |newest: &ProgramSpec| newest.currency == spec.currency && newest.time_zone == spec.time_zone;
         if newest.is_some_and(|newest| !fixed(&newest.spec)) {
             return Err((Reason::ProgramFixedField, "definition"));
         }
@@ -100,15 +85,8 @@ impl Ledger {
         }))
     }
 
-    fn change<'c>(
-        &self,
-        command: &'c AdminCommand,
-        number: ProgramNo,
-        at: Moment,
-    ) -> Result<Event<'c>, Refused> {
-        let program = self
-            .program(number)
-            .ok_or((Reason::ProgramUnknown, "program"))?;
+    fn change<'c>(&self, command: &'c AdminCommand, number: ProgramNo, at: Moment) -> Result<Event<'c>, Refused> {
+        let program = self.program(number).ok_or((Reason::ProgramUnknown, "program"))?;
         let (id, change) = match &command.action {
             AdminAction::FundCampaign { campaign, .. } => (campaign, CampaignChange::Funded),
             AdminAction::PauseCampaign { campaign } => (campaign, CampaignChange::Paused),
@@ -144,34 +122,14 @@ impl Ledger {
         let link = at.op.distance_from(purse.budget.head);
         let mut legs = Legs::default();
         if moved != 0 {
-            let from = Account::Issuance {
-                link: at.op.distance_from(issuance.head),
-            };
-            legs.0.push(Leg {
-                account: from,
-                asset: Asset::Points,
-                amount: -moved,
-            });
-            let to = Account::Campaign {
-                campaign: campaign_no,
-                link,
-            };
-            legs.0.push(Leg {
-                account: to,
-                asset: Asset::Points,
-                amount: moved,
-            });
+            let from = Account::Issuance { link: at.op.distance_from(issuance.head) };
+            legs.0.push(Leg { account: from, asset: Asset::Points, amount: -moved });
+            let to = Account::Campaign { campaign: campaign_no, link };
+            legs.0.push(Leg { account: to, asset: Asset::Points, amount: moved });
         }
         let common = common_of(command, number, false);
         let (campaign, campaign_link) = (campaign_no, link);
-        Ok(Event::CampaignChanged(CampaignChanged {
-            common,
-            campaign,
-            change,
-            budget_after,
-            campaign_link,
-            legs,
-        }))
+        Ok(Event::CampaignChanged(CampaignChanged { common, campaign, change, budget_after, campaign_link, legs }))
     }
 }
 
@@ -187,35 +145,19 @@ fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> Admin
 }
 
 /// Outside import mode no window may begin in the past, unless it began so in the version before.
-fn check_windows(
-    newest: Option<&ProgramSpec>,
-    spec: &ProgramSpec,
-    book_time_us: i64,
-) -> Result<(), Refused> {
+fn check_windows(newest: Option<&ProgramSpec>, spec: &ProgramSpec, book_time_us: i64) -> Result<(), Refused> {
     let kept = |id: &str, start_us: i64| {
-        newest.is_some_and(|newest| {
-            newest
-                .campaigns
-                .iter()
-                .any(|old| old.id == id && old.start_us == start_us)
-        })
+        newest.is_some_and(|newest| newest.campaigns.iter().any(|old| old.id == id && old.start_us == start_us))
     };
     let past = |start_us: i64| start_us < book_time_us;
-    match spec
-        .campaigns
-        .iter()
-        .any(|c| past(c.start_us) && !kept(&c.id, c.start_us))
-    {
+    match spec.campaigns.iter().any(|c| past(c.start_us) && !kept(&c.id, c.start_us)) {
         true if !spec.import_mode => Err((Reason::CampaignStartPast, "campaigns.start")),
         _ => Ok(()),
     }
 }
 
 /// The numbers of a version's campaigns: those that the program knows keep theirs, new ones follow.
-fn number_campaigns(
-    program: Option<&Program>,
-    spec: &ProgramSpec,
-) -> Result<Vec<CampaignNo>, Refused> {
+fn number_campaigns(program: Option<&Program>, spec: &ProgramSpec) -> Result<Vec<CampaignNo>, Refused> {
     let mut next = program.map_or(0, |program| program.campaigns.len());
     let mut numbers = Vec::with_capacity(spec.campaigns.len());
     for campaign in &spec.campaigns {

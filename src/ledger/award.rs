@@ -52,36 +52,21 @@ pub fn base(rule: &Rule, amount_minor: u64) -> Option<u64> {
 /// floor(base x (m - 1)).
 fn bonus_of(base: u64, numerator: u128, denominator: u128) -> Option<u64> {
     let over = numerator.checked_sub(denominator)?;
-    u64::try_from(
-        u128::from(base)
-            .checked_mul(over)?
-            .checked_div(denominator)?,
-    )
-    .ok()
+    u64::try_from(u128::from(base).checked_mul(over)?.checked_div(denominator)?).ok()
 }
 
 fn potential(base: u64, candidate: &Candidate<'_>) -> Option<u64> {
     let m = candidate.multiplier;
     let alone = bonus_of(base, u128::from(m.numerator), u128::from(m.denominator))?;
-    Some(
-        alone
-            .min(candidate.budget_left)
-            .min(candidate.cap_room.unwrap_or(u64::MAX)),
-    )
+    Some(alone.min(candidate.budget_left).min(candidate.cap_room.unwrap_or(u64::MAX)))
 }
 
 /// The winner of each group, in order of id. `None` where an award overflows or there are too many groups.
-fn winners<'c, 's>(
-    base: u64,
-    candidates: &'c [Candidate<'s>],
-) -> Option<ArrayVec<&'c Candidate<'s>, WINNERS_MAX>> {
+fn winners<'c, 's>(base: u64, candidates: &'c [Candidate<'s>]) -> Option<ArrayVec<&'c Candidate<'s>, WINNERS_MAX>> {
     let mut best: ArrayVec<(&Candidate<'s>, u64), WINNERS_MAX> = ArrayVec::new();
     for candidate in candidates {
         let reach = potential(base, candidate)?;
-        match best
-            .iter_mut()
-            .find(|(winner, _)| winner.group == candidate.group)
-        {
+        match best.iter_mut().find(|(winner, _)| winner.group == candidate.group) {
             Some(place) => {
                 let better = reach > place.1 || (reach == place.1 && candidate.id < place.0.id);
                 if better {
@@ -97,18 +82,11 @@ fn winners<'c, 's>(
 
 /// min(greatest, product of the winners' multipliers), as numerator and denominator.
 fn total_multiplier(winners: &[&Candidate<'_>], greatest: Ratio) -> Option<(u128, u128)> {
-    let limit = (
-        u128::from(greatest.numerator),
-        u128::from(greatest.denominator),
-    );
+    let limit = (u128::from(greatest.numerator), u128::from(greatest.denominator));
     let mut total = (1_u128, 1_u128);
     for winner in winners {
-        total.0 = total
-            .0
-            .checked_mul(u128::from(winner.multiplier.numerator))?;
-        total.1 = total
-            .1
-            .checked_mul(u128::from(winner.multiplier.denominator))?;
+        total.0 = total.0.checked_mul(u128::from(winner.multiplier.numerator))?;
+        total.1 = total.1.checked_mul(u128::from(winner.multiplier.denominator))?;
         // Each multiplier is at least 1, so what has reached the limit stays there, and the numbers stay small.
         if total.0.checked_mul(limit.1)? >= limit.0.checked_mul(total.1)? {
             return Some(limit);
@@ -119,9 +97,7 @@ fn total_multiplier(winners: &[&Candidate<'_>], greatest: Ratio) -> Option<(u128
 
 /// Splits the bonus by largest remainder on (m - 1), ties to the smaller id; `winners` are in order of id.
 fn split(bonus: u64, winners: &[&Candidate<'_>]) -> Option<ArrayVec<u64, WINNERS_MAX>> {
-    let common = winners.iter().try_fold(1_u128, |d, w| {
-        d.checked_mul(u128::from(w.multiplier.denominator))
-    })?;
+    let common = winners.iter().try_fold(1_u128, |d, w| d.checked_mul(u128::from(w.multiplier.denominator)))?;
     let mut weights: ArrayVec<u128, WINNERS_MAX> = ArrayVec::new();
     for winner in winners {
         let denominator = u128::from(winner.multiplier.denominator);
@@ -137,9 +113,7 @@ fn split(bonus: u64, winners: &[&Candidate<'_>]) -> Option<ArrayVec<u64, WINNERS
         let product = u128::from(bonus).checked_mul(*weight)?;
         parts.push((u64::try_from(product / sum).ok()?, product % sum));
     }
-    let given = parts
-        .iter()
-        .try_fold(0_u64, |s, (part, _)| s.checked_add(*part))?;
+    let given = parts.iter().try_fold(0_u64, |s, (part, _)| s.checked_add(*part))?;
     for _ in 0..bonus.checked_sub(given)? {
         // The first of the greatest remainders: the smaller id.
         let mut next: Option<&mut (u64, u128)> = None;
@@ -178,11 +152,7 @@ fn clip(desired: u64, winner: &Candidate<'_>) -> Share {
 
 /// The campaigns' shares in an award of `base` points. `None` where the award overflows.
 #[must_use]
-pub fn shares(
-    base: u64,
-    greatest: Ratio,
-    candidates: &[Candidate<'_>],
-) -> Option<List<Share, WINNERS_MAX>> {
+pub fn shares(base: u64, greatest: Ratio, candidates: &[Candidate<'_>]) -> Option<List<Share, WINNERS_MAX>> {
     if candidates.is_empty() {
         return Some(List::default());
     }
@@ -190,11 +160,5 @@ pub fn shares(
     let (numerator, denominator) = total_multiplier(&winners, greatest)?;
     let bonus = bonus_of(base, numerator, denominator)?;
     let parts = split(bonus, &winners)?;
-    Some(List(
-        parts
-            .iter()
-            .zip(&winners)
-            .map(|(desired, winner)| clip(*desired, winner))
-            .collect(),
-    ))
+    Some(List(parts.iter().zip(&winners).map(|(desired, winner)| clip(*desired, winner)).collect()))
 }

@@ -73,10 +73,8 @@ fn kind_of(event: &Event<'_>) -> u8 {
 }
 
 fn append<T: Encode>(value: &T, kind: u8, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    bincode::encode_into_writer(value, Appender(out), config()).map_err(|error| CodecError::Body {
-        kind,
-        text: error.to_string(),
-    })
+    bincode::encode_into_writer(value, Appender(out), config())
+        .map_err(|error| CodecError::Body { kind, text: error.to_string() })
 }
 
 /// Appends an event's bytes to `out`.
@@ -100,10 +98,7 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let length = out.len() - start;
     let fits = written.and_then(|()| match u16::try_from(length) {
         Ok(short) if length <= EVENT_BYTES_LIMIT => Ok(short),
-        _ => Err(CodecError::Body {
-            kind,
-            text: format!("{length} bytes are over the limit of {EVENT_BYTES_LIMIT}"),
-        }),
+        _ => Err(CodecError::Body { kind, text: format!("{length} bytes are over the limit of {EVENT_BYTES_LIMIT}") }),
     });
     match (fits, out.get_mut(start + 2..start + EVENT_HEADER_BYTES)) {
         (Ok(short), Some(place)) => {
@@ -114,24 +109,15 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
             out.truncate(start);
             Err(error)
         }
-        (Ok(_), None) => Err(CodecError::Length {
-            said: length,
-            found: 0,
-        }),
+        (Ok(_), None) => Err(CodecError::Length { said: length, found: 0 }),
     }
 }
 
 fn read<'a, T: BorrowDecode<'a, ()>>(body: &'a [u8], kind: u8) -> Result<T, CodecError> {
-    let (value, used) =
-        bincode::borrow_decode_from_slice(body, config()).map_err(|error| CodecError::Body {
-            kind,
-            text: error.to_string(),
-        })?;
+    let (value, used) = bincode::borrow_decode_from_slice(body, config())
+        .map_err(|error| CodecError::Body { kind, text: error.to_string() })?;
     if used != body.len() {
-        return Err(CodecError::Length {
-            said: used,
-            found: body.len(),
-        });
+        return Err(CodecError::Length { said: used, found: body.len() });
     }
     Ok(value)
 }
@@ -141,20 +127,13 @@ fn read<'a, T: BorrowDecode<'a, ()>>(body: &'a [u8], kind: u8) -> Result<T, Code
 /// # Errors
 /// [`CodecError`] where the bytes are not one event of a known kind and version.
 pub fn decode(bytes: &[u8]) -> Result<Event<'_>, CodecError> {
-    let (header, body) =
-        bytes
-            .split_first_chunk::<EVENT_HEADER_BYTES>()
-            .ok_or(CodecError::Length {
-                said: EVENT_HEADER_BYTES,
-                found: bytes.len(),
-            })?;
+    let (header, body) = bytes
+        .split_first_chunk::<EVENT_HEADER_BYTES>()
+        .ok_or(CodecError::Length { said: EVENT_HEADER_BYTES, found: bytes.len() })?;
     let [kind, version, low, high] = *header;
     let said = usize::from(u16::from_le_bytes([low, high]));
     if said != bytes.len() {
-        return Err(CodecError::Length {
-            said,
-            found: bytes.len(),
-        });
+        return Err(CodecError::Length { said, found: bytes.len() });
     }
     match (kind, version) {
         (1, 1) => read(body, kind).map(Event::Earned),

@@ -31,14 +31,7 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in the order of the accounts.
-    pub const ALL: [Self; 6] = [
-        Self::CashOffset,
-        Self::Gift,
-        Self::Coupon,
-        Self::Lottery,
-        Self::Charity,
-        Self::Miles,
-    ];
+    pub const ALL: [Self; 6] = [Self::CashOffset, Self::Gift, Self::Coupon, Self::Lottery, Self::Charity, Self::Miles];
 
     /// The place of its account among the purposes' accounts.
     #[must_use]

@@ -8,9 +8,8 @@ use jiff::civil::{Date, Weekday};
 use super::award::{self, Candidate, POINTS_MAX};
 use super::command::{Action, Basis, Command, Notes, Purpose};
 use super::event::{
-    Account, Adjusted, Asset, Balances, CommandKind, Common, Earned, Event, Expiry, Leg, Legs,
-    LotId, NotesRef, Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text,
-    WINNERS_MAX,
+    Account, Adjusted, Asset, Balances, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId, NotesRef,
+    Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
 };
 use super::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use super::list::List;
@@ -28,10 +27,7 @@ pub const EARLY_MAX_US: i64 = 5 * 60 * 1_000_000;
 
 /// What a command comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack for the time of one command"
-)]
+#[allow(clippy::large_enum_variant, reason = "it lives on the stack for the time of one command")]
 pub enum Decision<'c> {
     /// An event to be written.
     Event(Event<'c>),
@@ -63,11 +59,7 @@ fn notes_of(notes: &Notes) -> NotesRef<'_> {
         channel: clear(&notes.channel),
         partner: clear(&notes.partner),
         location: clear(&notes.location),
-        metadata: notes
-            .metadata
-            .iter()
-            .map(|(name, value)| (clear(name), clear(value)))
-            .collect(),
+        metadata: notes.metadata.iter().map(|(name, value)| (clear(name), clear(value))).collect(),
     }
 }
 
@@ -76,10 +68,7 @@ fn units(points: u64, field: &'static str) -> Result<i64, Refused> {
 }
 
 fn lot(source: Source) -> LotId {
-    LotId {
-        source,
-        expiry: Expiry::Never,
-    }
+    LotId { source, expiry: Expiry::Never }
 }
 
 /// A member's account and the legs that a decision puts on it.
@@ -93,11 +82,7 @@ impl Posting {
     fn push(&mut self, account: Account, amount: i64) {
         // LEGS_MAX holds a leg for each account that one event can touch, and each is pushed once.
         if amount != 0 && !self.legs.0.is_full() {
-            self.legs.0.push(Leg {
-                account,
-                asset: Asset::Points,
-                amount,
-            });
+            self.legs.0.push(Leg { account, asset: Asset::Points, amount });
         }
     }
 
@@ -118,20 +103,9 @@ impl Posting {
         for (source, points) in entering {
             let entered = self.holding.lot(source).entered;
             let fits = entered.checked_add(points.unsigned_abs()).is_some();
-            let available = self
-                .holding
-                .balances
-                .available
-                .checked_add(points)
-                .filter(|_| fits);
+            let available = self.holding.balances.available.checked_add(points).filter(|_| fits);
             self.holding.balances.available = available.ok_or((Reason::AmountOverflow, field))?;
-            self.push(
-                Account::Available {
-                    lot: lot(source),
-                    position: entered,
-                },
-                points,
-            );
+            self.push(Account::Available { lot: lot(source), position: entered }, points);
         }
         Ok(())
     }
@@ -142,18 +116,9 @@ impl Posting {
         let mut rest = points;
         let mut taken = [0_u64; LOTS];
         let mut take = |source: Source, most: u64, rest: &mut u64| {
-            let place = SOURCES
-                .iter()
-                .position(|known| *known == source)
-                .and_then(|place| taken.get_mut(place));
+            let place = SOURCES.iter().position(|known| *known == source).and_then(|place| taken.get_mut(place));
             if let Some(taken) = place {
-                let units = self
-                    .holding
-                    .lot(source)
-                    .units()
-                    .saturating_sub(*taken)
-                    .min(most)
-                    .min(*rest);
+                let units = self.holding.lot(source).units().saturating_sub(*taken).min(most).min(*rest);
                 *taken += units;
                 *rest -= units;
             }
@@ -172,24 +137,13 @@ impl Posting {
             let amount = i64::try_from(units).unwrap_or(i64::MAX);
             self.holding.balances.available -= amount;
             let position = self.holding.lot(source).left;
-            self.push(
-                Account::Available {
-                    lot: lot(source),
-                    position,
-                },
-                -amount,
-            );
+            self.push(Account::Available { lot: lot(source), position }, -amount);
         }
         rest
     }
 
     /// Debits the member's lots and lets what they do not hold become debt.
-    fn debit_into_debt(
-        &mut self,
-        points: u64,
-        own: &[(Source, u64)],
-        field: &'static str,
-    ) -> Result<(), Refused> {
+    fn debit_into_debt(&mut self, points: u64, own: &[(Source, u64)], field: &'static str) -> Result<(), Refused> {
         let owed = units(self.debit(points, own), field)?;
         let debt = self.holding.balances.debt.checked_add(owed);
         self.holding.balances.debt = debt.ok_or((Reason::AmountOverflow, field))?;
@@ -199,11 +153,7 @@ impl Posting {
 }
 
 /// What of an earn's interval has not left its lot.
-fn own_units(
-    holding: &Holding,
-    source: Source,
-    interval: Option<super::original::Interval>,
-) -> (Source, u64) {
+fn own_units(holding: &Holding, source: Source, interval: Option<super::original::Interval>) -> (Source, u64) {
     let left = interval.map_or(0, |i| {
         let end = i.position.saturating_add(i.units);
         end.saturating_sub(i.position.max(holding.lot(source).left))
@@ -230,10 +180,7 @@ pub fn cap_day(program_zone: &jiff::tz::TimeZone, per: CapPer, occurred_at_us: i
     if per == CapPer::Campaign {
         return Some(0);
     }
-    let date = Timestamp::from_microsecond(occurred_at_us)
-        .ok()?
-        .to_zoned(program_zone.clone())
-        .date();
+    let date = Timestamp::from_microsecond(occurred_at_us).ok()?.to_zoned(program_zone.clone()).date();
     let first = match per {
         CapPer::Campaign | CapPer::Day => date,
         CapPer::Week if date.weekday() == Weekday::Monday => date,
@@ -248,37 +195,16 @@ impl Ledger {
     /// What a command comes to. The caller has looked up the key and found it free; `resolved` is what the book says
     /// of a refund's original.
     #[must_use]
-    pub fn decide<'c>(
-        &self,
-        command: &'c Command,
-        resolved: Option<&Resolved>,
-        at: Moment,
-    ) -> Decision<'c> {
-        let known = self
-            .members
-            .find(command.program, command.member_hash, &command.member);
+    pub fn decide<'c>(&self, command: &'c Command, resolved: Option<&Resolved>, at: Moment) -> Decision<'c> {
+        let known = self.members.find(command.program, command.member_hash, &command.member);
         let outcome = match &command.action {
-            Action::Earn { basis, event_kind } => {
-                self.earn(command, *basis, event_kind.as_deref(), known, at)
-            }
-            Action::Refund {
-                original,
-                basis,
-                event_kind,
-            } => match original {
-                super::command::Original::None => {
-                    self.refund_alone(command, *basis, event_kind.as_deref(), known, at)
-                }
+            Action::Earn { basis, event_kind } => self.earn(command, *basis, event_kind.as_deref(), known, at),
+            Action::Refund { original, basis, event_kind } => match original {
+                super::command::Original::None => self.refund_alone(command, *basis, event_kind.as_deref(), known, at),
                 _ => self.refund(command, *basis, resolved, known, at),
             },
-            Action::Redeem { points, purpose } => {
-                self.redeem(command, *points, *purpose, known, at)
-            }
-            Action::Adjust {
-                points,
-                actor,
-                reason,
-            } => self.adjust(command, *points, (actor, reason), known, at),
+            Action::Redeem { points, purpose } => self.redeem(command, *points, *purpose, known, at),
+            Action::Adjust { points, actor, reason } => self.adjust(command, *points, (actor, reason), known, at),
         };
         let outcome = outcome.and_then(|event| match self.fits(command.program, event.legs()) {
             true => Ok(event),
@@ -289,19 +215,11 @@ impl Ledger {
             Err(Halt::Limit) => Decision::LimitReached,
             Err(Halt::Refused(reason, field)) => {
                 let (member, holding) = match known {
-                    Some(number) => (
-                        MemberRef::Known(number),
-                        self.members.holding(number).copied(),
-                    ),
+                    Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
                     None => (MemberRef::Unknown(&command.member), None),
                 };
                 let common = common_of(command, member, &holding.unwrap_or_default(), at);
-                Decision::Event(Event::Rejected(Rejected {
-                    common,
-                    kind: kind_of(command),
-                    reason,
-                    field,
-                }))
+                Decision::Event(Event::Rejected(Rejected { common, kind: kind_of(command), reason, field }))
             }
         }
     }
@@ -320,18 +238,14 @@ impl Ledger {
                 Account::Debt => debt.saturating_neg(),
                 Account::Issuance { .. } => totals.issuance.balance,
                 Account::Adjustment { .. } => totals.adjustment.balance,
-                Account::Redemption { purpose, .. } => totals
-                    .redemption
-                    .get(purpose.place())
-                    .map_or(0, |posted| posted.balance),
-                Account::Campaign { campaign, .. } => program
-                    .campaign(campaign)
-                    .map_or(0, |campaign| campaign.purse.budget.balance),
+                Account::Redemption { purpose, .. } => {
+                    totals.redemption.get(purpose.place()).map_or(0, |posted| posted.balance)
+                }
+                Account::Campaign { campaign, .. } => {
+                    program.campaign(campaign).map_or(0, |campaign| campaign.purse.budget.balance)
+                }
             };
-            let Some(after) = balance
-                .checked_add(leg.amount)
-                .filter(|after| *after > i64::MIN)
-            else {
+            let Some(after) = balance.checked_add(leg.amount).filter(|after| *after > i64::MIN) else {
                 return false;
             };
             match leg.account {
@@ -345,17 +259,9 @@ impl Ledger {
 
     /// The checks that every command meets after its key: currency and business time.
     fn admit(&self, command: &Command, at: Moment) -> Result<(&Program, &Version, i64), Halt> {
-        let program = self
-            .program(command.program)
-            .ok_or((Reason::ProgramUnknown, "program"))?;
-        let newest = program
-            .newest()
-            .ok_or((Reason::ProgramUnknown, "program"))?;
-        if command
-            .currency
-            .as_ref()
-            .is_some_and(|currency| *currency != newest.spec.currency)
-        {
+        let program = self.program(command.program).ok_or((Reason::ProgramUnknown, "program"))?;
+        let newest = program.newest().ok_or((Reason::ProgramUnknown, "program"))?;
+        if command.currency.as_ref().is_some_and(|currency| *currency != newest.spec.currency) {
             return Err((Reason::CurrencyMismatch, "currency").into());
         }
         let occurred = command.occurred_at_us.unwrap_or(at.book_time_us);
@@ -367,9 +273,7 @@ impl Ledger {
                 return Err((Reason::OccurredTooEarly, "occurred_at_us").into());
             }
         }
-        let version = program
-            .version_at(occurred)
-            .ok_or((Reason::ProgramUnknown, "program"))?;
+        let version = program.version_at(occurred).ok_or((Reason::ProgramUnknown, "program"))?;
         Ok((program, version, occurred))
     }
 
@@ -381,30 +285,13 @@ impl Ledger {
         op: Op,
     ) -> Result<(MemberRef<'c>, Posting), Halt> {
         let (member, holding) = match known {
-            Some(number) => (
-                MemberRef::Known(number),
-                self.members.holding(number).copied().unwrap_or_default(),
-            ),
+            Some(number) => (MemberRef::Known(number), self.members.holding(number).copied().unwrap_or_default()),
             None => {
-                let number = self
-                    .members
-                    .next()
-                    .filter(|next| next.0 < self.limits.members_max)
-                    .ok_or(Halt::Limit)?;
-                (
-                    MemberRef::Opened(number, &command.member),
-                    Holding::default(),
-                )
+                let number = self.members.next().filter(|next| next.0 < self.limits.members_max).ok_or(Halt::Limit)?;
+                (MemberRef::Opened(number, &command.member), Holding::default())
             }
         };
-        Ok((
-            member,
-            Posting {
-                op,
-                holding,
-                legs: Legs::default(),
-            },
-        ))
+        Ok((member, Posting { op, holding, legs: Legs::default() }))
     }
 
     fn earn<'c>(
@@ -416,23 +303,16 @@ impl Ledger {
         at: Moment,
     ) -> Result<Event<'c>, Halt> {
         let (program, version, occurred) = self.admit(command, at)?;
-        let (base, field) = base_of(
-            version,
-            basis,
-            event_kind,
-            ("earn.event_kind", "earn.amount"),
-        )?;
+        let (base, field) = base_of(version, basis, event_kind, ("earn.event_kind", "earn.amount"))?;
         let (member, mut posting) = self.posting(command, known, at.op)?;
         let mut shares = List::default();
         if let Some(kind) = event_kind
             && base > 0
         {
             let candidates = self.candidates(program, version, kind, known, occurred);
-            shares = award::shares(base, version.spec.greatest_total, &candidates)
-                .ok_or((Reason::AmountOverflow, field))?;
-            if shares.iter().any(|s| s.cap_room.is_some())
-                && self.caps.len() >= self.limits.cap_counters_max
-            {
+            shares =
+                award::shares(base, version.spec.greatest_total, &candidates).ok_or((Reason::AmountOverflow, field))?;
+            if shares.iter().any(|s| s.cap_room.is_some()) && self.caps.len() >= self.limits.cap_counters_max {
                 return Err(Halt::Limit);
             }
         }
@@ -440,15 +320,7 @@ impl Ledger {
         posting.credit(&[(Source::Base, base), (Source::Campaign, bonus)], field)?;
         let common = common_of(command, member, &posting.holding, at);
         let version = version.number;
-        Ok(Event::Earned(Earned {
-            common,
-            basis,
-            event_kind,
-            version,
-            base,
-            shares,
-            legs: posting.legs,
-        }))
+        Ok(Event::Earned(Earned { common, basis, event_kind, version, base, shares, legs: posting.legs }))
     }
 
     /// The open campaigns of a version whose window and kinds take the event in.
@@ -466,28 +338,16 @@ impl Ledger {
                 && (spec.kinds.is_empty() || spec.kinds.iter().any(|known| known == kind))
         };
         let mut candidates = Vec::new();
-        for (spec, number) in version
-            .spec
-            .campaigns
-            .iter()
-            .zip(&version.campaigns)
-            .filter(|(spec, _)| takes(spec))
-        {
+        for (spec, number) in version.spec.campaigns.iter().zip(&version.campaigns).filter(|(spec, _)| takes(spec)) {
             let Some(campaign) = program.campaign(*number) else {
                 continue;
             };
             if campaign.purse.status != CampaignStatus::Open {
                 continue;
             }
-            let cap_day = spec
-                .cap
-                .and_then(|cap| cap_day(&program.zone, cap.per, occurred_at_us))
-                .unwrap_or(0);
+            let cap_day = spec.cap.and_then(|cap| cap_day(&program.zone, cap.per, occurred_at_us)).unwrap_or(0);
             let cap_room = spec.cap.map(|cap| {
-                let used = member
-                    .and_then(|m| self.caps.get(&(m, *number, cap_day)))
-                    .copied()
-                    .unwrap_or(0);
+                let used = member.and_then(|m| self.caps.get(&(m, *number, cap_day))).copied().unwrap_or(0);
                 cap.points.saturating_sub(used)
             });
             candidates.push(Candidate {
@@ -513,27 +373,14 @@ impl Ledger {
         at: Moment,
     ) -> Result<Event<'c>, Halt> {
         let (program, version, _) = self.admit(command, at)?;
-        let (base, field) = base_of(
-            version,
-            basis,
-            event_kind,
-            ("refund.event_kind", "refund.amount"),
-        )?;
+        let (base, field) = base_of(version, basis, event_kind, ("refund.event_kind", "refund.amount"))?;
         let (member, mut posting) = self.posting(command, known, at.op)?;
         let link = at.op.distance_from(program.totals.issuance.head);
         posting.push(Account::Issuance { link }, units(base, field)?);
         posting.debit_into_debt(base, &[], field)?;
         let common = common_of(command, member, &posting.holding, at);
         let (version, legs) = (version.number, posting.legs);
-        Ok(Event::Refunded(Refunded {
-            common,
-            basis,
-            event_kind,
-            version,
-            base,
-            from: None,
-            legs,
-        }))
+        Ok(Event::Refunded(Refunded { common, basis, event_kind, version, base, from: None, legs }))
     }
 
     fn refund<'c>(
@@ -566,15 +413,7 @@ impl Ledger {
         posting.debit_into_debt(total, &own, "refund.amount")?;
         let common = common_of(command, member, &posting.holding, at);
         let (version, legs, from) = (facts.version, posting.legs, Some(from));
-        Ok(Event::Refunded(Refunded {
-            common,
-            basis,
-            event_kind: None,
-            version,
-            base,
-            from,
-            legs,
-        }))
+        Ok(Event::Refunded(Refunded { common, basis, event_kind: None, version, base, from, legs }))
     }
 
     fn redeem<'c>(
@@ -592,23 +431,11 @@ impl Ledger {
         if posting.debit(points, &[]) > 0 {
             return Err((Reason::InsufficientPoints, FIELD).into());
         }
-        let head = program
-            .totals
-            .redemption
-            .get(purpose.place())
-            .map_or(Op(0), |posted| posted.head);
-        let account = Account::Redemption {
-            purpose,
-            link: at.op.distance_from(head),
-        };
+        let head = program.totals.redemption.get(purpose.place()).map_or(Op(0), |posted| posted.head);
+        let account = Account::Redemption { purpose, link: at.op.distance_from(head) };
         posting.push(account, units(points, FIELD)?);
         let common = common_of(command, member, &posting.holding, at);
-        Ok(Event::Redeemed(Redeemed {
-            common,
-            points,
-            purpose,
-            legs: posting.legs,
-        }))
+        Ok(Event::Redeemed(Redeemed { common, points, purpose, legs: posting.legs }))
     }
 
     fn adjust<'c>(
@@ -626,12 +453,7 @@ impl Ledger {
         }
         let (member, mut posting) = self.posting(command, known, at.op)?;
         let link = at.op.distance_from(program.totals.adjustment.head);
-        posting.push(
-            Account::Adjustment { link },
-            points
-                .checked_neg()
-                .ok_or((Reason::AmountOverflow, FIELD))?,
-        );
+        posting.push(Account::Adjustment { link }, points.checked_neg().ok_or((Reason::AmountOverflow, FIELD))?);
         if points > 0 {
             posting.credit(&[(Source::Granted, points.unsigned_abs())], FIELD)?;
         } else if posting.debit(points.unsigned_abs(), &[]) > 0 {
@@ -639,13 +461,7 @@ impl Ledger {
         }
         let common = common_of(command, member, &posting.holding, at);
         let (actor, reason) = (clear(actor), clear(reason));
-        Ok(Event::Adjusted(Adjusted {
-            common,
-            points,
-            actor,
-            reason,
-            legs: posting.legs,
-        }))
+        Ok(Event::Adjusted(Adjusted { common, points, actor, reason, legs: posting.legs }))
     }
 }
 
@@ -658,12 +474,7 @@ fn kind_of(command: &Command) -> CommandKind {
     }
 }
 
-fn common_of<'c>(
-    command: &'c Command,
-    member: MemberRef<'c>,
-    holding: &Holding,
-    at: Moment,
-) -> Common<'c> {
+fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, holding: &Holding, at: Moment) -> Common<'c> {
     let Holding { balances, head, .. } = holding;
     Common {
         program: command.program,
@@ -671,9 +482,7 @@ fn common_of<'c>(
         body_hash: command.body_hash,
         member,
         member_link: at.op.distance_from(*head),
-        behind_us: at
-            .book_time_us
-            .saturating_sub(command.occurred_at_us.unwrap_or(at.book_time_us)),
+        behind_us: at.book_time_us.saturating_sub(command.occurred_at_us.unwrap_or(at.book_time_us)),
         notes: command.notes.as_deref().map(notes_of),
         after: match member {
             MemberRef::Unknown(_) => Balances::default(),
@@ -690,11 +499,7 @@ fn base_of(
     (kind_field, amount_field): (&'static str, &'static str),
 ) -> Result<(u64, &'static str), Refused> {
     let rule = match event_kind {
-        Some(kind) => Some(
-            version
-                .rule(kind)
-                .ok_or((Reason::EventKindUnknown, kind_field))?,
-        ),
+        Some(kind) => Some(version.rule(kind).ok_or((Reason::EventKindUnknown, kind_field))?),
         None => None,
     };
     let base = match (basis, rule) {
@@ -702,10 +507,7 @@ fn base_of(
         (Basis::Spend(_), None) => return Err((Reason::EventKindUnknown, kind_field)),
         (Basis::Points(points), _) => Some(points).filter(|points| *points <= POINTS_MAX),
     };
-    Ok((
-        base.ok_or((Reason::AmountOverflow, amount_field))?,
-        amount_field,
-    ))
+    Ok((base.ok_or((Reason::AmountOverflow, amount_field))?, amount_field))
 }
 
 /// Puts the legs that pay for an award: `issuance` for the base, each campaign's budget for its share.
@@ -721,28 +523,16 @@ fn fund_award(
     posting.push(Account::Issuance { link }, -issued);
     let mut bonus = 0_u64;
     for share in shares {
-        let head = program
-            .campaign(share.campaign)
-            .map_or(Op(0), |campaign| campaign.purse.budget.head);
-        let account = Account::Campaign {
-            campaign: share.campaign,
-            link: posting.op.distance_from(head),
-        };
+        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
+        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
         posting.push(account, -units(share.awarded, field)?);
-        bonus = bonus
-            .checked_add(share.awarded)
-            .ok_or((Reason::AmountOverflow, field))?;
+        bonus = bonus.checked_add(share.awarded).ok_or((Reason::AmountOverflow, field))?;
     }
     Ok(bonus)
 }
 
 /// What a refund takes of each leg of its original: the event's facts, the base units, the units in all.
-fn take_back(
-    program: &Program,
-    facts: &OriginalFacts,
-    basis: Basis,
-    op: Op,
-) -> Result<(TakenFrom, u64, u64), Halt> {
+fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> Result<(TakenFrom, u64, u64), Halt> {
     let (amount, refunded) = match (facts.basis, basis) {
         (Basis::Spend(amount), Basis::Spend(refunded)) => (amount, refunded),
         (Basis::Points(amount), Basis::Points(refunded)) => (amount, refunded),
@@ -750,20 +540,14 @@ fn take_back(
     };
     let exceeds = (Reason::RefundExceedsOriginal, "refund.amount");
     let overflow = (Reason::AmountOverflow, "refund.amount");
-    let amount_total = facts
-        .amount_refunded
-        .checked_add(refunded)
-        .filter(|total| *total <= amount)
-        .ok_or(exceeds)?;
+    let amount_total = facts.amount_refunded.checked_add(refunded).filter(|total| *total <= amount).ok_or(exceeds)?;
     let base = part_of(facts.base, amount_total, amount, facts.base_taken).ok_or(overflow)?;
     let mut total = base;
     let mut shares: List<TakenShare, WINNERS_MAX> = List::default();
     for share in &facts.shares {
         let taken = part_of(share.awarded, amount_total, amount, share.taken).ok_or(overflow)?;
         total = total.checked_add(taken).ok_or(overflow)?;
-        let status = program
-            .campaign(share.campaign)
-            .map(|campaign| campaign.purse.status);
+        let status = program.campaign(share.campaign).map(|campaign| campaign.purse.status);
         shares.0.push(TakenShare {
             campaign: share.campaign,
             of: share.awarded,
@@ -788,32 +572,15 @@ fn take_back(
 
 /// Puts the legs that a refund pays back: the base to `issuance`, each campaign's part to its budget, or to `issuance`
 /// where the campaign is closed.
-fn fund_refund(
-    program: &Program,
-    posting: &mut Posting,
-    base: u64,
-    from: &TakenFrom,
-) -> Result<(), Halt> {
+fn fund_refund(program: &Program, posting: &mut Posting, base: u64, from: &TakenFrom) -> Result<(), Halt> {
     let field = "refund.amount";
-    let closed: u64 = from
-        .shares
-        .iter()
-        .filter(|share| share.closed)
-        .map(|share| share.taken)
-        .sum();
+    let closed: u64 = from.shares.iter().filter(|share| share.closed).map(|share| share.taken).sum();
     let link = posting.op.distance_from(program.totals.issuance.head);
-    let issued = base
-        .checked_add(closed)
-        .ok_or((Reason::AmountOverflow, field))?;
+    let issued = base.checked_add(closed).ok_or((Reason::AmountOverflow, field))?;
     posting.push(Account::Issuance { link }, units(issued, field)?);
     for share in from.shares.iter().filter(|share| !share.closed) {
-        let head = program
-            .campaign(share.campaign)
-            .map_or(Op(0), |campaign| campaign.purse.budget.head);
-        let account = Account::Campaign {
-            campaign: share.campaign,
-            link: posting.op.distance_from(head),
-        };
+        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
+        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
         posting.push(account, units(share.taken, field)?);
     }
     Ok(())

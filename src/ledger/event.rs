@@ -398,10 +398,7 @@ pub struct AdminRejected<'a> {
 
 /// An event of the book.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "an event lives on the stack for the time of one command"
-)]
+#[allow(clippy::large_enum_variant, reason = "an event lives on the stack for the time of one command")]
 pub enum Event<'a> {
     /// An earn.
     Earned(Earned<'a>),

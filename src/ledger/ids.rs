@@ -16,11 +16,7 @@ impl Op {
     /// How far `earlier` lies behind this op, the form in which links are written; 0 when there is none.
     #[must_use]
     pub fn distance_from(self, earlier: Self) -> u64 {
-        if earlier.0 == 0 {
-            0
-        } else {
-            self.0.saturating_sub(earlier.0)
-        }
+        if earlier.0 == 0 { 0 } else { self.0.saturating_sub(earlier.0) }
     }
 
     /// The op that lies `distance` behind this one; `None` for the distance 0, which says "there is none".

@@ -22,18 +22,12 @@ pub(crate) struct Keys {
 
 fn halves(print: u128) -> (u64, u64) {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = print.to_be_bytes();
-    (
-        u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_be_bytes([i, j, k, l, m, n, o, p]),
-    )
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
 }
 
 impl Keys {
     pub(crate) fn new() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
-            count: 0,
-        }
+        Self { shards: (0..SHARDS).map(|_| HashTable::new()).collect(), count: 0 }
     }
 
     fn place(high: u64) -> usize {
@@ -43,9 +37,7 @@ impl Keys {
     pub(crate) fn get(&self, print: u128) -> Option<Op> {
         let (high, low) = halves(print);
         let shard = self.shards.get(Self::place(high))?;
-        shard
-            .find(low, |entry| entry.low == low && entry.high == high)
-            .map(|entry| entry.op)
+        shard.find(low, |entry| entry.low == low && entry.high == high).map(|entry| entry.op)
     }
 
     /// Takes a key; `false` where it is already taken, and nothing changes.
@@ -54,11 +46,7 @@ impl Keys {
         let Some(shard) = self.shards.get_mut(Self::place(high)) else {
             return false;
         };
-        let found = shard.entry(
-            low,
-            |entry| entry.low == low && entry.high == high,
-            |entry| entry.low,
-        );
+        let found = shard.entry(low, |entry| entry.low == low && entry.high == high, |entry| entry.low);
         match found {
             hashbrown::hash_table::Entry::Occupied(_) => false,
             hashbrown::hash_table::Entry::Vacant(vacant) => {
@@ -85,8 +73,6 @@ impl Keys {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64, Op)> {
-        self.shards
-            .iter()
-            .flat_map(|shard| shard.iter().map(|entry| (entry.high, entry.low, entry.op)))
+        self.shards.iter().flat_map(|shard| shard.iter().map(|entry| (entry.high, entry.low, entry.op)))
     }
 }

@@ -28,8 +28,7 @@ impl<T, const N: usize> Deref for List<T, N> {
 
 impl<T: Encode, const N: usize> Encode for List<T, N> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        let count =
-            u8::try_from(self.0.len()).map_err(|_| EncodeError::Other("list over 255 values"))?;
+        let count = u8::try_from(self.0.len()).map_err(|_| EncodeError::Other("list over 255 values"))?;
         count.encode(encoder)?;
         self.0.iter().try_for_each(|value| value.encode(encoder))
     }
@@ -41,18 +40,14 @@ impl<C, T: Decode<C>, const N: usize> Decode<C> for List<T, N> {
         let mut values = ArrayVec::new();
         for _ in 0..count {
             let value = T::decode(decoder)?;
-            values
-                .try_push(value)
-                .map_err(|_| DecodeError::Other("list longer than its bound"))?;
+            values.try_push(value).map_err(|_| DecodeError::Other("list longer than its bound"))?;
         }
         Ok(Self(values))
     }
 }
 
 impl<'de, C, T: Decode<C>, const N: usize> BorrowDecode<'de, C> for List<T, N> {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
-        decoder: &mut D,
-    ) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }

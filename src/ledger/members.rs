@@ -65,9 +65,7 @@ impl Holding {
 
     /// Units in all lots together; equal to the available balance at every op.
     pub(crate) fn lot_units(&self) -> Option<u64> {
-        self.lots
-            .iter()
-            .try_fold(0_u64, |sum, lot| sum.checked_add(lot.units()))
+        self.lots.iter().try_fold(0_u64, |sum, lot| sum.checked_add(lot.units()))
     }
 }
 
@@ -109,30 +107,19 @@ impl Members {
         let same = |number: &u32| {
             identities
                 .get(slot(MemberNo(*number)))
-                .is_some_and(|known| {
-                    known.hash == hash && known.program == program && &*known.id == id
-                })
+                .is_some_and(|known| known.hash == hash && known.program == program && &*known.id == id)
         };
-        self.shards
-            .get(place(hash))?
-            .find(hash, same)
-            .map(|number| MemberNo(*number))
+        self.shards.get(place(hash))?.find(hash, same).map(|number| MemberNo(*number))
     }
 
     pub(crate) fn open(&mut self, program: ProgramNo, hash: u64, id: &str) -> Option<MemberNo> {
         let number = self.next()?;
-        self.identities.push(Identity {
-            program,
-            hash,
-            id: id.into(),
-        });
+        self.identities.push(Identity { program, hash, id: id.into() });
         self.holdings.push(Holding::default());
         let identities = &self.identities;
         let shard = self.shards.get_mut(place(hash))?;
         shard.insert_unique(hash, number.0, |known| {
-            identities
-                .get(slot(MemberNo(*known)))
-                .map_or(0, |identity| identity.hash)
+            identities.get(slot(MemberNo(*known))).map_or(0, |identity| identity.hash)
         });
         Some(number)
     }

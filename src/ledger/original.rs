@@ -95,11 +95,7 @@ pub enum Need {
 impl Resolved {
     /// The facts of an original, from its event and that of its latest refund.
     #[must_use]
-    pub fn from_events(
-        op: Op,
-        original: &Event<'_>,
-        latest_refund: Option<(Op, &Event<'_>)>,
-    ) -> Self {
+    pub fn from_events(op: Op, original: &Event<'_>, latest_refund: Option<(Op, &Event<'_>)>) -> Self {
         let Event::Earned(earned) = original else {
             return Self::NotAnEarn;
         };
@@ -108,10 +104,9 @@ impl Resolved {
         };
         let interval = |source: Source| {
             earned.legs.iter().find_map(|leg| match leg.account {
-                Account::Available { lot, position } if lot.source == source => Some(Interval {
-                    position,
-                    units: leg.amount.unsigned_abs(),
-                }),
+                Account::Available { lot, position } if lot.source == source => {
+                    Some(Interval { position, units: leg.amount.unsigned_abs() })
+                }
                 _ => None,
             })
         };
@@ -163,29 +158,17 @@ impl Ledger {
             Original::None => Need::Nothing,
             Original::Op(op) if op.0 == 0 || *op > self.newest => Need::NotFound,
             Original::Op(op) => self.needs_original(*op),
-            Original::Key(print) => self
-                .key(*print)
-                .map_or(Need::NotFound, |op| self.needs_original(op)),
-            Original::Reference(_) => {
-                match self
-                    .members
-                    .find(command.program, command.member_hash, &command.member)
-                {
-                    Some(member) => Need::Walk {
-                        head: self.member_head(member),
-                    },
-                    None => Need::NotFound,
-                }
-            }
+            Original::Key(print) => self.key(*print).map_or(Need::NotFound, |op| self.needs_original(op)),
+            Original::Reference(_) => match self.members.find(command.program, command.member_hash, &command.member) {
+                Some(member) => Need::Walk { head: self.member_head(member) },
+                None => Need::NotFound,
+            },
         }
     }
 
     /// What has to be read of an earn that is known by its op.
     #[must_use]
     pub fn needs_original(&self, op: Op) -> Need {
-        Need::Original {
-            op,
-            latest_refund: self.latest_refund(op),
-        }
+        Need::Original { op, latest_refund: self.latest_refund(op) }
     }
 }

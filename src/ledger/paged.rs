@@ -11,10 +11,7 @@ pub(crate) struct Paged<T> {
 
 impl<T> Paged<T> {
     pub(crate) fn new() -> Self {
-        Self {
-            pages: Vec::new(),
-            count: 0,
-        }
+        Self { pages: Vec::new(), count: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -26,9 +23,7 @@ impl<T> Paged<T> {
     }
 
     pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
-        self.pages
-            .get_mut(index / PAGE_SLOTS)?
-            .get_mut(index % PAGE_SLOTS)
+        self.pages.get_mut(index / PAGE_SLOTS)?.get_mut(index % PAGE_SLOTS)
     }
 
     pub(crate) fn push(&mut self, value: T) {

@@ -30,11 +30,7 @@ impl Prints {
     fn hash(&self, domain: u8, program_id: &str, text: &str) -> [u64; 2] {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         // The program's id ends with a byte that UTF-8 does not have, so that no two pairs run together alike.
-        hasher
-            .update(&[domain])
-            .update(program_id.as_bytes())
-            .update(&[0xff])
-            .update(text.as_bytes());
+        hasher.update(&[domain]).update(program_id.as_bytes()).update(&[0xff]).update(text.as_bytes());
         let bytes = hasher.finalize();
         let mut words = bytes.as_bytes().chunks_exact(8).map(|chunk| {
             let mut word = [0; 8];

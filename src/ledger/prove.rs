@@ -15,44 +15,28 @@ fn notes_of(notes: &NotesRef<'_>) -> Notes {
         channel: notes.channel.text.to_owned(),
         partner: notes.partner.text.to_owned(),
         location: notes.location.text.to_owned(),
-        metadata: notes
-            .metadata
-            .iter()
-            .map(|(n, v)| (n.text.to_owned(), v.text.to_owned()))
-            .collect(),
+        metadata: notes.metadata.iter().map(|(n, v)| (n.text.to_owned(), v.text.to_owned())).collect(),
     }
 }
 
 fn original_of(from: Option<&TakenFrom>, op: Op) -> Original {
-    from.and_then(|from| op.back(from.original_link))
-        .map_or(Original::None, Original::Op)
+    from.and_then(|from| op.back(from.original_link)).map_or(Original::None, Original::Op)
 }
 
 fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
     let kind = |kind: Option<&str>| kind.map(str::to_owned);
     match event {
-        Event::Earned(e) => Some(Action::Earn {
-            basis: e.basis,
-            event_kind: kind(e.event_kind),
-        }),
+        Event::Earned(e) => Some(Action::Earn { basis: e.basis, event_kind: kind(e.event_kind) }),
         Event::Refunded(e) => Some(Action::Refund {
             original: original_of(e.from.as_ref(), op),
             basis: e.basis,
             event_kind: kind(e.event_kind),
         }),
-        Event::Redeemed(e) => Some(Action::Redeem {
-            points: e.points,
-            purpose: e.purpose,
-        }),
-        Event::Adjusted(e) => Some(Action::Adjust {
-            points: e.points,
-            actor: e.actor.text.to_owned(),
-            reason: e.reason.text.to_owned(),
-        }),
-        Event::Rejected(_)
-        | Event::ProgramPut(_)
-        | Event::CampaignChanged(_)
-        | Event::AdminRejected(_) => None,
+        Event::Redeemed(e) => Some(Action::Redeem { points: e.points, purpose: e.purpose }),
+        Event::Adjusted(e) => {
+            Some(Action::Adjust { points: e.points, actor: e.actor.text.to_owned(), reason: e.reason.text.to_owned() })
+        }
+        Event::Rejected(_) | Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::AdminRejected(_) => None,
     }
 }
 
@@ -60,35 +44,17 @@ fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
 fn difference(found: &Event<'_>, again: &Event<'_>) -> String {
     match (found, again) {
         (Event::Earned(found), Event::Earned(again)) if found.base != again.base => {
-            format!(
-                "the base award is {} and the rules give {}",
-                found.base, again.base
-            )
+            format!("the base award is {} and the rules give {}", found.base, again.base)
         }
         (Event::Earned(found), Event::Earned(again)) if found.shares != again.shares => {
-            let awarded = |e: &super::event::Earned<'_>| {
-                e.shares
-                    .iter()
-                    .map(|share| share.awarded)
-                    .collect::<Vec<_>>()
-            };
-            format!(
-                "the campaigns' shares are {:?} and the rules give {:?}",
-                awarded(found),
-                awarded(again)
-            )
+            let awarded = |e: &super::event::Earned<'_>| e.shares.iter().map(|share| share.awarded).collect::<Vec<_>>();
+            format!("the campaigns' shares are {:?} and the rules give {:?}", awarded(found), awarded(again))
         }
-        (Event::Refunded(found), Event::Refunded(again))
-            if found.base != again.base || found.from != again.from =>
-        {
-            format!(
-                "the refund takes back {} of the base and the rules take {}",
-                found.base, again.base
-            )
+        (Event::Refunded(found), Event::Refunded(again)) if found.base != again.base || found.from != again.from => {
+            format!("the refund takes back {} of the base and the rules take {}", found.base, again.base)
         }
         (_, Event::Rejected(again)) => format!("the rules refuse it: {:?}", again.reason),
-        _ => "the legs, the version of the rules or the balances are not those that the rules give"
-            .to_owned(),
+        _ => "the legs, the version of the rules or the balances are not those that the rules give".to_owned(),
     }
 }
 
@@ -112,26 +78,14 @@ impl Ledger {
         match self.decide(&command, resolved, at) {
             Decision::Event(again) if *event == again => Ok(()),
             Decision::Event(again) => Err(difference(event, &again)),
-            Decision::LimitReached => {
-                Err("the state holds more members or cap counters than it may".to_owned())
-            }
+            Decision::LimitReached => Err("the state holds more members or cap counters than it may".to_owned()),
         }
     }
 
-    fn command_of(
-        &self,
-        common: &Common<'_>,
-        action: Action,
-        at: Moment,
-        prints: &Prints,
-    ) -> Result<Command, String> {
-        let program = self
-            .program(common.program)
-            .ok_or("the event's program is unknown")?;
+    fn command_of(&self, common: &Common<'_>, action: Action, at: Moment, prints: &Prints) -> Result<Command, String> {
+        let program = self.program(common.program).ok_or("the event's program is unknown")?;
         let member = match common.member {
-            MemberRef::Known(number) => self
-                .member_id(number)
-                .ok_or("the event's member is unknown")?,
+            MemberRef::Known(number) => self.member_id(number).ok_or("the event's member is unknown")?,
             MemberRef::Opened(_, id) | MemberRef::Unknown(id) => id,
         };
         Ok(Command {

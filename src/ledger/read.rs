@@ -34,21 +34,17 @@ impl Ledger {
         let Some(program) = self.program(number) else {
             return Vec::new();
         };
-        let in_force = program
-            .newest()
-            .map(|version| version.campaigns.as_slice())
-            .unwrap_or_default();
+        let in_force = program.newest().map(|version| version.campaigns.as_slice()).unwrap_or_default();
         let numbers = (0..=u16::MAX).map(super::ids::CampaignNo);
-        let view =
-            |(number, campaign): (super::ids::CampaignNo, &super::state::Campaign)| CampaignView {
-                number,
-                spec: campaign.spec.clone(),
-                in_force: in_force.contains(&number),
-                status: campaign.purse.status,
-                funded: campaign.purse.funded,
-                left: campaign.purse.budget.balance,
-                awarded: campaign.purse.awarded,
-            };
+        let view = |(number, campaign): (super::ids::CampaignNo, &super::state::Campaign)| CampaignView {
+            number,
+            spec: campaign.spec.clone(),
+            in_force: in_force.contains(&number),
+            status: campaign.purse.status,
+            funded: campaign.purse.funded,
+            left: campaign.purse.budget.balance,
+            awarded: campaign.purse.awarded,
+        };
         numbers.zip(&program.campaigns).map(view).collect()
     }
 
@@ -57,17 +53,11 @@ impl Ledger {
         let totals = &program.totals;
         let mut rows = vec![row("issuance".into(), totals.issuance.balance)];
         for campaign in &program.campaigns {
-            rows.push(row(
-                format!("campaign/{}", campaign.spec.id),
-                campaign.purse.budget.balance,
-            ));
+            rows.push(row(format!("campaign/{}", campaign.spec.id), campaign.purse.budget.balance));
         }
         for (purpose, posted) in Purpose::ALL.iter().zip(&totals.redemption) {
             if posted.head.0 > 0 {
-                rows.push(row(
-                    format!("redemption/{}", purpose.name()),
-                    posted.balance,
-                ));
+                rows.push(row(format!("redemption/{}", purpose.name()), posted.balance));
             }
         }
         if totals.adjustment.head.0 > 0 {
@@ -111,42 +101,21 @@ impl Ledger {
                 hasher.update(&lot.opened.0.to_le_bytes());
             }
         }
-        let mut keys: Vec<_> = self
-            .keys
-            .iter()
-            .map(|(high, low, op)| (op.0, high, low))
-            .collect();
+        let mut keys: Vec<_> = self.keys.iter().map(|(high, low, op)| (op.0, high, low)).collect();
         keys.sort_unstable();
         for (op, high, low) in keys {
-            hasher
-                .update(&op.to_le_bytes())
-                .update(&high.to_le_bytes())
-                .update(&low.to_le_bytes());
+            hasher.update(&op.to_le_bytes()).update(&high.to_le_bytes()).update(&low.to_le_bytes());
         }
-        let mut taken: Vec<_> = self
-            .taken_back
-            .iter()
-            .map(|(original, refund)| (original.0, refund.0))
-            .collect();
+        let mut taken: Vec<_> = self.taken_back.iter().map(|(original, refund)| (original.0, refund.0)).collect();
         taken.sort_unstable();
         for (original, refund) in taken {
-            hasher
-                .update(&original.to_le_bytes())
-                .update(&refund.to_le_bytes());
+            hasher.update(&original.to_le_bytes()).update(&refund.to_le_bytes());
         }
-        let mut caps: Vec<_> = self
-            .caps
-            .iter()
-            .map(|((m, c, day), used)| (m.0, c.0, *day, *used))
-            .collect();
+        let mut caps: Vec<_> = self.caps.iter().map(|((m, c, day), used)| (m.0, c.0, *day, *used)).collect();
         caps.sort_unstable();
         for (member, campaign, day, used) in caps {
-            hasher
-                .update(&member.to_le_bytes())
-                .update(&campaign.to_le_bytes());
-            hasher
-                .update(&day.to_le_bytes())
-                .update(&used.to_le_bytes());
+            hasher.update(&member.to_le_bytes()).update(&campaign.to_le_bytes());
+            hasher.update(&day.to_le_bytes()).update(&used.to_le_bytes());
         }
         *hasher.finalize().as_bytes()
     }
@@ -154,10 +123,7 @@ impl Ledger {
     /// How many members and keys there are.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
-        (
-            u64::try_from(self.members.len()).unwrap_or(u64::MAX),
-            self.keys.len(),
-        )
+        (u64::try_from(self.members.len()).unwrap_or(u64::MAX), self.keys.len())
     }
 }
 
@@ -168,22 +134,15 @@ fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
 fn hash_program(hasher: &mut blake3::Hasher, program: &Program) {
     hash_text(hasher, &program.id);
     for version in &program.versions {
-        hasher
-            .update(&version.number.0.to_le_bytes())
-            .update(&version.effective_from_us.to_le_bytes());
+        hasher.update(&version.number.0.to_le_bytes()).update(&version.effective_from_us.to_le_bytes());
         hash_text(hasher, &version.definition);
         for campaign in &version.campaigns {
             hasher.update(&campaign.0.to_le_bytes());
         }
     }
     let totals = &program.totals;
-    for posted in [&totals.issuance, &totals.adjustment]
-        .into_iter()
-        .chain(&totals.redemption)
-    {
-        hasher
-            .update(&posted.balance.to_le_bytes())
-            .update(&posted.head.0.to_le_bytes());
+    for posted in [&totals.issuance, &totals.adjustment].into_iter().chain(&totals.redemption) {
+        hasher.update(&posted.balance.to_le_bytes()).update(&posted.head.0.to_le_bytes());
     }
     for sum in [totals.available, totals.debt] {
         hasher.update(&sum.to_le_bytes());
@@ -198,11 +157,7 @@ fn hash_program(hasher: &mut blake3::Hasher, program: &Program) {
             CampaignStatus::Closed => 3_u8,
         };
         hasher.update(&[status]);
-        for sum in [
-            campaign.purse.budget.balance,
-            campaign.purse.funded,
-            campaign.purse.awarded,
-        ] {
+        for sum in [campaign.purse.budget.balance, campaign.purse.funded, campaign.purse.awarded] {
             hasher.update(&sum.to_le_bytes());
         }
         hasher.update(&campaign.purse.budget.head.0.to_le_bytes());

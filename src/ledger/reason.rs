@@ -95,9 +95,7 @@ impl<C> Decode<C> for Reason {
 }
 
 impl<'de, C> BorrowDecode<'de, C> for Reason {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(
-        decoder: &mut D,
-    ) -> Result<Self, DecodeError> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
         Self::decode(decoder)
     }
 }

@@ -95,10 +95,7 @@ impl Program {
 
     /// The newest version that holds at a business time.
     pub(crate) fn version_at(&self, occurred_at_us: i64) -> Option<&Version> {
-        self.versions
-            .iter()
-            .rev()
-            .find(|version| version.effective_from_us <= occurred_at_us)
+        self.versions.iter().rev().find(|version| version.effective_from_us <= occurred_at_us)
     }
 
     pub(crate) fn campaign(&self, number: CampaignNo) -> Option<&Campaign> {
@@ -110,10 +107,7 @@ impl Program {
     }
 
     pub(crate) fn campaign_number(&self, id: &str) -> Option<CampaignNo> {
-        let place = self
-            .campaigns
-            .iter()
-            .position(|campaign| campaign.spec.id == id)?;
+        let place = self.campaigns.iter().position(|campaign| campaign.spec.id == id)?;
         u16::try_from(place).ok().map(CampaignNo)
     }
 }
@@ -190,17 +184,13 @@ impl Ledger {
     /// A member's balances; zeros for a number that no member has.
     #[must_use]
     pub fn balances(&self, member: MemberNo) -> Balances {
-        self.members
-            .holding(member)
-            .map_or(Balances::default(), |holding| holding.balances)
+        self.members.holding(member).map_or(Balances::default(), |holding| holding.balances)
     }
 
     /// A member's newest event.
     #[must_use]
     pub fn member_head(&self, member: MemberNo) -> Op {
-        self.members
-            .holding(member)
-            .map_or(Op(0), |holding| holding.head)
+        self.members.holding(member).map_or(Op(0), |holding| holding.head)
     }
 
     /// A member's id.
@@ -218,10 +208,7 @@ impl Ledger {
     /// The number of a program.
     #[must_use]
     pub fn program_number(&self, id: &str) -> Option<ProgramNo> {
-        let place = self
-            .programs
-            .iter()
-            .position(|program| &*program.id == id)?;
+        let place = self.programs.iter().position(|program| &*program.id == id)?;
         u16::try_from(place).ok().map(ProgramNo)
     }
 
@@ -241,14 +228,9 @@ impl Ledger {
     pub fn check_sums(&self) -> Result<(), String> {
         let mut sums = vec![(0_i128, 0_i128); self.programs.len()];
         for (identity, holding) in self.members.iter() {
-            let lots = holding
-                .lot_units()
-                .and_then(|units| i64::try_from(units).ok());
+            let lots = holding.lot_units().and_then(|units| i64::try_from(units).ok());
             if lots != Some(holding.balances.available) {
-                return Err(format!(
-                    "the lots of member {} differ from the available balance",
-                    identity.id
-                ));
+                return Err(format!("the lots of member {} differ from the available balance", identity.id));
             }
             if let Some(sum) = sums.get_mut(usize::from(identity.program.0)) {
                 sum.0 += i128::from(holding.balances.available);
@@ -258,17 +240,11 @@ impl Ledger {
         for (program, (available, debt)) in self.programs.iter().zip(sums) {
             let totals = &program.totals;
             if i128::from(totals.available) != available || i128::from(totals.debt) != debt {
-                return Err(format!(
-                    "the members' balances of program {} differ from their total",
-                    program.id
-                ));
+                return Err(format!("the members' balances of program {} differ from their total", program.id));
             }
             let rows = self.trial_rows(program);
             if rows.iter().map(|row| i128::from(row.balance)).sum::<i128>() != 0 {
-                return Err(format!(
-                    "the accounts of program {} do not sum to zero",
-                    program.id
-                ));
+                return Err(format!("the accounts of program {} do not sum to zero", program.id));
             }
         }
         Ok(())
@@ -300,10 +276,7 @@ impl Ledger {
                     }
                 }
                 Undo::Purse(program, campaign, before) => {
-                    if let Some(campaign) = self
-                        .program_mut(program)
-                        .and_then(|p| p.campaign_mut(campaign))
-                    {
+                    if let Some(campaign) = self.program_mut(program).and_then(|p| p.campaign_mut(campaign)) {
                         campaign.purse = before;
                     }
                 }
