@@ -63,8 +63,8 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
         AdminBody::PutProgram(put) => body.message(1, |to| {
             to.text(1, &put.program);
             to.text(2, &put.definition);
-            if put.expected_version != 0 {
-                to.unsigned(3, put.expected_version);
+            if let Some(version) = put.expected_version {
+                to.unsigned(3, u64::from(version));
             }
             to.text(5, &put.actor);
             to.text(6, &put.reason);
