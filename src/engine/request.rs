@@ -1,0 +1,133 @@
+//! What goes into the engine's queue and what comes back. One request is one queue item and one wake-up, whether it
+//! holds one command or ten thousand.
+
+use std::sync::Arc;
+
+use crate::journal::FrameBody;
+use crate::ledger::command::{AdminCommand, Command};
+use crate::ledger::event::Balances;
+use crate::ledger::ids::{MemberNo, Op, ProgramNo};
+use crate::ledger::view::{CampaignView, ProgramTrial, ProgramView};
+
+/// Names one stream, so that its requests are decided in the order in which they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamId(pub u64);
+
+/// A request.
+#[derive(Debug)]
+pub enum Work {
+    /// Commands of members, decided one after another.
+    Post {
+        /// The commands, in order.
+        commands: Vec<Command>,
+        /// All or none, in one frame.
+        atomic: bool,
+        /// The stream they came on, if they came on one.
+        stream: Option<StreamId>,
+    },
+    /// A command of an operator.
+    Admin(Box<AdminCommand>),
+    /// A read of the state.
+    Read(Read),
+}
+
+/// A read of the state as of the newest op decided; answered when that op is durable.
+#[derive(Debug)]
+pub enum Read {
+    /// Members by id: `(program, id's hash, id)`.
+    Members(Vec<(ProgramNo, u64, String)>),
+    /// The ids behind members' numbers.
+    MemberIds(Vec<MemberNo>),
+    /// The op that a key's fingerprint was taken by.
+    Key(u128),
+    /// Every program, newest version.
+    Programs,
+    /// The campaigns of a program.
+    Campaigns(ProgramNo),
+    /// The balances of every account class, per program.
+    TrialBalance,
+    /// The hash of the logical state.
+    StateHash,
+}
+
+/// What became of one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemResult {
+    /// It was decided now: applied or rejected, as its event says, which lies in the answer's frame.
+    Fresh(Op),
+    /// Its key was taken by that op. A replay or a conflict, which the event in the book tells by its body hash.
+    Known(Op),
+    /// The books hold as many members, or counters of caps, as they may; nothing was written.
+    MembersLimit,
+    /// Nothing was written, because of another item of the atomic batch. In an atomic batch in which keys are
+    /// known, every new key gets this.
+    Aborted,
+}
+
+/// A member as the engine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberState {
+    /// The member's number.
+    pub number: MemberNo,
+    /// The balances.
+    pub balances: Balances,
+    /// The member's newest event.
+    pub head: Op,
+}
+
+/// What the engine answers, let go when `op` is durable.
+#[derive(Debug)]
+pub struct Answer {
+    /// The newest op decided when this was answered.
+    pub op: Op,
+    /// The answer itself.
+    pub body: AnswerBody,
+}
+
+/// The answer itself.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// For [`Work::Post`] and [`Work::Admin`] (one result).
+    Posted {
+        /// One result a command, in order.
+        results: Vec<ItemResult>,
+        /// The frame that holds every fresh event of the results; `None` if there is none.
+        frame: Option<Arc<FrameBody>>,
+        /// The commands as they were sent, empty for an operator's.
+        commands: Vec<Command>,
+    },
+    /// For [`Read::Members`], in order; `None` for an id that names no member.
+    Members(Vec<Option<MemberState>>),
+    /// For [`Read::MemberIds`], in order.
+    MemberIds(Vec<Option<String>>),
+    /// For [`Read::Key`].
+    Key(Option<Op>),
+    /// For [`Read::Programs`].
+    Programs(Vec<ProgramView>),
+    /// For [`Read::Campaigns`].
+    Campaigns(Vec<CampaignView>),
+    /// For [`Read::TrialBalance`].
+    TrialBalance(Vec<ProgramTrial>),
+    /// For [`Read::StateHash`].
+    StateHash([u8; 32]),
+}
+
+/// Why a request was not taken, or got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The queue holds as many requests as it may.
+    #[error("the queue is full")]
+    QueueFull,
+    /// The request waited longer than its budget before it was decided. Nothing was written.
+    #[error("the request waited longer in the queue than it may")]
+    QueueTooOld,
+    /// As many bytes or commands are in flight as may be.
+    #[error("too much is in flight")]
+    InFlight,
+    /// The server is going down; nothing was written.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// A write or sync failed after the request was decided, or may have been: the outcome is unknown.
+    #[error("the book cannot be written; the outcome is unknown")]
+    Unknown,
+}

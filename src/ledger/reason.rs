@@ -1,0 +1,101 @@
+//! Why a rule refused a command or cut an award. The numbers stand in the book and in the contract alike.
+
+use bincode::de::{BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
+use bincode::{BorrowDecode, Decode, Encode};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// A rule's reason.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum Reason { $($(#[$doc])* $name = $number,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The number in the book.
+            #[must_use]
+            pub fn number(self) -> u16 {
+                match self { $(Self::$name => $number,)* }
+            }
+
+            /// The reason with that number.
+            #[must_use]
+            pub fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The campaign's budget did not cover the bonus.
+    CampaignBudgetExhausted = 1,
+    /// The member's cap left no room for all of the bonus.
+    CapReached = 2,
+    /// No member has that id.
+    MemberUnknown = 3,
+    /// The member has fewer available points than asked.
+    InsufficientPoints = 4,
+    /// The rules in force know no such event kind.
+    EventKindUnknown = 5,
+    /// The currency is not the program's.
+    CurrencyMismatch = 6,
+    /// The business time lies further back than the program takes.
+    OccurredTooLate = 7,
+    /// The business time lies further ahead than the program takes.
+    OccurredTooEarly = 8,
+    /// An award or a balance would leave the range of the books.
+    AmountOverflow = 9,
+    /// No earn answers to what the refund names.
+    OriginalNotFound = 10,
+    /// What the refund names is not an applied earn.
+    OriginalNotRefundable = 11,
+    /// What the refund names belongs to another member.
+    OriginalOtherMember = 12,
+    /// More would be refunded than the original's amount.
+    RefundExceedsOriginal = 13,
+    /// The refund speaks of money and the original of points, or the other way round.
+    RefundBasisMismatch = 14,
+    /// The newest version is another than the caller expected.
+    VersionMismatch = 15,
+    /// The version would hold from an instant that has passed.
+    EffectiveFromPast = 16,
+    /// A campaign's window would begin at an instant that has passed.
+    CampaignStartPast = 17,
+    /// The program has no such campaign.
+    CampaignUnknown = 18,
+    /// The campaign is closed.
+    CampaignClosed = 19,
+    /// The campaign is neither paused nor stopped.
+    CampaignNotPaused = 20,
+    /// The campaign is already paused.
+    CampaignPaused = 21,
+    /// The book holds no such program.
+    ProgramUnknown = 22,
+    /// The program has as many versions or campaigns as it may have, or the book as many programs.
+    LimitReached = 23,
+    /// A new version may not change the program's currency or time zone.
+    ProgramFixedField = 24,
+}
+
+impl Encode for Reason {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.number().encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Reason {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::from_number(u16::decode(decoder)?).ok_or(DecodeError::Other("unknown reason"))
+    }
+}
+
+impl<'de, C> BorrowDecode<'de, C> for Reason {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Self::decode(decoder)
+    }
+}
