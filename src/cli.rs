@@ -108,11 +108,8 @@ fn show(as_json: bool, outcome: Outcome) -> ExitCode {
         Err(failure) => (failure.code, failure.text, failure.json, true),
     };
     let line = if as_json { json.to_string() } else { text.trim_end().to_owned() };
-    let written = if failed && !as_json {
-        writeln!(std::io::stderr(), "{line}")
-    } else {
-        writeln!(std::io::stdout(), "{line}")
-    };
+    let written =
+        if failed && !as_json { writeln!(std::io::stderr(), "{line}") } else { writeln!(std::io::stdout(), "{line}") };
     // A reader that has gone away is no reason to change what the command came to, unless that was to be read.
     match written {
         Err(_) if code == 0 => ExitCode::from(EXIT_IO),

@@ -89,7 +89,9 @@ macro_rules! act {
 impl Campaign {
     pub(super) fn json(&self) -> bool {
         match self {
-            Self::Fund { act, .. } | Self::Pause { act } | Self::Resume { act } | Self::Close { act } => act.server.json,
+            Self::Fund { act, .. } | Self::Pause { act } | Self::Resume { act } | Self::Close { act } => {
+                act.server.json
+            }
             Self::List { server, .. } => server.json,
         }
     }

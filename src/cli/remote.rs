@@ -27,10 +27,8 @@ where
     F: Future<Output = Result<T, Failure>>,
 {
     let io = |error: String| Failure::plain(EXIT_IO, format!("{}: {error}", server.target));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| io(error.to_string()))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| io(error.to_string()))?;
     runtime.block_on(async {
         let endpoint = Endpoint::from_shared(format!("http://{}", server.target))
             .map_err(|_| Failure::plain(EXIT_BAD_INPUT, format!("{:?} is no address", server.target)))?
@@ -73,8 +71,7 @@ pub(super) fn failure(status: &Status) -> Failure {
     if code == EXIT_IO {
         text.push_str("\nthe outcome is unknown: the same command again, with the same key, settles it");
     }
-    let fields: Vec<_> =
-        violations.iter().map(|v| json!({ "field": v.field, "message": v.description })).collect();
+    let fields: Vec<_> = violations.iter().map(|v| json!({ "field": v.field, "message": v.description })).collect();
     let json = json!({ "error": status.message(), "code": format!("{:?}", status.code()), "reason": reason, "fields": fields });
     Failure { code, text, json }
 }

@@ -6,16 +6,13 @@ use toml::de::DeTable;
 use super::read::{Field, Remarks, Section};
 use super::value::{Edge, instant, multiplier, reduced};
 use super::{
-    CAMPAIGN_KINDS_MAX, CAMPAIGNS_MAX, CAP_POINTS_MAX, DEFINITION_BYTES_MAX,
-    GREATEST_TOTAL_DEFAULT, GROUPS_MAX, NAME_BYTES_MAX, RATE_TERM_MAX, RULES_MAX, SPEC_BYTES_MAX,
-    TITLE_BYTES_MAX, warn,
+    CAMPAIGN_KINDS_MAX, CAMPAIGNS_MAX, CAP_POINTS_MAX, DEFINITION_BYTES_MAX, GREATEST_TOTAL_DEFAULT, GROUPS_MAX,
+    NAME_BYTES_MAX, RATE_TERM_MAX, RULES_MAX, SPEC_BYTES_MAX, TITLE_BYTES_MAX, warn,
 };
 use crate::ledger::codec;
 use crate::ledger::event::{AdminCommon, Event, ProgramPut, Text};
 use crate::ledger::ids::{ProgramNo, VersionNo};
-use crate::ledger::spec::{
-    CampaignSpec, Cap, CapPer, OnExhausted, ProgramSpec, Ratio, Rounding, Rule,
-};
+use crate::ledger::spec::{CampaignSpec, Cap, CapPer, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
 
 /// The stacking group of a campaign that names none.
 const GROUP_DEFAULT: &str = "default";
@@ -23,52 +20,30 @@ const GROUP_DEFAULT: &str = "default";
 /// Reads a whole program: its id and rules. What is wrong is in the remarks, and `None` only comes with an error there.
 pub(super) fn program(text: &str, remarks: &mut Remarks<'_>) -> Option<(String, ProgramSpec)> {
     if text.len() > DEFINITION_BYTES_MAX {
-        let message = format!(
-            "the program has {} bytes, at most {DEFINITION_BYTES_MAX} are allowed",
-            text.len()
-        );
+        let message = format!("the program has {} bytes, at most {DEFINITION_BYTES_MAX} are allowed", text.len());
         remarks.error(0, "", message);
         return None;
     }
     let (tree, faults) = DeTable::parse_recoverable(text);
     for fault in &faults {
-        remarks.error(
-            fault.span().map_or(0, |span| span.start),
-            "",
-            fault.message(),
-        );
+        remarks.error(fault.span().map_or(0, |span| span.start), "", fault.message());
     }
     if !faults.is_empty() {
         return None;
     }
     let mut root = Section::root(&tree);
-    let id = root
-        .required("id", remarks)
-        .and_then(|field| field.id(remarks));
-    let name = root
-        .required("name", remarks)
-        .and_then(|field| field.line(TITLE_BYTES_MAX, remarks));
-    let currency = root
-        .required("currency", remarks)
-        .and_then(|field| currency(&field, remarks));
-    let zone = root
-        .required("time_zone", remarks)
-        .and_then(|field| time_zone(&field, remarks));
+    let id = root.required("id", remarks).and_then(|field| field.id(remarks));
+    let name = root.required("name", remarks).and_then(|field| field.line(TITLE_BYTES_MAX, remarks));
+    let currency = root.required("currency", remarks).and_then(|field| currency(&field, remarks));
+    let zone = root.required("time_zone", remarks).and_then(|field| time_zone(&field, remarks));
     // Without its zone a program's times still get the checks that need none.
     let (zone_name, zone) = zone.unwrap_or((String::new(), TimeZone::UTC));
     let modes = [("live", false), ("import", true)];
-    let import_mode = root
-        .required("mode", remarks)
-        .and_then(|field| field.choice(&modes, remarks));
-    let effective_from = root
-        .optional("effective_from")
-        .map(|field| instant(&field, &zone, Edge::Start, remarks));
+    let import_mode = root.required("mode", remarks).and_then(|field| field.choice(&modes, remarks));
+    let effective_from = root.optional("effective_from").map(|field| instant(&field, &zone, Edge::Start, remarks));
     let greatest_total = match root.optional("greatest_total") {
         Some(field) => multiplier(&field, remarks),
-        None => Some(Ratio {
-            numerator: GREATEST_TOTAL_DEFAULT,
-            denominator: 1,
-        }),
+        None => Some(Ratio { numerator: GREATEST_TOTAL_DEFAULT, denominator: 1 }),
     };
     let mut kinds = Vec::new();
     let rules = rules(root.required("rules", remarks), &mut kinds, remarks);
@@ -102,33 +77,22 @@ fn currency<'t>(field: &Field<'t>, remarks: &mut Remarks<'_>) -> Option<&'t str>
     if text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase()) {
         return Some(text);
     }
-    field.error(
-        remarks,
-        format!("is {text:?}, not an ISO 4217 code of three capital letters such as \"GBP\""),
-    )
+    field.error(remarks, format!("is {text:?}, not an ISO 4217 code of three capital letters such as \"GBP\""))
 }
 
 fn time_zone(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<(String, TimeZone)> {
     let text = field.line(NAME_BYTES_MAX, remarks)?;
     let found = TimeZoneDatabase::bundled().get(text);
-    match found
-        .ok()
-        .and_then(|zone| Some((zone.iana_name()?.to_owned(), zone)))
-    {
+    match found.ok().and_then(|zone| Some((zone.iana_name()?.to_owned(), zone))) {
         Some(zone) => Some(zone),
-        None => field.error(
-            remarks,
-            format!("is {text:?}, which is no name in the tz database, such as \"Europe/London\""),
-        ),
+        None => {
+            field.error(remarks, format!("is {text:?}, which is no name in the tz database, such as \"Europe/London\""))
+        }
     }
 }
 
 /// Reads the rules, and into `kinds` the kinds of all of them, sound or not, so that one fault is told once.
-fn rules<'t>(
-    field: Option<Field<'t>>,
-    kinds: &mut Vec<&'t str>,
-    remarks: &mut Remarks<'_>,
-) -> Vec<Rule> {
+fn rules<'t>(field: Option<Field<'t>>, kinds: &mut Vec<&'t str>, remarks: &mut Remarks<'_>) -> Vec<Rule> {
     let Some(field) = field else {
         return Vec::new();
     };
@@ -136,11 +100,7 @@ fn rules<'t>(
         return Vec::new();
     };
     if items.is_empty() {
-        remarks.error(
-            0,
-            &field.path,
-            "is empty: without a rule nothing can be earned",
-        );
+        remarks.error(0, &field.path, "is empty: without a rule nothing can be earned");
     }
     let mut rules: Vec<Rule> = Vec::with_capacity(items.len());
     for item in &items {
@@ -155,31 +115,18 @@ fn rules<'t>(
             kinds.push(kind);
             Some(kind)
         });
-        let points = section
-            .required("points", remarks)
-            .and_then(|f| f.integer(0..=RATE_TERM_MAX, remarks));
-        let per_minor = section
-            .required("per_minor", remarks)
-            .and_then(|f| f.integer(1..=RATE_TERM_MAX, remarks));
-        let words = [
-            ("floor", Rounding::Floor),
-            ("half_up", Rounding::HalfUp),
-            ("ceiling", Rounding::Ceiling),
-        ];
+        let points = section.required("points", remarks).and_then(|f| f.integer(0..=RATE_TERM_MAX, remarks));
+        let per_minor = section.required("per_minor", remarks).and_then(|f| f.integer(1..=RATE_TERM_MAX, remarks));
+        let words = [("floor", Rounding::Floor), ("half_up", Rounding::HalfUp), ("ceiling", Rounding::Ceiling)];
         let rounding = match section.optional("rounding") {
             Some(field) => field.choice(&words, remarks),
             None => Some(Rounding::Floor),
         };
         section.finish(remarks);
-        if let (Some(kind), Some(points), Some(per_minor), Some(rounding)) =
-            (kind, points, per_minor, rounding)
+        if let (Some(kind), Some(points), Some(per_minor), Some(rounding)) = (kind, points, per_minor, rounding)
             && let Some(rate) = reduced(points, per_minor)
         {
-            rules.push(Rule {
-                kind: kind.to_owned(),
-                rate,
-                rounding,
-            });
+            rules.push(Rule { kind: kind.to_owned(), rate, rounding });
         }
     }
     rules
@@ -209,27 +156,18 @@ fn campaigns(
         let Some(section) = item.section(remarks) else {
             continue;
         };
-        let place = Place {
-            offset: section.offset(),
-            path: item.path.clone(),
-        };
+        let place = Place { offset: section.offset(), path: item.path.clone() };
         let Some(campaign) = campaign(section, known, zone, remarks) else {
             continue;
         };
         if campaigns.iter().any(|(other, _)| other.id == campaign.id) {
-            remarks.error(
-                place.offset,
-                &format!("{}.id", place.path),
-                format!("{:?} is taken", campaign.id),
-            );
+            remarks.error(place.offset, &format!("{}.id", place.path), format!("{:?} is taken", campaign.id));
         }
         if !groups.contains(&campaign.group) {
             groups.push(campaign.group.clone());
             if groups.len() > GROUPS_MAX {
-                let message = format!(
-                    "is group number {} of the program, at most {GROUPS_MAX} are allowed",
-                    groups.len()
-                );
+                let message =
+                    format!("is group number {} of the program, at most {GROUPS_MAX} are allowed", groups.len());
                 remarks.error(place.offset, &format!("{}.group", place.path), message);
             }
         }
@@ -244,16 +182,10 @@ fn campaign(
     zone: &TimeZone,
     remarks: &mut Remarks<'_>,
 ) -> Option<CampaignSpec> {
-    let id = section
-        .required("id", remarks)
-        .and_then(|field| field.id(remarks));
-    let start_us = section
-        .required("start", remarks)
-        .and_then(|f| instant(&f, zone, Edge::Start, remarks));
+    let id = section.required("id", remarks).and_then(|field| field.id(remarks));
+    let start_us = section.required("start", remarks).and_then(|f| instant(&f, zone, Edge::Start, remarks));
     let end_field = section.required("end", remarks);
-    let end_us = end_field
-        .as_ref()
-        .and_then(|field| instant(field, zone, Edge::End, remarks));
+    let end_us = end_field.as_ref().and_then(|field| instant(field, zone, Edge::End, remarks));
     if let (Some(field), Some(start), Some(end)) = (&end_field, start_us, end_us)
         && end <= start
     {
@@ -263,9 +195,7 @@ fn campaign(
         Some(field) => kinds(&field, known, remarks),
         None => Some(Vec::new()),
     };
-    let factor = section
-        .required("multiplier", remarks)
-        .and_then(|field| multiplier(&field, remarks));
+    let factor = section.required("multiplier", remarks).and_then(|field| multiplier(&field, remarks));
     let group = match section.optional("group") {
         Some(field) => field.line(NAME_BYTES_MAX, remarks),
         None => Some(GROUP_DEFAULT),
@@ -314,40 +244,20 @@ fn kinds(field: &Field<'_>, known: &[&str], remarks: &mut Remarks<'_>) -> Option
 
 fn cap(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<Cap> {
     let mut section = field.section(remarks)?;
-    let points = section
-        .required("points", remarks)
-        .and_then(|f| f.integer(1..=CAP_POINTS_MAX, remarks));
-    let words = [
-        ("day", CapPer::Day),
-        ("week", CapPer::Week),
-        ("month", CapPer::Month),
-        ("campaign", CapPer::Campaign),
-    ];
-    let per = section
-        .required("per", remarks)
-        .and_then(|field| field.choice(&words, remarks));
+    let points = section.required("points", remarks).and_then(|f| f.integer(1..=CAP_POINTS_MAX, remarks));
+    let words =
+        [("day", CapPer::Day), ("week", CapPer::Week), ("month", CapPer::Month), ("campaign", CapPer::Campaign)];
+    let per = section.required("per", remarks).and_then(|field| field.choice(&words, remarks));
     section.finish(remarks);
-    Some(Cap {
-        points: points?,
-        per: per?,
-    })
+    Some(Cap { points: points?, per: per? })
 }
 
 /// The rules must fit into one event beside the text, the key and what the operator says. They are measured in the form in
 /// which the book keeps them.
 fn check_size(spec: &ProgramSpec, offset: usize, remarks: &mut Remarks<'_>) {
-    let none = Text {
-        scheme: 0,
-        text: "",
-    };
-    let common = AdminCommon {
-        program: ProgramNo(0),
-        program_id: None,
-        key: "",
-        body_hash: [0; 16],
-        actor: none,
-        reason: none,
-    };
+    let none = Text { scheme: 0, text: "" };
+    let common =
+        AdminCommon { program: ProgramNo(0), program_id: None, key: "", body_hash: [0; 16], actor: none, reason: none };
     let put = ProgramPut {
         common,
         version: VersionNo(1),
@@ -358,9 +268,8 @@ fn check_size(spec: &ProgramSpec, offset: usize, remarks: &mut Remarks<'_>) {
     };
     let mut bytes = Vec::with_capacity(SPEC_BYTES_MAX);
     if codec::encode(&Event::ProgramPut(put), &mut bytes).is_err() || bytes.len() > SPEC_BYTES_MAX {
-        let message = format!(
-            "the rules take more than {SPEC_BYTES_MAX} bytes in the book: shorten names or name fewer kinds"
-        );
+        let message =
+            format!("the rules take more than {SPEC_BYTES_MAX} bytes in the book: shorten names or name fewer kinds");
         remarks.error(offset, "", message);
     }
 }

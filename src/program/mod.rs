@@ -37,7 +37,7 @@ pub const MULTIPLIER_DENOMINATOR_MAX: u64 = 10_000;
 /// The greatest product of multipliers where a program names none.
 pub const GREATEST_TOTAL_DEFAULT: u64 = 10;
 /// The most points of a cap.
-pub const CAP_POINTS_MAX: u64 = 1_000_000_000_000;
+pub const CAP_POINTS_MAX: u64 = crate::ledger::award::POINTS_MAX;
 
 /// A program's text, checked and resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,12 +17,7 @@ pub(super) struct Remarks<'a> {
 
 impl<'a> Remarks<'a> {
     pub(super) fn new(text: &'a str, source: &'a str) -> Self {
-        Self {
-            text,
-            source,
-            errors: Vec::new(),
-            warnings: Vec::new(),
-        }
+        Self { text, source, errors: Vec::new(), warnings: Vec::new() }
     }
 
     pub(super) fn into_parts(self) -> (Vec<Remark>, Vec<Remark>) {
@@ -36,11 +31,7 @@ impl<'a> Remarks<'a> {
         Remark {
             source: self.source.to_owned(),
             line: count(before.matches('\n').count()),
-            column: count(
-                before
-                    .get(line_start..)
-                    .map_or(0, |line| line.chars().count()),
-            ),
+            column: count(before.get(line_start..).map_or(0, |line| line.chars().count())),
             field: field.to_owned(),
             message,
         }
@@ -69,21 +60,12 @@ pub(super) struct Section<'t> {
 
 impl<'t> Section<'t> {
     pub(super) fn root(table: &'t Spanned<DeTable<'t>>) -> Self {
-        Self {
-            table: table.get_ref(),
-            path: String::new(),
-            offset: table.span().start,
-            asked: Vec::new(),
-        }
+        Self { table: table.get_ref(), path: String::new(), offset: table.span().start, asked: Vec::new() }
     }
 
     /// The path of a field of this table.
     pub(super) fn path_of(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 
     /// Where the table begins.
@@ -95,19 +77,11 @@ impl<'t> Section<'t> {
     pub(super) fn optional(&mut self, name: &'static str) -> Option<Field<'t>> {
         self.asked.push(name);
         let value = self.table.get(name)?;
-        Some(Field {
-            value: value.get_ref(),
-            span: value.span(),
-            path: self.path_of(name),
-        })
+        Some(Field { value: value.get_ref(), span: value.span(), path: self.path_of(name) })
     }
 
     /// A field that must be there.
-    pub(super) fn required(
-        &mut self,
-        name: &'static str,
-        remarks: &mut Remarks<'_>,
-    ) -> Option<Field<'t>> {
+    pub(super) fn required(&mut self, name: &'static str, remarks: &mut Remarks<'_>) -> Option<Field<'t>> {
         let field = self.optional(name);
         if field.is_none() {
             remarks.error(self.offset, &self.path_of(name), "is missing");
@@ -135,11 +109,7 @@ pub(super) struct Field<'t> {
 
 impl<'t> Field<'t> {
     /// Notes a fault of this field; always `None`, so that a reader can return it.
-    pub(super) fn error<T>(
-        &self,
-        remarks: &mut Remarks<'_>,
-        message: impl Into<String>,
-    ) -> Option<T> {
+    pub(super) fn error<T>(&self, remarks: &mut Remarks<'_>, message: impl Into<String>) -> Option<T> {
         remarks.error(self.span.start, &self.path, message);
         None
     }
@@ -150,10 +120,7 @@ impl<'t> Field<'t> {
     }
 
     fn wrong_type<T>(&self, remarks: &mut Remarks<'_>, wanted: &str) -> Option<T> {
-        self.error(
-            remarks,
-            format!("is {}, not {wanted}", with_article(self.value.type_str())),
-        )
+        self.error(remarks, format!("is {}, not {wanted}", with_article(self.value.type_str())))
     }
 
     /// A string.
@@ -168,10 +135,7 @@ impl<'t> Field<'t> {
     pub(super) fn line(&self, bytes_max: usize, remarks: &mut Remarks<'_>) -> Option<&'t str> {
         let text = self.text(remarks)?;
         if text.is_empty() || text.len() > bytes_max {
-            return self.error(
-                remarks,
-                format!("has {} bytes, not 1 to {bytes_max}", text.len()),
-            );
+            return self.error(remarks, format!("has {} bytes, not 1 to {bytes_max}", text.len()));
         }
         if text.chars().any(char::is_control) {
             return self.error(remarks, "holds a control character");
@@ -182,50 +146,30 @@ impl<'t> Field<'t> {
     /// An id: 1 to 64 bytes of `a-z`, `0-9`, `.`, `_` and `-`.
     pub(super) fn id(&self, remarks: &mut Remarks<'_>) -> Option<&'t str> {
         let text = self.line(NAME_BYTES_MAX, remarks)?;
-        match text
-            .chars()
-            .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-'))
-        {
-            Some(wrong) => self.error(
-                remarks,
-                format!("holds {wrong:?}; an id is made of a-z, 0-9, '.', '_' and '-'"),
-            ),
+        match text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-')) {
+            Some(wrong) => self.error(remarks, format!("holds {wrong:?}; an id is made of a-z, 0-9, '.', '_' and '-'")),
             None => Some(text),
         }
     }
 
     /// A whole number in a range.
-    pub(super) fn integer(
-        &self,
-        range: RangeInclusive<u64>,
-        remarks: &mut Remarks<'_>,
-    ) -> Option<u64> {
+    pub(super) fn integer(&self, range: RangeInclusive<u64>, remarks: &mut Remarks<'_>) -> Option<u64> {
         let Some(integer) = self.value.as_integer() else {
             return self.wrong_type(remarks, "a whole number");
         };
         match u64::from_str_radix(integer.as_str(), integer.radix()) {
             Ok(number) if range.contains(&number) => Some(number),
-            _ => self.error(
-                remarks,
-                format!("is {integer}, not {} to {}", range.start(), range.end()),
-            ),
+            _ => self.error(remarks, format!("is {integer}, not {} to {}", range.start(), range.end())),
         }
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
-        &self,
-        choices: &[(&str, T)],
-        remarks: &mut Remarks<'_>,
-    ) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], remarks: &mut Remarks<'_>) -> Option<T> {
         let text = self.text(remarks)?;
         match choices.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Some(*value),
             None => {
-                let words: Vec<_> = choices
-                    .iter()
-                    .map(|(word, _)| format!("\"{word}\""))
-                    .collect();
+                let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
                 self.error(remarks, format!("is {text:?}, not {}", words.join(" or ")))
             }
         }
@@ -234,30 +178,18 @@ impl<'t> Field<'t> {
     /// The table that this field is.
     pub(super) fn section(&self, remarks: &mut Remarks<'_>) -> Option<Section<'t>> {
         match self.value.as_table() {
-            Some(table) => Some(Section {
-                table,
-                path: self.path.clone(),
-                offset: self.span.start,
-                asked: Vec::new(),
-            }),
+            Some(table) => Some(Section { table, path: self.path.clone(), offset: self.span.start, asked: Vec::new() }),
             None => self.wrong_type(remarks, "a table"),
         }
     }
 
     /// The items of a list of at most `items_max`.
-    pub(super) fn items(
-        &self,
-        items_max: usize,
-        remarks: &mut Remarks<'_>,
-    ) -> Option<Vec<Field<'t>>> {
+    pub(super) fn items(&self, items_max: usize, remarks: &mut Remarks<'_>) -> Option<Vec<Field<'t>>> {
         let Some(array) = self.value.as_array() else {
             return self.wrong_type(remarks, "a list");
         };
         if array.len() > items_max {
-            return self.error(
-                remarks,
-                format!("has {} items, at most {items_max} are allowed", array.len()),
-            );
+            return self.error(remarks, format!("has {} items, at most {items_max} are allowed", array.len()));
         }
         let item = |(at, value): (usize, &'t Spanned<DeValue<'t>>)| Field {
             value: value.get_ref(),
@@ -269,10 +201,6 @@ impl<'t> Field<'t> {
 }
 
 fn with_article(kind: &str) -> String {
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    };
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")
 }

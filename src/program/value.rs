@@ -17,19 +17,12 @@ pub(super) fn reduced(numerator: u64, denominator: u64) -> Option<Ratio> {
     }
     match (denominator, a) {
         (0, _) | (_, 0) => None,
-        _ => Some(Ratio {
-            numerator: numerator / a,
-            denominator: denominator / a,
-        }),
+        _ => Some(Ratio { numerator: numerator / a, denominator: denominator / a }),
     }
 }
 
 fn digits(text: &str) -> Option<u64> {
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-        None
-    } else {
-        text.parse().ok()
-    }
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) { None } else { text.parse().ok() }
 }
 
 /// An unsigned decimal such as `1.25`, or a fraction such as `5/4`, exactly.
@@ -41,49 +34,30 @@ fn ratio_of(text: &str) -> Option<Ratio> {
         return reduced(digits(text)?, 1);
     };
     let scale = 10_u64.checked_pow(u32::try_from(part.len()).ok()?)?;
-    reduced(
-        digits(whole)?
-            .checked_mul(scale)?
-            .checked_add(digits(part)?)?,
-        scale,
-    )
+    reduced(digits(whole)?.checked_mul(scale)?.checked_add(digits(part)?)?, scale)
 }
 
 /// A multiplier, or a bound on their product: 1 to 1000, with a denominator of at most 10,000 in lowest terms.
 pub(super) fn multiplier(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<Ratio> {
     let read = match field.value {
         DeValue::String(text) => ratio_of(text),
-        DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix())
-            .ok()
-            .and_then(|whole| reduced(whole, 1)),
+        DeValue::Integer(integer) => {
+            u64::from_str_radix(integer.as_str(), integer.radix()).ok().and_then(|whole| reduced(whole, 1))
+        }
         DeValue::Float(float) => {
-            return field.error(
-                remarks,
-                format!("is a floating-point number, which is not exact: write \"{float}\""),
-            );
+            return field.error(remarks, format!("is a floating-point number, which is not exact: write \"{float}\""));
         }
         _ => None,
     };
     let Some(ratio) = read else {
-        return field.error(
-            remarks,
-            "is not a decimal such as \"1.5\" or a fraction such as \"3/2\"",
-        );
+        return field.error(remarks, "is not a decimal such as \"1.5\" or a fraction such as \"3/2\"");
     };
     if ratio.denominator > MULTIPLIER_DENOMINATOR_MAX {
-        let text = format!(
-            "is {}/{} in lowest terms",
-            ratio.numerator, ratio.denominator
-        );
-        return field.error(
-            remarks,
-            format!("{text}; the denominator may be at most {MULTIPLIER_DENOMINATOR_MAX}"),
-        );
+        let text = format!("is {}/{} in lowest terms", ratio.numerator, ratio.denominator);
+        return field.error(remarks, format!("{text}; the denominator may be at most {MULTIPLIER_DENOMINATOR_MAX}"));
     }
     // The denominator is at most 10,000, so the bound on the numerator stays far inside the range.
-    if ratio.numerator < ratio.denominator
-        || ratio.numerator > ratio.denominator.saturating_mul(MULTIPLIER_MAX)
-    {
+    if ratio.numerator < ratio.denominator || ratio.numerator > ratio.denominator.saturating_mul(MULTIPLIER_MAX) {
         return field.error(remarks, format!("is not from 1 to {MULTIPLIER_MAX}"));
     }
     Some(ratio)
@@ -100,19 +74,12 @@ pub(super) enum Edge {
 
 /// An instant in microseconds since the Unix epoch: a local time of the zone, or a time with its offset. A local time that
 /// does not exist shifts forward by the gap.
-pub(super) fn instant(
-    field: &Field<'_>,
-    zone: &TimeZone,
-    edge: Edge,
-    remarks: &mut Remarks<'_>,
-) -> Option<i64> {
+pub(super) fn instant(field: &Field<'_>, zone: &TimeZone, edge: Edge, remarks: &mut Remarks<'_>) -> Option<i64> {
     let text = match field.value {
         DeValue::Datetime(datetime) => datetime.to_string(),
         _ => field.text(remarks)?.to_owned(),
     };
-    let whole_micros = |instant: Timestamp| {
-        (instant.as_nanosecond() % 1_000 == 0).then(|| instant.as_microsecond())
-    };
+    let whole_micros = |instant: Timestamp| (instant.as_nanosecond() % 1_000 == 0).then(|| instant.as_microsecond());
     let bad = "is not a local time such as \"2010-12-01T00:00:00\" or one with an offset, in whole microseconds";
     // An annotation such as `[Europe/Paris]` would be read and passed over.
     if text.contains('[') || !text.contains(':') {
@@ -137,18 +104,14 @@ pub(super) fn instant(
     match offset {
         AmbiguousOffset::Unambiguous { .. } => {}
         AmbiguousOffset::Gap { .. } => {
-            field.warn(
-                remarks,
-                format!("does not exist in the time zone (clocks go forward); {meant} is taken"),
-            );
+            field.warn(remarks, format!("does not exist in the time zone (clocks go forward); {meant} is taken"));
         }
         AmbiguousOffset::Fold { .. } => {
-            let which = if edge == Edge::Start {
-                "earlier"
-            } else {
-                "later"
-            };
-            field.warn(remarks, format!("occurs twice in the time zone (clocks go back); the {which} is taken, {resolved}"));
+            let which = if edge == Edge::Start { "earlier" } else { "later" };
+            field.warn(
+                remarks,
+                format!("occurs twice in the time zone (clocks go back); the {which} is taken, {resolved}"),
+            );
         }
     }
     whole_micros(resolved).or_else(|| field.error(remarks, bad))
@@ -160,12 +123,7 @@ mod tests {
 
     #[test]
     fn decimals_and_fractions_are_read_exactly() {
-        let ratio = |numerator, denominator| {
-            Some(Ratio {
-                numerator,
-                denominator,
-            })
-        };
+        let ratio = |numerator, denominator| Some(Ratio { numerator, denominator });
         for (text, wanted) in [
             ("2", ratio(2, 1)),
             ("2.00", ratio(2, 1)),

@@ -13,18 +13,10 @@ pub(super) fn program(spec: &ProgramSpec, places: &[Place], remarks: &mut Remark
         let field = format!("{}.multiplier", place.path);
         let ratio = campaign.multiplier;
         if ratio.numerator == ratio.denominator {
-            remarks.warn(
-                place.offset,
-                &field,
-                "is 1: the campaign never awards a bonus",
-            );
+            remarks.warn(place.offset, &field, "is 1: the campaign never awards a bonus");
         }
         if exceeds(ratio, spec.greatest_total) {
-            remarks.warn(
-                place.offset,
-                &field,
-                "is over greatest_total, which bounds every award",
-            );
+            remarks.warn(place.offset, &field, "is over greatest_total, which bounds every award");
         }
         for rule in spec.rules.iter().filter(|rule| takes_part(campaign, rule)) {
             if let Some(minor) = spend_without_bonus(rule.rate, ratio) {
@@ -43,8 +35,7 @@ fn takes_part(campaign: &CampaignSpec, rule: &Rule) -> bool {
 }
 
 fn exceeds(a: Ratio, b: Ratio) -> bool {
-    u128::from(a.numerator) * u128::from(b.denominator)
-        > u128::from(b.numerator) * u128::from(a.denominator)
+    u128::from(a.numerator) * u128::from(b.denominator) > u128::from(b.numerator) * u128::from(a.denominator)
 }
 
 /// The least spend that earns a bonus, rounding down, where the steps are coarse: a rate under one point a unit of the
