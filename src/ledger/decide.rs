@@ -311,7 +311,7 @@ impl Ledger {
             let candidates = self.candidates(program, version, kind, known, occurred);
             shares =
                 award::shares(base, version.spec.greatest_total, &candidates).ok_or((Reason::AmountOverflow, field))?;
-            if shares.iter().any(|s| s.cap_room.is_some()) && self.caps.len() >= self.limits.cap_counters_max {
+            if !self.counters_fit(known, &shares) {
                 return Err(Halt::Limit);
             }
         }
@@ -320,6 +320,16 @@ impl Ledger {
         let common = common_of(command, member, &posting.holding, at);
         let version = version.number;
         Ok(Event::Earned(Earned { common, basis, event_kind, version, base, shares, legs: posting.legs }))
+    }
+
+    /// Whether the counters that an award begins find room beside those that there are.
+    fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share]) -> bool {
+        let begins = |share: &&Share| {
+            let key = member.map(|member| (member, share.campaign, share.cap_day));
+            share.cap_room.is_some() && share.awarded > 0 && key.is_none_or(|key| !self.caps.contains_key(&key))
+        };
+        let begun = shares.iter().filter(begins).count();
+        begun == 0 || self.caps.len().saturating_add(begun) <= self.limits.cap_counters_max
     }
 
     /// The open campaigns of a version whose window and kinds take the event in.
