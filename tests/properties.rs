@@ -1,12 +1,13 @@
 //! Properties of the ledger under random commands, against a naive ledger that is written from the program rules.
-//! A failure names the seed and the step; `STAMPBOOK_SEED=n cargo test --test properties` runs that book alone.
+//! A failure names the seed and the op; `STAMPBOOK_SEED=n cargo test --test properties` runs that book alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod model;
 
 use std::collections::BTreeMap;
 
-use stampbook::ledger::event::Event;
+use stampbook::ledger::command::{Action, AdminAction, Basis, Original};
+use stampbook::ledger::event::{Account, Event};
 use stampbook::ledger::ids::Op;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::view::CampaignStatus;
@@ -14,10 +15,11 @@ use stampbook::ledger::{Ledger, Limits, codec};
 
 use model::book::{Book, Posted, ROOMY};
 use model::generate::{Generator, PROGRAMS, Sent};
+use model::rules::{campaign, program, put, ratio, rule, spend};
 use model::{Model, Program, Verdict, What};
 
-const BOOKS: u64 = 44;
-const COMMANDS: usize = 2_500;
+const BOOKS: u64 = 68;
+const COMMANDS: usize = 1_500;
 
 fn seeds() -> Vec<u64> {
     match std::env::var("STAMPBOOK_SEED") {
@@ -35,8 +37,7 @@ struct Run {
 
 impl Run {
     fn new(seed: u64, limits: Limits) -> Self {
-        let members_max = usize::try_from(limits.members_max).unwrap();
-        Self { book: Book::new(limits), model: Model::new(members_max), generator: Generator::new(seed) }
+        Self { book: Book::new(limits), model: Model::new(limits), generator: Generator::new(seed) }
     }
 
     /// Posts the next random command.
@@ -67,8 +68,8 @@ impl Run {
 
     fn steps(&mut self, seed: u64, count: usize) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
-        for step in 0..count {
-            let told = Told { seed, step };
+        for _ in 0..count {
+            let told = Told { seed, op: self.model.history.len() + 1 };
             verdicts.push(self.step());
             std::mem::forget(told);
         }
@@ -128,15 +129,15 @@ impl Run {
     }
 }
 
-/// Says which book and step failed, where a panic drops it.
+/// Says which book failed and where, when a panic drops it.
 struct Told {
     seed: u64,
-    step: usize,
+    op: usize,
 }
 
 impl Drop for Told {
     fn drop(&mut self) {
-        eprintln!("failed at STAMPBOOK_SEED={} step {}", self.seed, self.step);
+        eprintln!("failed at STAMPBOOK_SEED={} op {}", self.seed, self.op);
     }
 }
 
@@ -320,4 +321,85 @@ fn a_full_book_takes_no_new_member_and_forgets_that_one_asked() {
     assert_eq!(run.book.ledger.counts().0, 30);
     assert_eq!(run.book.ledger.newest(), Op(u64::try_from(run.book.shelf.events.len()).unwrap()));
     assert_eq!(run.model.programs.len(), PROGRAMS.len());
+}
+
+#[test]
+fn counters_of_caps_stay_within_their_bound_and_those_that_there_are_go_on() {
+    let limits = Limits { cap_counters_max: 12, ..ROOMY };
+    let mut run = Run::new(13, limits);
+    let verdicts = run.steps(13, 700);
+    assert_eq!(run.model.counters().len(), 12);
+    let full = verdicts.iter().position(|verdict| *verdict == Verdict::Limit).expect("the counters run out");
+    let capped = |verdict: &Verdict| matches!(class_of(verdict).as_str(), "capped" | "clipped");
+    assert!(verdicts[full..].iter().any(capped));
+    run.balances_agree();
+}
+
+#[test]
+fn what_would_leave_the_range_of_the_books_is_refused_and_changes_nothing() {
+    let mut run = Run::new(21, ROOMY);
+    let generous = campaign("alpha", "a", ratio(1_000, 1));
+    let mut spec = program(vec![rule("purchase", ratio(1, 1))], vec![generous, campaign("bravo", "b", ratio(2, 1))]);
+    spec.greatest_total = ratio(1_000, 1);
+    let max = i64::MAX.unsigned_abs();
+    let fund = |campaign: &str, points| AdminAction::FundCampaign { campaign: campaign.to_owned(), points };
+    let actions = [put(spec), fund("alpha", u64::MAX), fund("alpha", max), fund("alpha", 1), fund("bravo", 1)];
+    let refused = |verdict: Verdict| match verdict {
+        Verdict::Fresh(said) => said.refused.map(|(reason, _)| reason),
+        other => panic!("{other:?}"),
+    };
+    let mut outcomes = Vec::new();
+    for (at, action) in actions.into_iter().enumerate() {
+        let command = run.book.admin("high-street", &format!("operator-{at}"), action);
+        outcomes.push(refused(run.post(&Sent::Admin(command))));
+    }
+    let over = Some(Reason::AmountOverflow);
+    assert_eq!(outcomes, [None, over, None, over, over]);
+    // All that can be authorised is, so that nothing can be issued; what comes from a budget or goes back still can.
+    let mut post = |action: Action| {
+        let key = format!("caller-{}", run.model.history.len());
+        let command = run.book.command(0, &key, "ann", action);
+        refused(run.post(&Sent::Member(command)))
+    };
+    assert_eq!(post(spend(1, "purchase")), over);
+    assert_eq!(post(refund_alone(1_000_000_000_000)), None);
+    assert_eq!(post(spend(999_999_999_999, "purchase")), None);
+    assert_eq!(post(spend(2, "purchase")), over);
+    assert_eq!(post(spend(1, "purchase")), None);
+    run.balances_agree();
+}
+
+/// A refund that names no original.
+fn refund_alone(minor_units: u64) -> Action {
+    let (basis, event_kind) = (Basis::Spend(minor_units), Some("purchase".to_owned()));
+    Action::Refund { original: Original::None, basis, event_kind }
+}
+
+#[test]
+fn an_award_that_is_off_by_one_though_balanced_evolves_but_is_not_proved() {
+    let mut run = Run::new(31, ROOMY);
+    run.steps(31, 400);
+    let (mut ledger, mut planted) = (Ledger::new(ROOMY), 0);
+    for (at, bytes) in &run.book.shelf.events {
+        let event = codec::decode(bytes).unwrap();
+        if let Event::Earned(mut earned) = event.clone()
+            && let [issued, credited] = &mut earned.legs.0[..]
+            && matches!(credited.account, Account::Available { .. })
+            && earned.basis != Basis::Points(earned.base)
+        {
+            earned.base += 1;
+            issued.amount -= 1;
+            credited.amount += 1;
+            earned.common.after.available += 1;
+            let wrong = Event::Earned(earned);
+            ledger.begin_undo();
+            ledger.replay(*at, &wrong, &run.book.prints).expect("its books balance");
+            ledger.roll_back();
+            let told = ledger.prove(*at, &wrong, None, &run.book.prints).unwrap_err();
+            assert!(told.contains("base award"), "{told}");
+            planted += 1;
+        }
+        ledger.replay(*at, &event, &run.book.prints).unwrap();
+    }
+    assert!(planted > 20, "{planted} earns are of that form");
 }

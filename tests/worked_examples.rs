@@ -1,9 +1,12 @@
 //! The worked examples of the program rules, by number, each through decide, the event's bytes and evolve.
-//! Numbers 6, 9 and 11 speak of expiry and streaks, number 10 of concurrent callers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, dead_code)]
+//! Numbers 6, 9 and 11 speak of expiry and streaks, number 10 of concurrent callers. Below them, what the rules say of
+//! caps, stops and closed campaigns, in the same form.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[allow(dead_code, reason = "shared with the random commands, which use more of it")]
 #[path = "model/book.rs"]
 mod book;
+#[allow(dead_code, reason = "shared with the random commands, which use more of it")]
 #[path = "model/rules.rs"]
 mod rules;
 
@@ -14,7 +17,7 @@ use rules::{campaign, program, put, ratio, refund, rule, spend};
 use stampbook::ledger::command::{Action, AdminAction, Original, Purpose};
 use stampbook::ledger::ids::Op;
 use stampbook::ledger::reason::Reason;
-use stampbook::ledger::spec::{CampaignSpec, Ratio};
+use stampbook::ledger::spec::{CampaignSpec, Cap, CapPer, OnExhausted, Ratio};
 
 const NOW: i64 = 1_790_000_000_000_000;
 
@@ -179,4 +182,89 @@ fn example_8_a_refund_in_three_parts_takes_back_each_leg_to_the_point() {
     assert_eq!((left, book.budget(0, "double")), (0, 100));
     let (_, said) = post(&mut book, refund(Original::Op(original), 1));
     assert_eq!(said.refused.map(|(reason, _)| reason), Some(Reason::RefundExceedsOriginal));
+}
+
+/// The instant of a local time in London's summer, one hour ahead of Greenwich.
+fn london(text: &str) -> i64 {
+    format!("{text}+01:00").parse::<jiff::Timestamp>().unwrap().as_microsecond()
+}
+
+/// Awards of a bonus of 60 each under a cap of 100, at local times; what each was awarded.
+fn bonuses_under(per: CapPer, times: &[&str]) -> Vec<i128> {
+    let mut capped = campaign("double", "a", ratio(2, 1));
+    capped.cap = Some(Cap { points: 100, per });
+    let mut book = night(ratio(1, 100), ratio(10, 1), vec![(capped, 10_000)]);
+    let mut award = |time: &&str| {
+        let mut command = book.command(0, time, "ann", spend(60_00, "purchase"));
+        command.occurred_at_us = Some(london(time));
+        match book.post(&command, NOW) {
+            Posted::Fresh(op) => book.said(op).parts[0].moved,
+            other => panic!("{other:?}"),
+        }
+    };
+    times.iter().map(&mut award).collect()
+}
+
+#[test]
+fn a_cap_per_day_counts_in_the_local_day_of_the_business_time() {
+    // Greenwich is still in the day before at the first two; the last came late and counts where it belongs.
+    let times = ["2026-07-01T00:00:00", "2026-07-01T00:00:01", "2026-07-02T00:00:00", "2026-07-01T23:59:59.999999"];
+    assert_eq!(bonuses_under(CapPer::Day, &times), [60, 40, 60, 0]);
+}
+
+#[test]
+fn a_cap_per_week_starts_anew_on_monday_and_one_per_month_on_the_first() {
+    let sunday_and_monday =
+        ["2026-06-28T12:00:00", "2026-06-28T23:59:59", "2026-06-29T00:00:00", "2026-07-05T23:59:59"];
+    assert_eq!(bonuses_under(CapPer::Week, &sunday_and_monday), [60, 40, 60, 40]);
+    let june_and_july = ["2026-06-01T00:00:00", "2026-06-30T23:59:59", "2026-07-01T00:00:00", "2026-07-31T23:59:59"];
+    assert_eq!(bonuses_under(CapPer::Month, &june_and_july), [60, 40, 60, 40]);
+    assert_eq!(bonuses_under(CapPer::Campaign, &june_and_july), [60, 40, 0, 0]);
+}
+
+#[test]
+fn a_refund_returns_cap_room_to_the_day_of_the_earn() {
+    let mut capped = campaign("double", "a", ratio(2, 1));
+    capped.cap = Some(Cap { points: 100, per: CapPer::Day });
+    let mut book = night(ratio(1, 100), ratio(10, 1), vec![(capped, 10_000)]);
+    let mut at = |key: &str, time: &str, action: Action| {
+        let mut command = book.command(0, key, "ann", action);
+        command.occurred_at_us = Some(london(time));
+        match book.post(&command, NOW) {
+            Posted::Fresh(op) => (op, book.said(op).parts[0].moved),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (original, bonus) = at("earn", "2026-07-01T12:00:00", spend(100_00, "purchase"));
+    assert_eq!(bonus, 100);
+    assert_eq!(at("refund", "2026-07-02T12:00:00", refund(Original::Op(original), 70_00)).1, 70);
+    assert_eq!(at("next day", "2026-07-02T13:00:00", spend(150_00, "purchase")).1, 100);
+    assert_eq!(at("same day", "2026-07-01T13:00:00", spend(150_00, "purchase")).1, 70);
+}
+
+#[test]
+fn a_stopped_campaign_awards_nothing_until_it_is_resumed_though_it_is_refilled() {
+    let mut stops = campaign("double", "a", ratio(2, 1));
+    stops.on_exhausted = OnExhausted::Stop;
+    let mut book = night(ratio(1, 100), ratio(10, 1), vec![(stops, 150)]);
+    let bonus = |book: &mut Book| {
+        let (_, said) = post(book, spend(100_00, "purchase"));
+        said.parts.iter().map(|part| part.moved).sum::<i128>()
+    };
+    assert_eq!((bonus(&mut book), bonus(&mut book)), (100, 50));
+    admin(&mut book, AdminAction::FundCampaign { campaign: "double".to_owned(), points: 500 });
+    assert_eq!(bonus(&mut book), 0);
+    admin(&mut book, AdminAction::ResumeCampaign { campaign: "double".to_owned() });
+    assert_eq!(bonus(&mut book), 100);
+}
+
+#[test]
+fn a_refund_after_its_campaign_closed_goes_to_issuance() {
+    let mut book = night(ratio(1, 100), ratio(10, 1), vec![(campaign("double", "a", ratio(2, 1)), 500)]);
+    let (original, _) = post(&mut book, spend(100_00, "purchase"));
+    admin(&mut book, AdminAction::CloseCampaign { campaign: "double".to_owned() });
+    assert_eq!(book.budget(0, "double"), 0);
+    let (_, said) = post(&mut book, refund(Original::Op(original), 100_00));
+    let expected = legs(&[("issuance", 200), ("member/ann/base", -100), ("member/ann/campaign", -100)]);
+    assert_eq!(said.legs, expected);
 }

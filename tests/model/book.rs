@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Notes, Original};
-use stampbook::ledger::event::{Account, Balances, Event, Leg, Source};
+use stampbook::ledger::event::{Account, Balances, Common, Event, Leg, Source};
 use stampbook::ledger::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::reason::Reason;
@@ -70,6 +70,7 @@ pub(crate) struct Shelf {
     campaign_ids: BTreeMap<(ProgramNo, CampaignNo), String>,
     member_ids: BTreeMap<MemberNo, String>,
     member_heads: BTreeMap<MemberNo, Op>,
+    account_heads: BTreeMap<(ProgramNo, String), Op>,
     latest_refunds: BTreeMap<Op, Op>,
 }
 
@@ -130,7 +131,10 @@ impl Book {
         let resolved = self.resolve(command);
         let hashes = Hashes { key: command.key_print, member: command.member_hash };
         match self.ledger.decide(command, resolved.as_ref(), at) {
-            Decision::Event(event) => self.write(at, &event, hashes),
+            Decision::Event(event) => {
+                self.ledger.prove(at, &event, resolved.as_ref(), &self.prints).unwrap();
+                self.write(at, &event, hashes)
+            }
             Decision::LimitReached => Posted::Limit,
         }
     }
@@ -218,7 +222,20 @@ impl Book {
                 self.shelf.campaign_ids.insert((put.common.program, *number), campaign.id.clone());
             }
         }
-        let Some(common) = event.common() else { return };
+        if let Some(common) = event.common() {
+            self.learn_member(op, common);
+        }
+        self.learn_accounts(op, event);
+        if let Event::Refunded(refunded) = event
+            && let Some(from) = &refunded.from
+        {
+            let original = op.back(from.original_link).unwrap();
+            let before = self.shelf.latest_refunds.insert(original, op);
+            assert_eq!(op.back(from.previous_link), before, "op {} links to the previous refund", op.0);
+        }
+    }
+
+    fn learn_member(&mut self, op: Op, common: &Common<'_>) {
         if let MemberRef::Opened(number, id) = common.member {
             assert!(self.shelf.member_ids.insert(number, id.to_owned()).is_none(), "{id} was opened twice");
         }
@@ -228,12 +245,41 @@ impl Book {
         } else {
             assert_eq!(common.member_link, 0);
         }
-        if let Event::Refunded(refunded) = event
-            && let Some(from) = &refunded.from
-        {
-            let original = op.back(from.original_link).unwrap();
-            let before = self.shelf.latest_refunds.insert(original, op);
-            assert_eq!(op.back(from.previous_link), before, "op {} links to the previous refund", op.0);
+    }
+
+    fn learn_accounts(&mut self, op: Op, event: &Event<'_>) {
+        let program = event.identity().0;
+        let mut links: BTreeMap<String, u64> = BTreeMap::new();
+        if let Event::CampaignChanged(changed) = event {
+            links.insert(self.campaign_account(program, changed.campaign), changed.campaign_link);
+        }
+        for leg in event.legs() {
+            if let Account::Issuance { link }
+            | Account::Campaign { link, .. }
+            | Account::Redemption { link, .. }
+            | Account::Adjustment { link } = leg.account
+            {
+                links.insert(self.account_name(program, "", &leg.account), link);
+            }
+        }
+        for (account, link) in links {
+            let before = self.shelf.account_heads.insert((program, account.clone()), op);
+            assert_eq!(op.back(link), before, "op {} links to the previous event of {account}", op.0);
+        }
+    }
+
+    fn campaign_account(&self, program: ProgramNo, campaign: CampaignNo) -> String {
+        format!("campaign/{}", self.shelf.campaign_ids[&(program, campaign)])
+    }
+
+    fn account_name(&self, program: ProgramNo, member: &str, account: &Account) -> String {
+        match account {
+            Account::Available { lot, .. } => lot_name(member, lot.source),
+            Account::Debt => format!("member/{member}/debt"),
+            Account::Issuance { .. } => "issuance".to_owned(),
+            Account::Campaign { campaign, .. } => self.campaign_account(program, *campaign),
+            Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
+            Account::Adjustment { .. } => "adjustment".to_owned(),
         }
     }
 
@@ -280,20 +326,10 @@ impl Book {
         let member = event.member().map_or("", |number| self.shelf.member_ids[&number].as_str());
         for Leg { account, amount, .. } in event.legs() {
             assert_ne!(*amount, 0, "a leg of nothing");
-            let name = match account {
-                Account::Available { lot, position } => {
-                    let name = lot_name(member, lot.source);
-                    said.positions.insert(name.clone(), (*position).into());
-                    name
-                }
-                Account::Debt => format!("member/{member}/debt"),
-                Account::Issuance { .. } => "issuance".to_owned(),
-                Account::Campaign { campaign, .. } => {
-                    format!("campaign/{}", self.shelf.campaign_ids[&(program, *campaign)])
-                }
-                Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
-                Account::Adjustment { .. } => "adjustment".to_owned(),
-            };
+            let name = self.account_name(program, member, account);
+            if let Account::Available { position, .. } = account {
+                said.positions.insert(name.clone(), (*position).into());
+            }
             let before = said.legs.insert(name, (*amount).into());
             assert_eq!(before, None, "two legs of one event on one account");
         }

@@ -4,9 +4,11 @@
 
 pub(crate) mod admin;
 pub(crate) mod award;
+#[allow(dead_code, reason = "shared with the worked examples, which use more of it")]
 pub(crate) mod book;
 pub(crate) mod generate;
 pub(crate) mod refunds;
+#[allow(dead_code, reason = "shared with the worked examples, which use more of it")]
 pub(crate) mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
+use stampbook::ledger::Limits;
 use stampbook::ledger::command::{Action, Basis, Command};
 use stampbook::ledger::event::Source;
 use stampbook::ledger::reason::Reason;
@@ -21,7 +24,7 @@ use stampbook::ledger::spec::{CampaignSpec, CapPer, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
 use award::{AMOUNT_MAX, Candidate};
-use book::{Part, Said, lot_name};
+use book::{Part, ROOMY, Said, lot_name};
 
 /// What the model says of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +98,7 @@ pub(crate) struct Program {
 /// The naive ledger.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    pub members_max: usize,
+    pub limits: Limits,
     pub programs: Vec<Program>,
     pub history: Vec<Happened>,
 }
@@ -222,8 +225,8 @@ fn cap_span(spec: &ProgramSpec, per: CapPer, occurred_at_us: i64) -> Date {
 }
 
 impl Model {
-    pub(crate) fn new(members_max: usize) -> Self {
-        Self { members_max, programs: Vec::new(), history: Vec::new() }
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { limits, programs: Vec::new(), history: Vec::new() }
     }
 
     fn known(&self, program: &str, key: &str, body_hash: [u8; 16]) -> Option<Verdict> {
@@ -248,7 +251,8 @@ impl Model {
                 false => Err((Reason::AmountOverflow, "amount")),
             });
         let mut decided = match decided {
-            Ok(_) if !exists && self.members_count() >= self.members_max => return Verdict::Limit,
+            Ok(_) if !exists && self.members_count() >= self.limits.members_max => return Verdict::Limit,
+            Ok(decided) if !self.counters_fit(&program.id, member, &decided.what) => return Verdict::Limit,
             Ok(decided) => decided,
             Err((reason, field)) => Decided {
                 said: Said { refused: Some((reason, field.to_owned())), ..Said::default() },
@@ -288,8 +292,39 @@ impl Model {
         Verdict::Fresh(decided.said)
     }
 
-    fn members_count(&self) -> usize {
-        self.programs.iter().map(|program| program.members.len()).sum()
+    fn members_count(&self) -> u32 {
+        u32::try_from(self.programs.iter().map(|program| program.members.len()).sum::<usize>()).unwrap()
+    }
+
+    /// Every counter of a cap that stands above zero: by program, member, campaign and first day of the span.
+    pub(crate) fn counters(&self) -> BTreeSet<(String, String, String, Date)> {
+        let mut counters = BTreeSet::new();
+        for earn in &self.history {
+            let (What::Earned { awards, .. }, Some(member)) = (&earn.what, &earn.member) else { continue };
+            for award in awards {
+                let Some(span) = award.cap_span else { continue };
+                if self.cap_used(&earn.program, member, &award.campaign, span) > 0 {
+                    counters.insert((earn.program.clone(), member.clone(), award.campaign.clone(), span));
+                }
+            }
+        }
+        counters
+    }
+
+    /// Whether the counters that an earn begins find room.
+    fn counters_fit(&self, program: &str, member: &str, what: &What) -> bool {
+        if self.limits.cap_counters_max == ROOMY.cap_counters_max {
+            return true;
+        }
+        let What::Earned { awards, .. } = what else { return true };
+        let mut counters = self.counters();
+        let before = counters.len();
+        for award in awards.iter().filter(|award| award.points > 0) {
+            if let Some(span) = award.cap_span {
+                counters.insert((program.to_owned(), member.to_owned(), award.campaign.clone(), span));
+            }
+        }
+        counters.len() == before || counters.len() <= self.limits.cap_counters_max
     }
 
     fn decide(&self, number: usize, command: &Command, book_time_us: i64) -> Result<Decided, Refusal> {
