@@ -66,8 +66,7 @@ const BATCH_BYTES_MAX: usize = COMMANDS_PER_BATCH_MAX * (EVENT_BYTES_MAX + EVENT
 const BATCH_BLOCKS_MAX: usize = BATCH_BYTES_MAX / BLOCK_FILL_BYTES_MIN + 2;
 
 const _: () = assert!(
-    FRAME_HEADER_BYTES + BATCH_BYTES_MAX + BATCH_BLOCKS_MAX * BLOCK_ENTRY_BYTES + PAGE_BYTES
-        <= FRAME_BYTES_MAX,
+    FRAME_HEADER_BYTES + BATCH_BYTES_MAX + BATCH_BLOCKS_MAX * BLOCK_ENTRY_BYTES + PAGE_BYTES <= FRAME_BYTES_MAX,
     "the greatest legal atomic batch lies in one frame"
 );
 const _: () = assert!(
@@ -75,31 +74,18 @@ const _: () = assert!(
     "a segment holds two of the greatest frames beside its header, the genesis and its seal"
 );
 const _: () = assert!(
-    PROGRAM_EVENT_BYTES_MAX + EVENT_OFFSET_BYTES <= BLOCK_BYTES_MAX
-        && EVENT_BYTES_MAX <= PROGRAM_EVENT_BYTES_MAX,
+    PROGRAM_EVENT_BYTES_MAX + EVENT_OFFSET_BYTES <= BLOCK_BYTES_MAX && EVENT_BYTES_MAX <= PROGRAM_EVENT_BYTES_MAX,
     "every event fits a block with its offset"
 );
+const _: () = assert!(BLOCK_BYTES_MAX <= 1 << 16, "offsets in a block are 16 bits wide");
+const _: () = assert!(FRAME_BYTES_MAX < 1 << 32, "lengths in a frame are 32 bits wide");
 const _: () = assert!(
-    BLOCK_BYTES_MAX <= 1 << 16,
-    "offsets in a block are 16 bits wide"
-);
-const _: () = assert!(
-    FRAME_BYTES_MAX < 1 << 32,
-    "lengths in a frame are 32 bits wide"
-);
-const _: () = assert!(
-    FRAME_BYTES_MAX.is_multiple_of(PAGE_BYTES)
-        && SEGMENT_BYTES_DEFAULT.is_multiple_of(PAGE_BYTES as u64),
+    FRAME_BYTES_MAX.is_multiple_of(PAGE_BYTES) && SEGMENT_BYTES_DEFAULT.is_multiple_of(PAGE_BYTES as u64),
     "frames and segments are whole pages"
 );
-const _: () = assert!(
-    FRAME_HEADER_BYTES <= PAGE_BYTES,
-    "a frame's header lies in its first page"
-);
-const _: () = assert!(
-    MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX,
-    "the greatest message can be admitted when nothing else is"
-);
+const _: () = assert!(FRAME_HEADER_BYTES <= PAGE_BYTES, "a frame's header lies in its first page");
+const _: () =
+    assert!(MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX, "the greatest message can be admitted when nothing else is");
 const _: () = assert!(
     MEMBER_ID_BYTES_MAX + KEY_BYTES_MAX + METADATA_BYTES_MAX < EVENT_BYTES_MAX / 4,
     "what a client names leaves most of an event to what happened"
