@@ -22,6 +22,10 @@ mod walk;
 mod writer;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod tests;

@@ -207,23 +207,37 @@ impl Reader {
 
     /// Looks at everything from `offset` to the end of the segment.
     fn survey(&mut self, offset: u64) -> Result<Survey, JournalError> {
-        let mut survey = Survey { first_used: None, used_end: offset, header: None };
+        let mut survey = Survey {
+            first_used: None,
+            used_end: offset,
+            header: None,
+        };
+        let mut last_used = None;
         let mut at = offset;
         while at + PAGE <= self.size {
             let key = self.key;
             let page = self.page(at)?;
             if !is_zero(page) {
-                let before = page.iter().take_while(|byte| **byte == 0).count();
-                let behind = page.iter().rev().take_while(|byte| **byte == 0).count();
-                let sound = FrameHeader::decode(page, &key).is_ok();
-                survey.first_used.get_or_insert(at + to_u64(before));
-                survey.used_end = at + to_u64(PAGE_BYTES - behind);
+                if survey.first_used.is_none() {
+                    let zeros = page.iter().take_while(|byte| **byte == 0).count();
+                    survey.first_used = Some(at + to_u64(zeros));
+                }
                 // The frame under suspicion is no witness of itself.
-                if sound && at != offset {
+                if at != offset && FrameHeader::decode(page, &key).is_ok() {
                     survey.header.get_or_insert(at);
                 }
+                last_used = Some(at);
             }
             at += PAGE;
+        }
+        if let Some(at) = last_used {
+            let zeros = self
+                .page(at)?
+                .iter()
+                .rev()
+                .take_while(|byte| **byte == 0)
+                .count();
+            survey.used_end = at + PAGE - to_u64(zeros);
         }
         Ok(survey)
     }
