@@ -88,11 +88,11 @@ fn a_book_of_many_commands_is_proved_by_the_rules() {
             0..=4 => earns.push(book.post(member, purchase(1 + random(9_000)))),
             5 | 6 => {
                 let original = earns[usize::try_from(random(earns.len() as u64)).unwrap()];
-                drop(book.post(member, refund(original, 1 + random(2_000))));
+                _ = book.post(member, refund(original, 1 + random(2_000)));
             }
-            7 => drop(book.post(member, refund_alone(1 + random(3_000)))),
-            8 => drop(book.post(member, redeem(1 + random(400)))),
-            9 => drop(book.post(member, adjust(i64::try_from(random(400)).unwrap() - 200))),
+            7 => _ = book.post(member, refund_alone(1 + random(3_000))),
+            8 => _ = book.post(member, redeem(1 + random(400))),
+            9 => _ = book.post(member, adjust(i64::try_from(random(400)).unwrap() - 200)),
             10 => {
                 let basis = Basis::Points(1 + random(300));
                 earns.push(book.post(member, Action::Earn { basis, event_kind: None }));
@@ -266,7 +266,7 @@ fn the_printed_head_can_be_given_back_and_another_is_refused() {
 #[test]
 fn a_changed_byte_is_damage_with_its_place() {
     let dir = TempDir::new().unwrap();
-    let (_, _) = small_book(dir.path());
+    small_book(dir.path());
     let end = prove(dir.path(), &Options::default()).unwrap().end;
     let file = OpenOptions::new().read(true).write(true).open(dir.path().join(&end.end_file)).unwrap();
     let at = end.end_offset / 2 / 4_096 * 4_096 + 150;

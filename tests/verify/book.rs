@@ -11,7 +11,7 @@ use stampbook::ledger::print::Prints;
 use stampbook::ledger::{Decision, Ledger, Limits, Moment, Need, Resolved, codec};
 
 /// A program with two campaigns: one that stops and is capped, and one in another group that clips.
-pub const PROGRAM: &str = r#"
+pub(crate) const PROGRAM: &str = r#"
 id = "p"
 name = "Test"
 currency = "GBP"
@@ -39,19 +39,19 @@ cap = { points = 200, per = "day" }
 const SECRET: [u8; 32] = [7; 32];
 const BEGAN_US: i64 = 1_700_000_000_000_000;
 
-pub struct Bookkeeper {
+pub(crate) struct Bookkeeper {
     ledger: Ledger,
     prints: Prints,
     writer: Writer,
     now: Moment,
     /// Every event's bytes, by op from 1.
-    pub events: Vec<Vec<u8>>,
+    pub(crate) events: Vec<Vec<u8>>,
     /// The head after each frame.
-    pub heads: Vec<Head>,
+    pub(crate) heads: Vec<Head>,
 }
 
 impl Bookkeeper {
-    pub fn new(dir: &std::path::Path) -> Self {
+    pub(crate) fn new(dir: &std::path::Path) -> Self {
         let disk = Arc::new(RealDisk::open(dir).unwrap());
         let genesis = || Genesis {
             book_id: [3; 16],
@@ -73,7 +73,7 @@ impl Bookkeeper {
         }
     }
 
-    pub fn balances(&self, member: &str) -> (i64, i64) {
+    pub(crate) fn balances(&self, member: &str) -> (i64, i64) {
         let number = self.ledger.member(ProgramNo(0), self.prints.member("p", member), member).unwrap();
         let balances = self.ledger.balances(number);
         (balances.available, balances.debt)
@@ -92,7 +92,7 @@ impl Bookkeeper {
     }
 
     /// Takes bytes into the book, whatever they say.
-    pub fn write(&mut self, at: Moment, bytes: Vec<u8>) {
+    pub(crate) fn write(&mut self, at: Moment, bytes: Vec<u8>) {
         let mut builder = FrameBuilder::new(at.op.0, at.book_time_us, Vec::new());
         builder.push(&bytes).unwrap();
         self.heads.push(self.writer.append(Arc::new(builder.close())).unwrap());
@@ -100,11 +100,11 @@ impl Bookkeeper {
         self.now = at;
     }
 
-    pub fn close(mut self) -> Head {
+    pub(crate) fn close(mut self) -> Head {
         self.writer.witness().unwrap()
     }
 
-    pub fn admin(&mut self, action: AdminAction) {
+    pub(crate) fn admin(&mut self, action: AdminAction) {
         let at = self.next();
         let key = format!("admin-{}", at.op.0);
         let command = AdminCommand {
@@ -121,7 +121,7 @@ impl Bookkeeper {
     }
 
     /// Puts the program, and funds its campaigns.
-    pub fn open_program(&mut self, funds: u64) {
+    pub(crate) fn open_program(&mut self, funds: u64) {
         let spec = Box::new(stampbook::program::parse(PROGRAM, "test").unwrap().spec);
         self.admin(AdminAction::PutProgram { expected_version: Some(0), spec, definition: PROGRAM.into() });
         for campaign in ["double", "half"] {
@@ -153,7 +153,7 @@ impl Bookkeeper {
     }
 
     /// Decides a command, lets `alter` change the facts, and books what comes of it. Returns its op.
-    pub fn post_altered(&mut self, member: &str, action: Action, alter: impl FnOnce(&mut Event<'_>)) -> Op {
+    pub(crate) fn post_altered(&mut self, member: &str, action: Action, alter: impl FnOnce(&mut Event<'_>)) -> Op {
         let at = self.next();
         let command = self.command(at.op, member, action);
         let resolved = self.resolve(&command);
@@ -165,12 +165,12 @@ impl Bookkeeper {
         at.op
     }
 
-    pub fn post(&mut self, member: &str, action: Action) -> Op {
+    pub(crate) fn post(&mut self, member: &str, action: Action) -> Op {
         self.post_altered(member, action, |_| {})
     }
 
     /// Writes what a command comes to after `alter`, without asking whether the ledger takes it. Nothing can follow.
-    pub fn force(&mut self, member: &str, action: Action, alter: impl FnOnce(&mut Event<'_>)) -> Op {
+    pub(crate) fn force(&mut self, member: &str, action: Action, alter: impl FnOnce(&mut Event<'_>)) -> Op {
         let at = self.next();
         let command = self.command(at.op, member, action);
         let Decision::Event(mut event) = self.ledger.decide(&command, None, at) else {
@@ -184,22 +184,22 @@ impl Bookkeeper {
     }
 }
 
-pub fn purchase(amount: u64) -> Action {
+pub(crate) fn purchase(amount: u64) -> Action {
     Action::Earn { basis: Basis::Spend(amount), event_kind: Some("purchase".into()) }
 }
 
-pub fn refund(original: Op, amount: u64) -> Action {
+pub(crate) fn refund(original: Op, amount: u64) -> Action {
     Action::Refund { original: Original::Op(original), basis: Basis::Spend(amount), event_kind: None }
 }
 
-pub fn refund_alone(amount: u64) -> Action {
+pub(crate) fn refund_alone(amount: u64) -> Action {
     Action::Refund { original: Original::None, basis: Basis::Spend(amount), event_kind: Some("purchase".into()) }
 }
 
-pub fn redeem(points: u64) -> Action {
+pub(crate) fn redeem(points: u64) -> Action {
     Action::Redeem { points, purpose: Purpose::Gift }
 }
 
-pub fn adjust(points: i64) -> Action {
+pub(crate) fn adjust(points: i64) -> Action {
     Action::Adjust { points, actor: "ana".into(), reason: "test".into() }
 }
