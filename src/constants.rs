@@ -66,7 +66,8 @@ const BATCH_BYTES_MAX: usize = COMMANDS_PER_BATCH_MAX * (EVENT_BYTES_MAX + EVENT
 const BATCH_BLOCKS_MAX: usize = BATCH_BYTES_MAX / BLOCK_FILL_BYTES_MIN + 2;
 
 const _: () = assert!(
-    FRAME_HEADER_BYTES + BATCH_BYTES_MAX + BATCH_BLOCKS_MAX * BLOCK_ENTRY_BYTES + PAGE_BYTES <= FRAME_BYTES_MAX,
+    FRAME_HEADER_BYTES + BATCH_BYTES_MAX + BATCH_BLOCKS_MAX * BLOCK_ENTRY_BYTES + PAGE_BYTES
+        <= FRAME_BYTES_MAX,
     "the greatest legal atomic batch lies in one frame"
 );
 const _: () = assert!(
@@ -74,24 +75,40 @@ const _: () = assert!(
     "a segment holds two of the greatest frames beside its header, the genesis and its seal"
 );
 const _: () = assert!(
-    PROGRAM_EVENT_BYTES_MAX + EVENT_OFFSET_BYTES <= BLOCK_BYTES_MAX && EVENT_BYTES_MAX <= PROGRAM_EVENT_BYTES_MAX,
+    PROGRAM_EVENT_BYTES_MAX + EVENT_OFFSET_BYTES <= BLOCK_BYTES_MAX
+        && EVENT_BYTES_MAX <= PROGRAM_EVENT_BYTES_MAX,
     "every event fits a block with its offset"
 );
-const _: () = assert!(BLOCK_BYTES_MAX <= 1 << 16, "offsets in a block are 16 bits wide");
-const _: () = assert!(FRAME_BYTES_MAX < 1 << 32, "lengths in a frame are 32 bits wide");
 const _: () = assert!(
-    FRAME_BYTES_MAX % PAGE_BYTES == 0 && SEGMENT_BYTES_DEFAULT % PAGE_BYTES as u64 == 0,
+    BLOCK_BYTES_MAX <= 1 << 16,
+    "offsets in a block are 16 bits wide"
+);
+const _: () = assert!(
+    FRAME_BYTES_MAX < 1 << 32,
+    "lengths in a frame are 32 bits wide"
+);
+const _: () = assert!(
+    FRAME_BYTES_MAX.is_multiple_of(PAGE_BYTES)
+        && SEGMENT_BYTES_DEFAULT.is_multiple_of(PAGE_BYTES as u64),
     "frames and segments are whole pages"
 );
-const _: () = assert!(FRAME_HEADER_BYTES <= PAGE_BYTES, "a frame's header lies in its first page");
-const _: () =
-    assert!(MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX, "the greatest message can be admitted when nothing else is");
+const _: () = assert!(
+    FRAME_HEADER_BYTES <= PAGE_BYTES,
+    "a frame's header lies in its first page"
+);
+const _: () = assert!(
+    MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX,
+    "the greatest message can be admitted when nothing else is"
+);
 const _: () = assert!(
     MEMBER_ID_BYTES_MAX + KEY_BYTES_MAX + METADATA_BYTES_MAX < EVENT_BYTES_MAX / 4,
     "what a client names leaves most of an event to what happened"
 );
 const _: () = assert!(
-    POINTS_MAX < i64::MAX / COMMANDS_PER_BATCH_MAX as i64
-        && AMOUNT_MINOR_MAX < i64::MAX / COMMANDS_PER_BATCH_MAX as i64,
+    POINTS_MAX == AMOUNT_MINOR_MAX,
+    "points and money of one command have one bound, so that either may stand for the other in a rate of one to one"
+);
+const _: () = assert!(
+    POINTS_MAX as u64 * (COMMANDS_PER_BATCH_MAX as u64) < i64::MAX as u64,
     "a batch of the greatest movements sums without overflow"
 );

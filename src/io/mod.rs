@@ -59,7 +59,9 @@ pub struct DirLock {
 impl DirLock {
     /// A lock released by dropping `held`.
     pub fn new(held: impl Send + Sync + 'static) -> Self {
-        Self { _held: Box::new(held) }
+        Self {
+            _held: Box::new(held),
+        }
     }
 }
 

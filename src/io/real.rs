@@ -36,7 +36,11 @@ impl RealDisk {
     /// Opens `dir` only if it exists, and changes nothing: for offline tools.
     pub fn open_existing(dir: impl AsRef<Path>) -> io::Result<Self> {
         let dir = dir.as_ref().to_path_buf();
-        if fs::metadata(&dir)?.is_dir() { Ok(Self { dir }) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        if fs::metadata(&dir)?.is_dir() {
+            Ok(Self { dir })
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -46,7 +50,11 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -59,7 +67,10 @@ impl Disk for RealDisk {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             // A name that is not UTF-8 is none of ours.
-            if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
+            if let (true, Ok(name)) = (
+                entry.file_type()?.is_file(),
+                entry.file_name().into_string(),
+            ) {
                 names.push(name);
             }
         }
@@ -79,7 +90,11 @@ impl Disk for RealDisk {
     }
 
     fn try_lock(&self) -> io::Result<Option<DirLock>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path(LOCK_FILE))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path(LOCK_FILE))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(DirLock::new(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -98,7 +113,10 @@ impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX))) {
+            match self.0.read_at(
+                rest,
+                offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX)),
+            ) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -129,7 +147,9 @@ pub struct RealClock {
 impl RealClock {
     /// Clocks whose monotonic time starts now.
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 
@@ -141,7 +161,8 @@ impl Default for RealClock {
 
 impl Clock for RealClock {
     fn wall_us(&self) -> i64 {
-        let micros = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let micros =
+            |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => micros(since),
             Err(before) => -micros(before.duration()),

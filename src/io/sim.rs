@@ -60,15 +60,29 @@ struct Inode {
 
 #[derive(Clone)]
 enum NameChange {
-    Link { name: String, inode: usize },
-    Move { from: String, to: String, inode: usize },
-    Unlink { name: String },
+    Link {
+        name: String,
+        inode: usize,
+    },
+    Move {
+        from: String,
+        to: String,
+        inode: usize,
+    },
+    Unlink {
+        name: String,
+    },
 }
 
 impl SimDisk {
     /// An empty disk. Everything that chance decides follows from `seed`.
     pub fn new(seed: u64) -> Self {
-        Self { state: Arc::new(Mutex::new(State { random: seed, ..State::default() })) }
+        Self {
+            state: Arc::new(Mutex::new(State {
+                random: seed,
+                ..State::default()
+            })),
+        }
     }
 
     /// How many operations that change something (create, write, sync, rename, remove, sync of the directory) were tried.
@@ -111,25 +125,42 @@ impl SimDisk {
             match policy {
                 Crash::Dropped => {}
                 Crash::Kept => dirty.iter().for_each(|sector| inode.persist(*sector)),
-                Crash::Torn => dirty.iter().for_each(|sector| inode.tear(*sector, state.draw())),
+                Crash::Torn => dirty
+                    .iter()
+                    .for_each(|sector| inode.tear(*sector, state.draw())),
             }
             inode.seen.clone_from(&inode.durable);
         }
         let random = state.draw();
-        let next = State { inodes, names_durable: names.clone(), names, random, ..State::default() };
-        SimDisk { state: Arc::new(Mutex::new(next)) }
+        let next = State {
+            inodes,
+            names_durable: names.clone(),
+            names,
+            random,
+            ..State::default()
+        };
+        SimDisk {
+            state: Arc::new(Mutex::new(next)),
+        }
     }
 
     /// A file's bytes as the process sees them, if it exists.
     pub fn bytes_of(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.lock();
-        state.inodes.get(*state.names.get(name)?).map(|inode| inode.seen.clone())
+        state
+            .inodes
+            .get(*state.names.get(name)?)
+            .map(|inode| inode.seen.clone())
     }
 
     /// Puts `bytes` in place of a file's content, durably and behind everyone's back: damage to order.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut state = self.lock();
-        let inode = Inode { seen: bytes.to_vec(), durable: bytes.to_vec(), dirty: BTreeSet::new() };
+        let inode = Inode {
+            seen: bytes.to_vec(),
+            durable: bytes.to_vec(),
+            dirty: BTreeSet::new(),
+        };
         let at = state.inodes.len();
         state.inodes.push(inode);
         state.names.insert(name.to_owned(), at);
@@ -146,7 +177,14 @@ impl SimDisk {
     /// Changes one byte of a file, durably and behind everyone's back.
     pub fn flip(&self, name: &str, offset: usize, mask: u8) {
         let mut state = self.lock();
-        let Some(inode) = state.names.get(name).copied().and_then(|at| state.inodes.get_mut(at)) else { return };
+        let Some(inode) = state
+            .names
+            .get(name)
+            .copied()
+            .and_then(|at| state.inodes.get_mut(at))
+        else {
+            return;
+        };
         for image in [&mut inode.seen, &mut inode.durable] {
             if let Some(byte) = image.get_mut(offset) {
                 *byte ^= mask;
@@ -166,7 +204,10 @@ impl State {
         if self.halt_after.is_some_and(|last| self.operations > last) {
             return Err(io::Error::other("the simulated machine has stopped"));
         }
-        Ok(self.fail.filter(|(k, _)| *k == self.operations).map(|(_, kind)| io::Error::new(kind, "simulated failure")))
+        Ok(self
+            .fail
+            .filter(|(k, _)| *k == self.operations)
+            .map(|(_, kind)| io::Error::new(kind, "simulated failure")))
     }
 
     fn draw(&mut self) -> u64 {
@@ -188,11 +229,16 @@ impl State {
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
-        self.names.get(name).copied().ok_or_else(|| io::Error::new(ErrorKind::NotFound, name))
+        self.names
+            .get(name)
+            .copied()
+            .ok_or_else(|| io::Error::new(ErrorKind::NotFound, name))
     }
 
     fn inode(&mut self, at: usize) -> io::Result<&mut Inode> {
-        self.inodes.get_mut(at).ok_or_else(|| io::Error::from(ErrorKind::NotFound))
+        self.inodes
+            .get_mut(at)
+            .ok_or_else(|| io::Error::from(ErrorKind::NotFound))
     }
 }
 
@@ -222,7 +268,8 @@ impl Inode {
         if let Some(place) = self.seen.get_mut(offset..end) {
             place.copy_from_slice(bytes);
         }
-        self.dirty.extend(offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+        self.dirty
+            .extend(offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
     }
 
     /// Brings one sector, and the length that it needs, to the disk.
@@ -237,7 +284,8 @@ impl Inode {
             self.durable.resize(end, 0);
         }
         let range = (base + part.start).min(end)..(base + part.end).min(end);
-        if let (Some(from), Some(to)) = (self.seen.get(range.clone()), self.durable.get_mut(range)) {
+        if let (Some(from), Some(to)) = (self.seen.get(range.clone()), self.durable.get_mut(range))
+        {
             to.copy_from_slice(from);
         }
     }
@@ -265,13 +313,22 @@ impl Disk for SimDisk {
         }
         let inode = state.inodes.len();
         state.inodes.push(Inode::default());
-        state.change_name(NameChange::Link { name: name.to_owned(), inode });
-        Ok(Arc::new(SimFile { disk: self.clone(), inode }))
+        state.change_name(NameChange::Link {
+            name: name.to_owned(),
+            inode,
+        });
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            inode,
+        }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let inode = self.lock().find(name)?;
-        Ok(Arc::new(SimFile { disk: self.clone(), inode }))
+        Ok(Arc::new(SimFile {
+            disk: self.clone(),
+            inode,
+        }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -284,7 +341,11 @@ impl Disk for SimDisk {
             return Err(error);
         }
         let inode = state.find(from)?;
-        state.change_name(NameChange::Move { from: from.to_owned(), to: to.to_owned(), inode });
+        state.change_name(NameChange::Move {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            inode,
+        });
         Ok(())
     }
 
@@ -294,7 +355,9 @@ impl Disk for SimDisk {
             return Err(error);
         }
         state.find(name)?;
-        state.change_name(NameChange::Unlink { name: name.to_owned() });
+        state.change_name(NameChange::Unlink {
+            name: name.to_owned(),
+        });
         Ok(())
     }
 
@@ -340,7 +403,11 @@ impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        let seen = state.inode(self.inode)?.seen.get(offset..).unwrap_or_default();
+        let seen = state
+            .inode(self.inode)?
+            .seen
+            .get(offset..)
+            .unwrap_or_default();
         let length = seen.len().min(buffer.len());
         if let (Some(from), Some(to)) = (seen.get(..length), buffer.get_mut(..length)) {
             to.copy_from_slice(from);
@@ -371,7 +438,11 @@ impl DiskFile for SimFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
         let failure = state.begin()?;
-        let fate = if failure.is_some() { state.draw() % 3 } else { 0 };
+        let fate = if failure.is_some() {
+            state.draw() % 3
+        } else {
+            0
+        };
         let dirty = std::mem::take(&mut state.inode(self.inode)?.dirty);
         for sector in dirty {
             // After a failed sync: all, none, or some of it is there.
@@ -393,7 +464,10 @@ pub struct SimClock {
 impl SimClock {
     /// A clock that shows `wall_us`, in microseconds since the Unix epoch.
     pub fn new(wall_us: i64) -> Self {
-        Self { wall_us: AtomicI64::new(wall_us), monotonic_us: AtomicU64::new(0) }
+        Self {
+            wall_us: AtomicI64::new(wall_us),
+            monotonic_us: AtomicU64::new(0),
+        }
     }
 
     /// Lets `us` microseconds pass.

@@ -31,13 +31,18 @@ impl Catalogue {
         let far = match self.entries.last() {
             Some(last) => {
                 let last_offset = u64::from(last.page) * to_u64(PAGE_BYTES);
-                last.segment != place.segment || place.offset >= last_offset + CATALOGUE_STRIDE_BYTES
+                last.segment != place.segment
+                    || place.offset >= last_offset + CATALOGUE_STRIDE_BYTES
             }
             None => true,
         };
         if far {
             let page = to_u32(to_usize(place.offset / to_u64(PAGE_BYTES)));
-            self.entries.push(Entry { first_op, segment: place.segment, page });
+            self.entries.push(Entry {
+                first_op,
+                segment: place.segment,
+                page,
+            });
         }
     }
 
@@ -45,7 +50,10 @@ impl Catalogue {
     pub(crate) fn find(&self, op: u64) -> Option<Place> {
         let after = self.entries.partition_point(|entry| entry.first_op <= op);
         let entry = self.entries.get(after.checked_sub(1)?)?;
-        Some(Place { segment: entry.segment, offset: u64::from(entry.page) * to_u64(PAGE_BYTES) })
+        Some(Place {
+            segment: entry.segment,
+            offset: u64::from(entry.page) * to_u64(PAGE_BYTES),
+        })
     }
 }
 
@@ -63,7 +71,10 @@ mod tests {
         catalogue.note(11, place(1, 4096));
         assert_eq!(catalogue.find(0), None);
         assert_eq!(catalogue.find(8), Some(place(0, 8192)));
-        assert_eq!(catalogue.find(9), Some(place(0, 8192 + CATALOGUE_STRIDE_BYTES)));
+        assert_eq!(
+            catalogue.find(9),
+            Some(place(0, 8192 + CATALOGUE_STRIDE_BYTES))
+        );
         assert_eq!(catalogue.find(1000), Some(place(1, 4096)));
         assert_eq!(catalogue.entries.len(), 3);
     }

@@ -52,7 +52,9 @@ pub enum JournalError {
     #[error("there is no book here")]
     NoBook,
     /// A frame does not continue the book: its first op is not the next, or its time goes back.
-    #[error("a frame of op {first_op} at {book_time_us} us does not continue the book at {head:?}, {last_time_us} us")]
+    #[error(
+        "a frame of op {first_op} at {book_time_us} us does not continue the book at {head:?}, {last_time_us} us"
+    )]
     OutOfOrder {
         /// First op of the frame.
         first_op: u64,
@@ -79,15 +81,26 @@ pub enum JournalError {
 impl JournalError {
     pub(crate) fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> Self {
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { action, file: file.to_owned(), source }
-            }
-            _ => Self::Io { action, file: file.to_owned(), source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+                action,
+                file: file.to_owned(),
+                source,
+            },
+            _ => Self::Io {
+                action,
+                file: file.to_owned(),
+                source,
+            },
         }
     }
 
     pub(crate) fn damaged(case: Case, file: &str, offset: u64, detail: impl Into<String>) -> Self {
-        Self::Damaged { file: file.to_owned(), offset, case, detail: detail.into() }
+        Self::Damaged {
+            file: file.to_owned(),
+            offset,
+            case,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -165,7 +178,9 @@ impl Case {
             Case::TornHeader | Case::TornBody | Case::LostHeader | Case::ShortTail => {
                 "the end of the book is cut there when the server starts, and the bytes are kept"
             }
-            Case::MissingSegment | Case::SealWithoutSuccessor => "put the missing segment file back from a copy",
+            Case::MissingSegment | Case::SealWithoutSuccessor => {
+                "put the missing segment file back from a copy"
+            }
             Case::EventRefused => "start the version that wrote it, and report this",
             Case::UnknownVersion => "start a version that knows this format",
             _ => "put this segment file back from a copy; nothing has been changed",
@@ -180,8 +195,13 @@ mod tests {
 
     #[test]
     fn a_case_has_one_name_in_text_and_in_reports() {
-        for case in [Case::CleanEnd, Case::TornHeader, Case::SealWithoutSuccessor, Case::BytesAfterSeal, Case::NewBook]
-        {
+        for case in [
+            Case::CleanEnd,
+            Case::TornHeader,
+            Case::SealWithoutSuccessor,
+            Case::BytesAfterSeal,
+            Case::NewBook,
+        ] {
             assert_eq!(serde_json::to_value(case).unwrap(), case.name());
         }
     }

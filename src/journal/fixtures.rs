@@ -6,7 +6,10 @@ use std::sync::Arc;
 use crate::io::Disk;
 use crate::io::sim::SimDisk;
 
-use super::{FrameBody, FrameBuilder, Genesis, Journal, JournalError, JournalOptions, Opened, scan, to_u64, to_usize};
+use super::{
+    FrameBody, FrameBuilder, Genesis, Journal, JournalError, JournalOptions, Opened, scan, to_u64,
+    to_usize,
+};
 
 /// Six pages: header, genesis, three pages of frames, seal.
 pub(crate) const SEGMENT_BYTES: u64 = 6 * 4096;
@@ -28,12 +31,18 @@ pub(crate) fn options() -> JournalOptions {
 
 /// The event that a test book has at `op`: of a length of its own, and no byte of it zero.
 pub(crate) fn event(op: u64) -> Vec<u8> {
-    (0..20 + to_usize(op * 37 % 150)).map(|at| u8::try_from((to_usize(op) * 7 + at) % 250 + 1).unwrap()).collect()
+    (0..20 + to_usize(op * 37 % 150))
+        .map(|at| u8::try_from((to_usize(op) * 7 + at) % 250 + 1).unwrap())
+        .collect()
 }
 
 /// A frame with the `count` events from `first_op` on.
 pub(crate) fn frame(first_op: u64, count: u64) -> Arc<FrameBody> {
-    let mut builder = FrameBuilder::new(first_op, 1_000 + i64::try_from(first_op).unwrap(), Vec::new());
+    let mut builder = FrameBuilder::new(
+        first_op,
+        1_000 + i64::try_from(first_op).unwrap(),
+        Vec::new(),
+    );
     for op in first_op..first_op + count {
         assert_eq!(builder.push(&event(op)), Ok(op));
     }
@@ -41,11 +50,18 @@ pub(crate) fn frame(first_op: u64, count: u64) -> Arc<FrameBody> {
 }
 
 /// Opens the book on `disk` and returns its events with it.
-pub(crate) fn open_with(disk: &SimDisk, options: JournalOptions) -> Result<(Opened, Vec<Vec<u8>>), JournalError> {
+pub(crate) fn open_with(
+    disk: &SimDisk,
+    options: JournalOptions,
+) -> Result<(Opened, Vec<Vec<u8>>), JournalError> {
     let mut events = Vec::new();
     let opened = Journal::open(Arc::new(disk.clone()), genesis, options, &mut |visit| {
         events.push(visit.event.to_vec());
-        if visit.op == to_u64(events.len()) { Ok(()) } else { Err("ops are not dense".to_owned()) }
+        if visit.op == to_u64(events.len()) {
+            Ok(())
+        } else {
+            Err("ops are not dense".to_owned())
+        }
     })?;
     Ok((opened, events))
 }
@@ -56,9 +72,7 @@ pub(crate) fn open(disk: &SimDisk) -> Result<(Opened, Vec<Vec<u8>>), JournalErro
 
 /// Scans the book on `disk` and returns the number of its events.
 pub(crate) fn scan_all(disk: &dyn Disk) -> Result<u64, JournalError> {
-    let mut events = 0;
-    scan(disk, &mut |_| Ok(events += 1), &mut |_| {}).map(|_| ())?;
-    Ok(events)
+    scan(disk, &mut |_| Ok(()), &mut |_| {}).map(|report| report.recovery.events)
 }
 
 /// A book with frames of these numbers of events, on a disk of its own; witnessed only if asked.

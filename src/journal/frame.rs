@@ -29,12 +29,16 @@ impl<'a> Block<'a> {
     }
 
     fn table_start(&self) -> Option<usize> {
-        self.bytes.len().checked_sub(to_usize(self.count.into()) * EVENT_OFFSET_BYTES)
+        self.bytes
+            .len()
+            .checked_sub(to_usize(self.count.into()) * EVENT_OFFSET_BYTES)
     }
 
     fn end(&self, at: u32) -> Option<usize> {
         let place = self.table_start()? + to_usize(at.into()) * EVENT_OFFSET_BYTES;
-        array(self.bytes, place).map(u16::from_le_bytes).map(usize::from)
+        array(self.bytes, place)
+            .map(u16::from_le_bytes)
+            .map(usize::from)
     }
 }
 
@@ -62,7 +66,13 @@ impl FrameBody {
         starts: Vec<BlockStart>,
         bytes: Vec<u8>,
     ) -> Self {
-        Self { first_op, book_time_us, count, starts, bytes }
+        Self {
+            first_op,
+            book_time_us,
+            count,
+            starts,
+            bytes,
+        }
     }
 
     /// Op of the first event; the next op if there are none.
@@ -111,14 +121,23 @@ impl FrameBody {
     }
 }
 
-fn block_at<'a>(starts: &[BlockStart], bytes: &'a [u8], events: u32, at: usize) -> Option<Block<'a>> {
+fn block_at<'a>(
+    starts: &[BlockStart],
+    bytes: &'a [u8],
+    events: u32,
+    at: usize,
+) -> Option<Block<'a>> {
     let start = starts.get(at)?;
     let (end, next) = match starts.get(at + 1) {
         Some(next) => (to_usize(next.byte.into()), next.event),
         None => (bytes.len(), events),
     };
     let bytes = bytes.get(to_usize(start.byte.into())..end)?;
-    Some(Block { bytes, first: start.event, count: next.checked_sub(start.event)? })
+    Some(Block {
+        bytes,
+        first: start.event,
+        count: next.checked_sub(start.event)?,
+    })
 }
 
 /// An event did not fit; nothing of it is in the frame.
@@ -179,7 +198,8 @@ impl FrameBuilder {
         if self.bytes.len() - self.open_start + table_bytes > BLOCK_BYTES_MAX {
             self.close_block(start);
         }
-        let end = u16::try_from(self.bytes.len() - self.open_start).map_err(|_| FrameFull { event_bytes })?;
+        let end = u16::try_from(self.bytes.len() - self.open_start)
+            .map_err(|_| FrameFull { event_bytes })?;
         self.open_ends.push(end);
         Ok(self.first_op + u64::from(self.count()) - 1)
     }
@@ -189,10 +209,16 @@ impl FrameBuilder {
         if self.open_ends.is_empty() {
             return;
         }
-        self.closed.push(BlockStart { byte: to_u32(self.open_start), event: self.closed_events });
+        self.closed.push(BlockStart {
+            byte: to_u32(self.open_start),
+            event: self.closed_events,
+        });
         self.closed_events += to_u32(self.open_ends.len());
         self.open_start = end + self.open_ends.len() * EVENT_OFFSET_BYTES;
-        self.bytes.splice(end..end, self.open_ends.drain(..).flat_map(u16::to_le_bytes));
+        self.bytes.splice(
+            end..end,
+            self.open_ends.drain(..).flat_map(u16::to_le_bytes),
+        );
     }
 
     /// Op of the first event.
@@ -208,7 +234,12 @@ impl FrameBuilder {
     /// Bytes that the frame would take on disk if it were closed now, padding included.
     pub fn bytes(&self) -> usize {
         let index_bytes = (self.closed.len() + 1) * BLOCK_ENTRY_BYTES;
-        padded(FRAME_HEADER_BYTES + self.bytes.len() + self.open_ends.len() * EVENT_OFFSET_BYTES + index_bytes)
+        padded(
+            FRAME_HEADER_BYTES
+                + self.bytes.len()
+                + self.open_ends.len() * EVENT_OFFSET_BYTES
+                + index_bytes,
+        )
     }
 
     /// The event of this op, if it is in the frame.
@@ -217,8 +248,10 @@ impl FrameBuilder {
         if let Some(at) = index.checked_sub(self.closed_events) {
             let at = to_usize(at.into());
             let end = usize::from(*self.open_ends.get(at)?);
-            let start =
-                at.checked_sub(1).and_then(|before| self.open_ends.get(before)).map_or(0, |end| usize::from(*end));
+            let start = at
+                .checked_sub(1)
+                .and_then(|before| self.open_ends.get(before))
+                .map_or(0, |end| usize::from(*end));
             return self.bytes.get(self.open_start..)?.get(start..end);
         }
         let after = self.closed.partition_point(|start| start.event <= index);
@@ -227,29 +260,41 @@ impl FrameBuilder {
     }
 
     fn closed_block(&self, at: usize) -> Option<Block<'_>> {
-        block_at(&self.closed, self.bytes.get(..self.open_start)?, self.closed_events, at)
+        block_at(
+            &self.closed,
+            self.bytes.get(..self.open_start)?,
+            self.closed_events,
+            at,
+        )
     }
 
     /// Drops every event after `op`: the undo of an atomic batch. `first_op - 1` drops all.
     pub fn truncate_to(&mut self, op: u64) {
         let kept = u32::try_from((op + 1).saturating_sub(self.first_op)).unwrap_or(u32::MAX);
         while kept <= self.closed_events && self.reopen_block() {}
-        self.open_ends.truncate(to_usize(kept.saturating_sub(self.closed_events).into()));
+        self.open_ends
+            .truncate(to_usize(kept.saturating_sub(self.closed_events).into()));
         let open_bytes = self.open_ends.last().map_or(0, |end| usize::from(*end));
         self.bytes.truncate(self.open_start + open_bytes);
     }
 
     /// Drops the open block and opens the one before it again; false if there is none.
     fn reopen_block(&mut self) -> bool {
-        let Some(at) = self.closed.len().checked_sub(1) else { return false };
-        let Some(block) = self.closed_block(at) else { return false };
+        let Some(at) = self.closed.len().checked_sub(1) else {
+            return false;
+        };
+        let Some(block) = self.closed_block(at) else {
+            return false;
+        };
         let ends: Vec<u16> = (0..block.count)
             .scan(0, |end, at| {
                 *end += block.event(at).map_or(0, <[u8]>::len);
                 u16::try_from(*end).ok()
             })
             .collect();
-        let Some(start) = self.closed.pop() else { return false };
+        let Some(start) = self.closed.pop() else {
+            return false;
+        };
         self.closed_events = start.event;
         self.open_start = to_usize(start.byte.into());
         self.open_ends = ends;
@@ -259,14 +304,25 @@ impl FrameBuilder {
     /// Closes the frame.
     pub fn close(mut self) -> FrameBody {
         self.close_block(self.bytes.len());
-        FrameBody::from_parts(self.first_op, self.book_time_us, self.closed_events, self.closed, self.bytes)
+        FrameBody::from_parts(
+            self.first_op,
+            self.book_time_us,
+            self.closed_events,
+            self.closed,
+            self.bytes,
+        )
     }
 }
 
 impl std::fmt::Debug for FrameBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let last = (self.first_op + u64::from(self.count)).saturating_sub(1);
-        write!(f, "frame of ops {}..={last}, {} bytes", self.first_op, to_u64(self.bytes.len()))
+        write!(
+            f,
+            "frame of ops {}..={last}, {} bytes",
+            self.first_op,
+            to_u64(self.bytes.len())
+        )
     }
 }
 
@@ -279,7 +335,9 @@ mod tests {
     use crate::constants::{COMMANDS_PER_BATCH_MAX, EVENT_BYTES_MAX};
 
     fn event(seed: usize, length: usize) -> Vec<u8> {
-        (0..length).map(|at| u8::try_from((seed * 31 + at) % 251).unwrap()).collect()
+        (0..length)
+            .map(|at| u8::try_from((seed * 31 + at) % 251).unwrap())
+            .collect()
     }
 
     proptest! {
@@ -339,7 +397,10 @@ mod tests {
             more += 1;
         }
         assert!(more < 1000);
-        assert_eq!(to_usize(builder.count().into()), COMMANDS_PER_BATCH_MAX + more);
+        assert_eq!(
+            to_usize(builder.count().into()),
+            COMMANDS_PER_BATCH_MAX + more
+        );
         assert!(builder.bytes() <= FRAME_BYTES_MAX);
     }
 

@@ -22,7 +22,9 @@ pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> 
 
 /// Whether all bytes are zero.
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.chunks(PAGE_BYTES).all(|chunk| ZERO_PAGE.get(..chunk.len()) == Some(chunk))
+    bytes
+        .chunks(PAGE_BYTES)
+        .all(|chunk| ZERO_PAGE.get(..chunk.len()) == Some(chunk))
 }
 
 /// Lays fields one after the other over a zeroed page.
@@ -93,10 +95,21 @@ const SEGMENT_FIELDS: usize = 48;
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; PAGE_BYTES] {
         let mut page = [0; PAGE_BYTES];
-        let mut fields = Fields { page: &mut page, at: 0 };
-        fields.put(&SEGMENT_MAGIC).put(&FORMAT_VERSION.to_le_bytes()).put(&[0; 6]);
-        fields.put(&self.index.to_le_bytes()).put(&self.copy.to_le_bytes());
-        fields.put(&self.bytes.to_le_bytes()).put(&self.book_id).seal();
+        let mut fields = Fields {
+            page: &mut page,
+            at: 0,
+        };
+        fields
+            .put(&SEGMENT_MAGIC)
+            .put(&FORMAT_VERSION.to_le_bytes())
+            .put(&[0; 6]);
+        fields
+            .put(&self.index.to_le_bytes())
+            .put(&self.copy.to_le_bytes());
+        fields
+            .put(&self.bytes.to_le_bytes())
+            .put(&self.book_id)
+            .seal();
         page
     }
 
@@ -162,13 +175,28 @@ impl Genesis {
     /// The page, and its hash with which the chain begins.
     pub(crate) fn encode(&self) -> ([u8; PAGE_BYTES], [u8; 32]) {
         let mut page = [0; PAGE_BYTES];
-        let mut fields = Fields { page: &mut page, at: 0 };
-        let parent = self.parent.unwrap_or(Parent { book_id: [0; 16], op: 0, hash: [0; 32] });
-        fields.put(&GENESIS_MAGIC).put(&FORMAT_VERSION.to_le_bytes()).put(&self.event_format.to_le_bytes());
-        fields.put(&self.incarnation.to_le_bytes()).put(&self.created_at_us.to_le_bytes());
+        let mut fields = Fields {
+            page: &mut page,
+            at: 0,
+        };
+        let parent = self.parent.unwrap_or(Parent {
+            book_id: [0; 16],
+            op: 0,
+            hash: [0; 32],
+        });
+        fields
+            .put(&GENESIS_MAGIC)
+            .put(&FORMAT_VERSION.to_le_bytes())
+            .put(&self.event_format.to_le_bytes());
+        fields
+            .put(&self.incarnation.to_le_bytes())
+            .put(&self.created_at_us.to_le_bytes());
         fields.put(&self.book_id).put(&self.secret);
         fields.put(&u64::from(self.parent.is_some()).to_le_bytes());
-        fields.put(&parent.book_id).put(&parent.op.to_le_bytes()).put(&parent.hash);
+        fields
+            .put(&parent.book_id)
+            .put(&parent.op.to_le_bytes())
+            .put(&parent.hash);
         let hash = fields.seal();
         (page, hash)
     }
@@ -176,8 +204,11 @@ impl Genesis {
     pub(crate) fn decode(page: &[u8]) -> Result<(Self, [u8; 32]), PageFault> {
         let hash = check_page(page, GENESIS_MAGIC, GENESIS_FIELDS)?;
         let read = || {
-            let parent =
-                Parent { book_id: array(page, 80)?, op: u64::from_le_bytes(array(page, 96)?), hash: array(page, 104)? };
+            let parent = Parent {
+                book_id: array(page, 80)?,
+                op: u64::from_le_bytes(array(page, 96)?),
+                hash: array(page, 104)?,
+            };
             Some(Self {
                 event_format: u16::from_le_bytes(array(page, 10)?),
                 incarnation: u32::from_le_bytes(array(page, 12)?),
@@ -187,14 +218,19 @@ impl Genesis {
                 parent: (u64::from_le_bytes(array(page, 72)?) != 0).then_some(parent),
             })
         };
-        read().map(|genesis| (genesis, hash)).ok_or(PageFault::Bad("it is cut short"))
+        read()
+            .map(|genesis| (genesis, hash))
+            .ok_or(PageFault::Bad("it is cut short"))
     }
 
     /// The key under which the frame headers of a segment are checked. A member cannot know it, so no bytes that a
     /// member sends look like a header, and a header of another segment or book is not one here.
     pub(crate) fn segment_key(&self, index: u32) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(SEGMENT_KEY_CONTEXT);
-        hasher.update(&self.book_id).update(&self.secret).update(&index.to_le_bytes());
+        hasher
+            .update(&self.book_id)
+            .update(&self.secret)
+            .update(&index.to_le_bytes());
         *hasher.finalize().as_bytes()
     }
 }
@@ -241,19 +277,40 @@ impl FrameHeader {
             FrameKind::Seal => 3,
         };
         let mut bytes = [0; HASHED_HEADER_BYTES];
-        let mut fields = Fields { page: &mut bytes, at: 0 };
-        fields.put(&FRAME_MAGIC).put(&FORMAT_VERSION.to_le_bytes()).put(&[kind, 0]).put(&self.count.to_le_bytes());
-        fields.put(&self.first_op.to_le_bytes()).put(&self.book_time_us.to_le_bytes());
-        fields.put(&self.blocks_bytes.to_le_bytes()).put(&self.block_count.to_le_bytes()).put(&self.previous_hash);
+        let mut fields = Fields {
+            page: &mut bytes,
+            at: 0,
+        };
+        fields
+            .put(&FRAME_MAGIC)
+            .put(&FORMAT_VERSION.to_le_bytes())
+            .put(&[kind, 0])
+            .put(&self.count.to_le_bytes());
+        fields
+            .put(&self.first_op.to_le_bytes())
+            .put(&self.book_time_us.to_le_bytes());
+        fields
+            .put(&self.blocks_bytes.to_le_bytes())
+            .put(&self.block_count.to_le_bytes())
+            .put(&self.previous_hash);
         bytes
     }
 
     /// All of the header, for a segment of this key.
     pub(crate) fn encode(&self, key: &[u8; 32]) -> [u8; FRAME_HEADER_BYTES] {
         let mut bytes = [0; FRAME_HEADER_BYTES];
-        Fields { page: &mut bytes, at: 0 }.put(&self.encode_hashed()).put(&self.hash);
+        Fields {
+            page: &mut bytes,
+            at: 0,
+        }
+        .put(&self.encode_hashed())
+        .put(&self.hash);
         let check = header_check(key, &bytes);
-        Fields { page: &mut bytes, at: CHECKED_HEADER_BYTES }.put(&check);
+        Fields {
+            page: &mut bytes,
+            at: CHECKED_HEADER_BYTES,
+        }
+        .put(&check);
         bytes
     }
 
@@ -263,7 +320,9 @@ impl FrameHeader {
             return Err(PageFault::Bad("no frame begins here"));
         }
         if array(bytes, CHECKED_HEADER_BYTES) != Some(header_check(key, bytes)) {
-            return Err(PageFault::Bad("the checksum of the frame's header does not match"));
+            return Err(PageFault::Bad(
+                "the checksum of the frame's header does not match",
+            ));
         }
         let version = array(bytes, 8).map_or(0, u16::from_le_bytes);
         if version != FORMAT_VERSION {
@@ -297,7 +356,9 @@ impl FrameHeader {
 
     /// Bytes of the frame without its padding.
     pub(crate) fn content_bytes(&self) -> usize {
-        self.index_bytes().saturating_add(to_usize(self.blocks_bytes.into())).saturating_add(FRAME_HEADER_BYTES)
+        self.index_bytes()
+            .saturating_add(to_usize(self.blocks_bytes.into()))
+            .saturating_add(FRAME_HEADER_BYTES)
     }
 
     /// Bytes of the frame.
@@ -307,7 +368,11 @@ impl FrameHeader {
 
     /// The frame's hash, given its index.
     pub(crate) fn hash_with(&self, index: &[u8]) -> [u8; 32] {
-        *blake3::Hasher::new().update(&self.encode_hashed()).update(index).finalize().as_bytes()
+        *blake3::Hasher::new()
+            .update(&self.encode_hashed())
+            .update(index)
+            .finalize()
+            .as_bytes()
     }
 }
 
@@ -322,8 +387,19 @@ mod tests {
     use super::*;
 
     fn genesis() -> Genesis {
-        let parent = Some(Parent { book_id: [3; 16], op: 99, hash: [4; 32] });
-        Genesis { book_id: [1; 16], secret: [2; 32], incarnation: 7, parent, created_at_us: -5, event_format: 1 }
+        let parent = Some(Parent {
+            book_id: [3; 16],
+            op: 99,
+            hash: [4; 32],
+        });
+        Genesis {
+            book_id: [1; 16],
+            secret: [2; 32],
+            incarnation: 7,
+            parent,
+            created_at_us: -5,
+            event_format: 1,
+        }
     }
 
     fn header() -> FrameHeader {
@@ -341,29 +417,57 @@ mod tests {
 
     #[test]
     fn what_is_written_on_a_page_is_read_from_it() {
-        let segment = SegmentHeader { index: 1, copy: 2, bytes: 3 << 32, book_id: [9; 16] };
+        let segment = SegmentHeader {
+            index: 1,
+            copy: 2,
+            bytes: 3 << 32,
+            book_id: [9; 16],
+        };
         assert_eq!(SegmentHeader::decode(&segment.encode()), Ok(segment));
-        for genesis in [genesis(), Genesis { parent: None, ..genesis() }] {
+        for genesis in [
+            genesis(),
+            Genesis {
+                parent: None,
+                ..genesis()
+            },
+        ] {
             let (page, hash) = genesis.encode();
             assert_eq!(Genesis::decode(&page), Ok((genesis, hash)));
         }
-        assert_eq!(FrameHeader::decode(&header().encode(&[8; 32]), &[8; 32]), Ok(header()));
+        assert_eq!(
+            FrameHeader::decode(&header().encode(&[8; 32]), &[8; 32]),
+            Ok(header())
+        );
     }
 
     #[test]
     fn no_byte_of_a_page_can_change_unseen() {
-        let mut pages =
-            [SegmentHeader { index: 1, copy: 2, bytes: 3, book_id: [9; 16] }.encode(), genesis().encode().0];
+        let mut pages = [
+            SegmentHeader {
+                index: 1,
+                copy: 2,
+                bytes: 3,
+                book_id: [9; 16],
+            }
+            .encode(),
+            genesis().encode().0,
+        ];
         for at in 0..PAGE_BYTES {
             pages.iter_mut().for_each(|page| page[at] ^= 1);
-            assert!(SegmentHeader::decode(&pages[0]).is_err(), "segment header, byte {at}");
+            assert!(
+                SegmentHeader::decode(&pages[0]).is_err(),
+                "segment header, byte {at}"
+            );
             assert!(Genesis::decode(&pages[1]).is_err(), "genesis, byte {at}");
             pages.iter_mut().for_each(|page| page[at] ^= 1);
         }
         let mut bytes = header().encode(&[8; 32]);
         for at in 0..bytes.len() {
             bytes[at] ^= 0x80;
-            assert!(FrameHeader::decode(&bytes, &[8; 32]).is_err(), "frame header, byte {at}");
+            assert!(
+                FrameHeader::decode(&bytes, &[8; 32]).is_err(),
+                "frame header, byte {at}"
+            );
             bytes[at] ^= 0x80;
         }
     }
@@ -373,13 +477,19 @@ mod tests {
         let bytes = header().encode(&genesis().segment_key(1));
         assert!(FrameHeader::decode(&bytes, &genesis().segment_key(1)).is_ok());
         assert!(FrameHeader::decode(&bytes, &genesis().segment_key(2)).is_err());
-        let other = Genesis { secret: [3; 32], ..genesis() };
+        let other = Genesis {
+            secret: [3; 32],
+            ..genesis()
+        };
         assert!(FrameHeader::decode(&bytes, &other.segment_key(1)).is_err());
     }
 
     #[test]
     fn the_secret_is_not_shown() {
-        let genesis = Genesis { secret: [0xab; 32], ..genesis() };
+        let genesis = Genesis {
+            secret: [0xab; 32],
+            ..genesis()
+        };
         assert!(!format!("{genesis:?}").contains("171"));
     }
 }

@@ -22,10 +22,6 @@ mod walk;
 mod writer;
 
 #[cfg(test)]
-mod crash_tests;
-#[cfg(test)]
-mod damage_tests;
-#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod tests;
@@ -52,7 +48,12 @@ pub struct Head {
 
 impl std::fmt::Debug for Head {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "op {} {}", self.op, blake3::Hash::from_bytes(self.hash).to_hex())
+        write!(
+            f,
+            "op {} {}",
+            self.op,
+            blake3::Hash::from_bytes(self.hash).to_hex()
+        )
     }
 }
 
@@ -97,10 +98,15 @@ impl JournalOptions {
 
     fn check(&self) -> Result<(), JournalError> {
         let page = to_u64(PAGE_BYTES);
-        if self.segment_bytes % page == 0 && (5..=u64::from(u32::MAX)).contains(&(self.segment_bytes / page)) {
+        if self.segment_bytes.is_multiple_of(page)
+            && (5..=u64::from(u32::MAX)).contains(&(self.segment_bytes / page))
+        {
             Ok(())
         } else {
-            Err(JournalError::Options(format!("segment_bytes is {}", self.segment_bytes)))
+            Err(JournalError::Options(format!(
+                "segment_bytes is {}",
+                self.segment_bytes
+            )))
         }
     }
 

@@ -43,12 +43,22 @@ impl Journal {
         visit: &mut dyn FnMut(Visit<'_>) -> Result<(), String>,
     ) -> Result<Opened, JournalError> {
         options.check()?;
-        let lock = disk.try_lock().map_err(JournalError::io("lock", "the directory"))?.ok_or(JournalError::Locked)?;
+        let lock = disk
+            .try_lock()
+            .map_err(JournalError::io("lock", "the directory"))?
+            .ok_or(JournalError::Locked)?;
         let files = SegmentFiles::list(&*disk)?;
         if files.copies.is_empty() {
             return begin(disk, genesis_if_new(), options, &files, lock);
         }
-        let walked = walk(&*disk, &files, &mut Sink { visit, on_head: &mut |_| {} })?;
+        let walked = walk(
+            &*disk,
+            &files,
+            &mut Sink {
+                visit,
+                on_head: &mut |_| {},
+            },
+        )?;
         resume(disk, options, &files, walked, lock)
     }
 }
@@ -63,11 +73,26 @@ fn begin(
 ) -> Result<Opened, JournalError> {
     remove_all(&*disk, &files.unfinished)?;
     let (page, hash) = genesis.encode();
-    let header = SegmentHeader { index: 0, copy: 0, bytes: options.segment_bytes, book_id: genesis.book_id };
+    let header = SegmentHeader {
+        index: 0,
+        copy: 0,
+        bytes: options.segment_bytes,
+        book_id: genesis.book_id,
+    };
     let content = Content::Genesis(&page);
-    let tail = make(&*disk, header, &content, options.syncs_directory(), &AtomicBool::new(false))?;
+    let tail = make(
+        &*disk,
+        header,
+        &content,
+        options.syncs_directory(),
+        &AtomicBool::new(false),
+    )?;
     let head = Head { op: 0, hash };
-    let chain = Chain { head, time_us: genesis.created_at_us, unwitnessed: false };
+    let chain = Chain {
+        head,
+        time_us: genesis.created_at_us,
+        unwitnessed: false,
+    };
     let offset = first_frame_offset(0);
     let recovery = RecoveryReport {
         case: Case::NewBook,
@@ -81,9 +106,29 @@ fn begin(
         cut_file: None,
         leftovers_removed: 0,
     };
-    let book = Book::new(disk.clone(), genesis.clone(), head, Catalogue::default(), vec![0]);
-    let start = Start { disk, options, genesis: genesis.clone(), book: book.clone(), tail, offset, chain, lock };
-    Ok(Opened { writer: Writer::start(start, 0, Vec::new())?, book, genesis, recovery })
+    let book = Book::new(
+        disk.clone(),
+        genesis.clone(),
+        head,
+        Catalogue::default(),
+        vec![0],
+    );
+    let start = Start {
+        disk,
+        options,
+        genesis: genesis.clone(),
+        book: book.clone(),
+        tail,
+        offset,
+        chain,
+        lock,
+    };
+    Ok(Opened {
+        writer: Writer::start(start, 0, Vec::new())?,
+        book,
+        genesis,
+        recovery,
+    })
 }
 
 /// Goes on with a book that was walked to its end.
@@ -112,15 +157,49 @@ fn resume(
     remove_all(&*disk, &files.older)?;
     recovery.leftovers_removed = super::to_u64(files.unfinished.len() + files.older.len());
     // Segments made ahead are made again: their names may not have become durable either.
-    let spares = || walked.segments.iter().skip(walked.tail + 1).map(|spare| &spare.segment);
-    let next_copy = spares().map(|spare| spare.header.copy + 1).max().unwrap_or(0);
+    let spares = || {
+        walked
+            .segments
+            .iter()
+            .skip(walked.tail + 1)
+            .map(|spare| &spare.segment)
+    };
+    let next_copy = spares()
+        .map(|spare| spare.header.copy + 1)
+        .max()
+        .unwrap_or(0);
     let older = spares().map(Segment::name).collect();
-    let Walked { genesis, progress, rest, .. } = walked;
+    let Walked {
+        genesis,
+        progress,
+        rest,
+        ..
+    } = walked;
     let (head, chain) = (progress.chain.head, progress.chain);
-    let book = Book::new(disk.clone(), genesis.clone(), head, progress.catalogue, copies);
+    let book = Book::new(
+        disk.clone(),
+        genesis.clone(),
+        head,
+        progress.catalogue,
+        copies,
+    );
     let offset = rest.offset;
-    let start = Start { disk, options, genesis: genesis.clone(), book: book.clone(), tail, offset, chain, lock };
-    Ok(Opened { writer: Writer::start(start, next_copy, older)?, book, genesis, recovery })
+    let start = Start {
+        disk,
+        options,
+        genesis: genesis.clone(),
+        book: book.clone(),
+        tail,
+        offset,
+        chain,
+        lock,
+    };
+    Ok(Opened {
+        writer: Writer::start(start, next_copy, older)?,
+        book,
+        genesis,
+        recovery,
+    })
 }
 
 /// Copies every segment whose last frame may not be on the disk to a new file: the tail, and the one before it if all
@@ -130,17 +209,27 @@ fn secure_tail(
     options: &JournalOptions,
     walked: &Walked,
 ) -> Result<(Segment, Vec<u32>), JournalError> {
-    let mut used =
-        walked.segments.iter().take(walked.tail + 1).map(|walked| walked.segment.clone()).collect::<Vec<_>>();
+    let mut used = walked
+        .segments
+        .iter()
+        .take(walked.tail + 1)
+        .map(|walked| walked.segment.clone())
+        .collect::<Vec<_>>();
     let begun = walked.rest.offset > first_frame_offset(super::to_u32(walked.tail));
-    let first = if begun { walked.tail } else { walked.tail.saturating_sub(1) };
+    let first = if begun {
+        walked.tail
+    } else {
+        walked.tail.saturating_sub(1)
+    };
     for (segment, old) in used.iter_mut().zip(&walked.segments).skip(first) {
         if options.rehomes() {
             *segment = rehome(disk, options, walked, old)?;
         }
     }
     let copies = used.iter().map(|segment| segment.header.copy).collect();
-    used.pop().map(|tail| (tail, copies)).ok_or(JournalError::NoBook)
+    used.pop()
+        .map(|tail| (tail, copies))
+        .ok_or(JournalError::NoBook)
 }
 
 /// What a scan found. Nothing was changed.
@@ -169,11 +258,19 @@ pub fn scan(
     }
     let walked = walk(disk, &files, &mut Sink { visit, on_head })?;
     let recovery = RecoveryReport::of(&walked);
-    Ok(ScanReport { head: walked.progress.chain.head, genesis: walked.genesis, recovery })
+    Ok(ScanReport {
+        head: walked.progress.chain.head,
+        genesis: walked.genesis,
+        recovery,
+    })
 }
 
 /// The genesis of the book on `disk`, if there is a book: for whoever needs its secret before the replay.
 pub fn genesis_of(disk: &dyn Disk) -> Result<Option<Genesis>, JournalError> {
     let files = SegmentFiles::list(disk)?;
-    files.copies.first().map(|copy| read_genesis(disk, *copy).map(|(genesis, _)| genesis)).transpose()
+    files
+        .copies
+        .first()
+        .map(|copy| read_genesis(disk, *copy).map(|(genesis, _)| genesis))
+        .transpose()
 }

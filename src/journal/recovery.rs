@@ -57,12 +57,24 @@ impl RecoveryReport {
 /// anything drops them.
 pub(crate) fn keep_cut(disk: &dyn Disk, walked: &Walked) -> Result<Option<String>, JournalError> {
     let rest = &walked.rest;
-    let Some(tail) = walked.segments.get(walked.tail).filter(|_| rest.torn_bytes > 0) else { return Ok(None) };
+    let Some(tail) = walked
+        .segments
+        .get(walked.tail)
+        .filter(|_| rest.torn_bytes > 0)
+    else {
+        return Ok(None);
+    };
     let mut bytes = vec![0; to_usize(rest.torn_bytes)];
-    tail.segment.file.read_at(&mut bytes, rest.offset).map_err(JournalError::io("read", &rest.name))?;
-    let taken = disk.list().map_err(JournalError::io("list", "the directory"))?;
+    tail.segment
+        .file
+        .read_at(&mut bytes, rest.offset)
+        .map_err(JournalError::io("read", &rest.name))?;
+    let taken = disk
+        .list()
+        .map_err(JournalError::io("list", "the directory"))?;
     let op = walked.progress.chain.head.op + 1;
-    let names = std::iter::once(format!("cut-{op}")).chain((2u32..).map(|again| format!("cut-{op}.{again}")));
+    let names = std::iter::once(format!("cut-{op}"))
+        .chain((2u32..).map(|again| format!("cut-{op}.{again}")));
     for name in names {
         if taken.contains(&name) {
             // A start that was itself cut short has kept them already, unless they are from another crash.
@@ -72,11 +84,17 @@ pub(crate) fn keep_cut(disk: &dyn Disk, walked: &Walked) -> Result<Option<String
             continue;
         }
         let unfinished = format!("{name}.new");
-        let file = disk.create(&unfinished).map_err(JournalError::io("create", &unfinished))?;
-        file.write_at(&bytes, 0).map_err(JournalError::io("write", &unfinished))?;
-        file.sync_data().map_err(JournalError::io("sync", &unfinished))?;
-        disk.rename(&unfinished, &name).map_err(JournalError::io("rename", &unfinished))?;
-        disk.sync_dir().map_err(JournalError::io("sync the directory of", &name))?;
+        let file = disk
+            .create(&unfinished)
+            .map_err(JournalError::io("create", &unfinished))?;
+        file.write_at(&bytes, 0)
+            .map_err(JournalError::io("write", &unfinished))?;
+        file.sync_data()
+            .map_err(JournalError::io("sync", &unfinished))?;
+        disk.rename(&unfinished, &name)
+            .map_err(JournalError::io("rename", &unfinished))?;
+        disk.sync_dir()
+            .map_err(JournalError::io("sync the directory of", &name))?;
         return Ok(Some(name));
     }
     Ok(None)
@@ -85,7 +103,9 @@ pub(crate) fn keep_cut(disk: &dyn Disk, walked: &Walked) -> Result<Option<String
 fn holds(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<bool, JournalError> {
     let file = disk.open(name).map_err(JournalError::io("open", name))?;
     let mut found = vec![0; bytes.len() + 1];
-    let length = file.read_at(&mut found, 0).map_err(JournalError::io("read", name))?;
+    let length = file
+        .read_at(&mut found, 0)
+        .map_err(JournalError::io("read", name))?;
     Ok(found.get(..length) == Some(bytes))
 }
 
@@ -98,9 +118,18 @@ pub(crate) fn rehome(
     walked: &Walked,
     old: &WalkedSegment,
 ) -> Result<Segment, JournalError> {
-    let header = SegmentHeader { copy: old.segment.header.copy + 1, ..old.segment.header };
+    let header = SegmentHeader {
+        copy: old.segment.header.copy + 1,
+        ..old.segment.header
+    };
     let content = Content::Copied(&*old.segment.file, old.end);
-    let segment = make(disk, header, &content, options.syncs_directory(), &AtomicBool::new(false))?;
+    let segment = make(
+        disk,
+        header,
+        &content,
+        options.syncs_directory(),
+        &AtomicBool::new(false),
+    )?;
     verify_copy(walked, old, &segment)?;
     remove_all(disk, &[old.segment.name()])?;
     Ok(segment)
@@ -112,7 +141,10 @@ fn verify_copy(walked: &Walked, old: &WalkedSegment, copy: &Segment) -> Result<(
     let mut reader = Reader::new(copy, walked.genesis.segment_key(index))?;
     let mut progress = Progress::at(old.start);
     let mut end = super::walk::first_frame_offset(index);
-    let mut sink = Sink { visit: &mut |_| Ok(()), on_head: &mut |_| {} };
+    let mut sink = Sink {
+        visit: &mut |_| Ok(()),
+        on_head: &mut |_| {},
+    };
     let rest = walk_segment(&mut reader, index, &mut progress, &mut end, &mut sink)?;
     let clean = rest.is_none_or(|rest| rest.case == Case::CleanEnd);
     // The segments behind this one, if any, hold no frames.
@@ -120,6 +152,11 @@ fn verify_copy(walked: &Walked, old: &WalkedSegment, copy: &Segment) -> Result<(
         Ok(())
     } else {
         let detail = "its copy does not read as it did a moment ago";
-        Err(JournalError::damaged(Case::DamagedFrame, &old.segment.name(), end, detail))
+        Err(JournalError::damaged(
+            Case::DamagedFrame,
+            &old.segment.name(),
+            end,
+            detail,
+        ))
     }
 }

@@ -44,8 +44,13 @@ impl SegmentFiles {
     pub(crate) fn list(disk: &dyn Disk) -> Result<Self, JournalError> {
         let mut newest: BTreeMap<u32, u32> = BTreeMap::new();
         let (mut older, mut unfinished) = (Vec::new(), Vec::new());
-        for name in disk.list().map_err(JournalError::io("list", "the directory"))? {
-            let ours = [SEGMENT_PREFIX, CUT_PREFIX].iter().any(|prefix| name.starts_with(prefix));
+        for name in disk
+            .list()
+            .map_err(JournalError::io("list", "the directory"))?
+        {
+            let ours = [SEGMENT_PREFIX, CUT_PREFIX]
+                .iter()
+                .any(|prefix| name.starts_with(prefix));
             if ours && name.ends_with(UNFINISHED_SUFFIX) {
                 unfinished.push(name);
             } else if let Some((index, copy)) = parse_name(&name) {
@@ -60,12 +65,24 @@ impl SegmentFiles {
         let mut copies = Vec::with_capacity(newest.len());
         for (expected, (index, copy)) in (0..).zip(newest) {
             if index != expected {
-                let (missing, detail) = (segment_name(expected, 0), format!("segment {index} is there"));
-                return Err(JournalError::damaged(Case::MissingSegment, &missing, 0, detail));
+                let (missing, detail) = (
+                    segment_name(expected, 0),
+                    format!("segment {index} is there"),
+                );
+                return Err(JournalError::damaged(
+                    Case::MissingSegment,
+                    &missing,
+                    0,
+                    detail,
+                ));
             }
             copies.push(copy);
         }
-        Ok(Self { copies, older, unfinished })
+        Ok(Self {
+            copies,
+            older,
+            unfinished,
+        })
     }
 }
 
@@ -105,7 +122,9 @@ pub(crate) fn make(
 ) -> Result<Segment, JournalError> {
     let name = segment_name(header.index, header.copy);
     let unfinished = format!("{name}{UNFINISHED_SUFFIX}");
-    let file = disk.create(&unfinished).map_err(JournalError::io("create", &unfinished))?;
+    let file = disk
+        .create(&unfinished)
+        .map_err(JournalError::io("create", &unfinished))?;
     let mut step = Vec::new();
     let mut offset = 0;
     while offset < header.bytes {
@@ -115,19 +134,28 @@ pub(crate) fn make(
         step.clear();
         step.resize(to_usize((header.bytes - offset).min(to_u64(STEP_BYTES))), 0);
         fill(&mut step, offset, &header, content).map_err(JournalError::io("read", &name))?;
-        file.write_at(&step, offset).map_err(JournalError::io("write", &unfinished))?;
-        file.sync_data().map_err(JournalError::io("sync", &unfinished))?;
+        file.write_at(&step, offset)
+            .map_err(JournalError::io("write", &unfinished))?;
+        file.sync_data()
+            .map_err(JournalError::io("sync", &unfinished))?;
         offset += to_u64(step.len());
     }
-    disk.rename(&unfinished, &name).map_err(JournalError::io("rename", &unfinished))?;
+    disk.rename(&unfinished, &name)
+        .map_err(JournalError::io("rename", &unfinished))?;
     if sync_directory {
-        disk.sync_dir().map_err(JournalError::io("sync the directory of", &name))?;
+        disk.sync_dir()
+            .map_err(JournalError::io("sync the directory of", &name))?;
     }
     Ok(Segment { header, file })
 }
 
 /// Fills one zeroed step of a new file that begins at `offset`.
-fn fill(step: &mut [u8], offset: u64, header: &SegmentHeader, content: &Content<'_>) -> std::io::Result<()> {
+fn fill(
+    step: &mut [u8],
+    offset: u64,
+    header: &SegmentHeader,
+    content: &Content<'_>,
+) -> std::io::Result<()> {
     if let Content::Copied(source, end) = content {
         let length = to_usize(end.saturating_sub(offset)).min(step.len());
         if let Some(place) = step.get_mut(..length) {
@@ -149,7 +177,8 @@ fn fill(step: &mut [u8], offset: u64, header: &SegmentHeader, content: &Content<
 /// Removes files that nothing relies on any more. Should a crash bring one back, the next start removes it again.
 pub(crate) fn remove_all(disk: &dyn Disk, names: &[String]) -> Result<(), JournalError> {
     for name in names {
-        disk.remove(name).map_err(JournalError::io("remove", name))?;
+        disk.remove(name)
+            .map_err(JournalError::io("remove", name))?;
     }
     Ok(())
 }
@@ -182,14 +211,30 @@ mod tests {
 
     #[test]
     fn other_files_are_left_alone() {
-        let files = named(&["LOCK", "cut-17", "segment-1.0", "segment-00000000.0000.bak", "notes.new"]).unwrap();
+        let files = named(&[
+            "LOCK",
+            "cut-17",
+            "segment-1.0",
+            "segment-00000000.0000.bak",
+            "notes.new",
+        ])
+        .unwrap();
         assert!(files.copies.is_empty() && files.older.is_empty() && files.unfinished.is_empty());
     }
 
     #[test]
     fn a_hole_among_the_segments_is_damage() {
-        let error = named(&["segment-00000000.0000", "segment-00000002.0000"]).err().unwrap();
-        let JournalError::Damaged { file, case: Case::MissingSegment, .. } = error else { panic!("{error}") };
+        let error = named(&["segment-00000000.0000", "segment-00000002.0000"])
+            .err()
+            .unwrap();
+        let JournalError::Damaged {
+            file,
+            case: Case::MissingSegment,
+            ..
+        } = error
+        else {
+            panic!("{error}")
+        };
         assert_eq!(file, "segment-00000001.0000");
         assert!(named(&["segment-00000001.0000"]).is_err());
     }

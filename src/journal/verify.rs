@@ -31,14 +31,21 @@ impl<'a> Index<'a> {
         if bytes.len() != header.index_bytes() || header.hash_with(bytes) != header.hash {
             return Err(fault(0, "the frame's hash does not match"));
         }
-        Ok(Self { bytes, blocks_bytes: header.blocks_bytes, events: header.count })
+        Ok(Self {
+            bytes,
+            blocks_bytes: header.blocks_bytes,
+            events: header.count,
+        })
     }
 
     /// Where a block starts; past the last one, where they end.
     pub(crate) fn start(&self, at: usize) -> Option<BlockStart> {
         let place = at * BLOCK_ENTRY_BYTES;
         if place == self.bytes.len() {
-            return Some(BlockStart { byte: self.blocks_bytes, event: self.events });
+            return Some(BlockStart {
+                byte: self.blocks_bytes,
+                event: self.events,
+            });
         }
         let byte = array(self.bytes, place).map(u32::from_le_bytes)?;
         let event = array(self.bytes, place + 4).map(u32::from_le_bytes)?;
@@ -54,7 +61,11 @@ impl<'a> Index<'a> {
         let (mut low, mut high) = (0, self.count());
         while low < high {
             let middle = low.midpoint(high);
-            if self.start(middle)?.event <= event { low = middle + 1 } else { high = middle }
+            if self.start(middle)?.event <= event {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
         low.checked_sub(1)
     }
@@ -70,8 +81,15 @@ impl<'a> Index<'a> {
         if blake3::hash(bytes) != expected {
             return Err(fault(in_frame, "a block's hash does not match"));
         }
-        let count = next.event.checked_sub(start.event).ok_or(fault(0, "the frame's index goes back"))?;
-        Ok(Block { bytes, first: start.event, count })
+        let count = next
+            .event
+            .checked_sub(start.event)
+            .ok_or(fault(0, "the frame's index goes back"))?;
+        Ok(Block {
+            bytes,
+            first: start.event,
+            count,
+        })
     }
 }
 
@@ -86,35 +104,56 @@ impl<'a> Frame<'a> {
     pub(crate) fn verify(header: &FrameHeader, frame: &'a [u8]) -> Result<Self, Fault> {
         let blocks_end = FRAME_HEADER_BYTES + to_usize(header.blocks_bytes.into());
         let content_end = header.content_bytes();
-        let blocks = frame.get(FRAME_HEADER_BYTES..blocks_end).ok_or(fault(0, "the frame is cut short"))?;
-        let index = frame.get(blocks_end..content_end).ok_or(fault(0, "the frame is cut short"))?;
+        let blocks = frame
+            .get(FRAME_HEADER_BYTES..blocks_end)
+            .ok_or(fault(0, "the frame is cut short"))?;
+        let index = frame
+            .get(blocks_end..content_end)
+            .ok_or(fault(0, "the frame is cut short"))?;
         let padding = frame.get(content_end..).unwrap_or_default();
         if !is_zero(padding) {
             let before = padding.iter().take_while(|byte| **byte == 0).count();
-            return Err(fault(content_end + before, "the frame's padding is not zero"));
+            return Err(fault(
+                content_end + before,
+                "the frame's padding is not zero",
+            ));
         }
-        Ok(Self { index: Index::verify(header, index)?, blocks })
+        Ok(Self {
+            index: Index::verify(header, index)?,
+            blocks,
+        })
     }
 
     /// Checks one block and returns it.
     pub(crate) fn block(&self, at: usize) -> Result<Block<'a>, Fault> {
         let range = self.index.start(at).zip(self.index.start(at + 1));
         let (start, next) = range.ok_or(fault(0, "the frame's index is short"))?;
-        let bytes = self.blocks.get(to_usize(start.byte.into())..to_usize(next.byte.into()));
-        self.index.verify_block(at, bytes.ok_or(fault(0, "the frame's index goes back"))?)
+        let bytes = self
+            .blocks
+            .get(to_usize(start.byte.into())..to_usize(next.byte.into()));
+        self.index
+            .verify_block(at, bytes.ok_or(fault(0, "the frame's index goes back"))?)
     }
 
     /// Checks every block, and that together they begin at the beginning; that they end at the end is in the index.
     pub(crate) fn blocks(&self) -> Result<Vec<Block<'a>>, Fault> {
-        let begins = self.index.start(0).is_some_and(|start| start.byte == 0 && start.event == 0);
+        let begins = self
+            .index
+            .start(0)
+            .is_some_and(|start| start.byte == 0 && start.event == 0);
         if !begins && self.index.count() > 0 {
-            return Err(fault(0, "the frame's index does not begin at its beginning"));
+            return Err(fault(
+                0,
+                "the frame's index does not begin at its beginning",
+            ));
         }
         (0..self.index.count()).map(|at| self.block(at)).collect()
     }
 
     pub(crate) fn starts(&self) -> Vec<BlockStart> {
-        (0..self.index.count()).filter_map(|at| self.index.start(at)).collect()
+        (0..self.index.count())
+            .filter_map(|at| self.index.start(at))
+            .collect()
     }
 
     pub(crate) fn blocks_bytes(&self) -> &'a [u8] {

@@ -17,7 +17,7 @@ use super::{Head, to_u64, to_usize};
 /// Reads are this large, so that a replay is bound by hashing and not by calls.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 const PAGE: u64 = 4096;
-const _: () = assert!(PAGE as usize == PAGE_BYTES);
+const _: () = assert!(PAGE == PAGE_BYTES as u64);
 
 /// One event of the book, as a replay meets it.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn at(chain: Chain) -> Self {
-        Self { chain, frames: 0, catalogue: Catalogue::default() }
+        Self {
+            chain,
+            frames: 0,
+            catalogue: Catalogue::default(),
+        }
     }
 }
 
@@ -93,10 +97,18 @@ pub(crate) struct Rest {
 }
 
 /// Walks all segments. `files.copies` is not empty.
-pub(crate) fn walk(disk: &dyn Disk, files: &SegmentFiles, sink: &mut Sink<'_>) -> Result<Walked, JournalError> {
+pub(crate) fn walk(
+    disk: &dyn Disk,
+    files: &SegmentFiles,
+    sink: &mut Sink<'_>,
+) -> Result<Walked, JournalError> {
     let (genesis, hash) = read_genesis(disk, files.copies.first().copied().unwrap_or(0))?;
     let head = Head { op: 0, hash };
-    let mut progress = Progress::at(Chain { head, time_us: genesis.created_at_us, unwitnessed: false });
+    let mut progress = Progress::at(Chain {
+        head,
+        time_us: genesis.created_at_us,
+        unwitnessed: false,
+    });
     let mut segments = Vec::with_capacity(files.copies.len());
     let mut ended: Option<Rest> = None;
     let mut tail = 0;
@@ -111,14 +123,29 @@ pub(crate) fn walk(disk: &dyn Disk, files: &SegmentFiles, sink: &mut Sink<'_>) -
             tail = segments.len();
             ended = walk_segment(&mut reader, index, &mut progress, &mut end, sink)?;
         }
-        segments.push(WalkedSegment { segment, start, end });
+        segments.push(WalkedSegment {
+            segment,
+            start,
+            end,
+        });
     }
     match ended {
-        Some(rest) => Ok(Walked { genesis, segments, tail, rest, progress }),
+        Some(rest) => Ok(Walked {
+            genesis,
+            segments,
+            tail,
+            rest,
+            progress,
+        }),
         None => {
             let missing = segment_name(u32::try_from(segments.len()).unwrap_or(u32::MAX), 0);
             let detail = "the seal of the segment before it says that it is there";
-            Err(JournalError::damaged(Case::SealWithoutSuccessor, &missing, 0, detail))
+            Err(JournalError::damaged(
+                Case::SealWithoutSuccessor,
+                &missing,
+                0,
+                detail,
+            ))
         }
     }
 }
@@ -129,37 +156,58 @@ pub(crate) fn first_frame_offset(index: u32) -> u64 {
 }
 
 /// Reads the genesis, and the hash with which the chain begins.
-pub(crate) fn read_genesis(disk: &dyn Disk, copy: u32) -> Result<(Genesis, [u8; 32]), JournalError> {
+pub(crate) fn read_genesis(
+    disk: &dyn Disk,
+    copy: u32,
+) -> Result<(Genesis, [u8; 32]), JournalError> {
     let name = segment_name(0, copy);
     let file = disk.open(&name).map_err(JournalError::io("open", &name))?;
     let page = read_page(&*file, PAGE, &name)?;
     Genesis::decode(&page).map_err(|fault| page_damage(fault, Case::BadGenesis, &name, PAGE))
 }
 
-fn read_page(file: &dyn DiskFile, offset: u64, name: &str) -> Result<[u8; PAGE_BYTES], JournalError> {
+fn read_page(
+    file: &dyn DiskFile,
+    offset: u64,
+    name: &str,
+) -> Result<[u8; PAGE_BYTES], JournalError> {
     let mut page = [0; PAGE_BYTES];
-    file.read_at(&mut page, offset).map_err(JournalError::io("read", name))?;
+    file.read_at(&mut page, offset)
+        .map_err(JournalError::io("read", name))?;
     Ok(page)
 }
 
 fn page_damage(fault: PageFault, case: Case, name: &str, offset: u64) -> JournalError {
     match fault {
         PageFault::Bad(what) => JournalError::damaged(case, name, offset, what),
-        PageFault::Version(version) => {
-            JournalError::damaged(Case::UnknownVersion, name, offset, format!("it is of format version {version}"))
-        }
+        PageFault::Version(version) => JournalError::damaged(
+            Case::UnknownVersion,
+            name,
+            offset,
+            format!("it is of format version {version}"),
+        ),
     }
 }
 
 /// Opens a segment's file and checks its header against its name and the book's.
-pub(crate) fn open_segment(disk: &dyn Disk, index: u32, copy: u32, genesis: &Genesis) -> Result<Segment, JournalError> {
+pub(crate) fn open_segment(
+    disk: &dyn Disk,
+    index: u32,
+    copy: u32,
+    genesis: &Genesis,
+) -> Result<Segment, JournalError> {
     let name = segment_name(index, copy);
     let file = disk.open(&name).map_err(JournalError::io("open", &name))?;
     let header = SegmentHeader::decode(&read_page(&*file, 0, &name)?)
         .map_err(|fault| page_damage(fault, Case::BadSegmentHeader, &name, 0))?;
     if (header.index, header.copy, header.book_id) != (index, copy, genesis.book_id) {
         let detail = "it is of another book, or was another segment's file";
-        return Err(JournalError::damaged(Case::BadSegmentHeader, &name, 0, detail));
+        return Err(JournalError::damaged(
+            Case::BadSegmentHeader,
+            &name,
+            0,
+            detail,
+        ));
     }
     Ok(Segment { header, file })
 }
@@ -178,9 +226,20 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(segment: &Segment, key: [u8; 32]) -> Result<Self, JournalError> {
         let name = segment.name();
-        let length = segment.file.len().map_err(JournalError::io("read the length of", &name))?;
+        let length = segment
+            .file
+            .len()
+            .map_err(JournalError::io("read the length of", &name))?;
         let file = segment.file.clone();
-        Ok(Self { file, name, key, size: segment.header.bytes, length, window: Vec::new(), window_offset: 0 })
+        Ok(Self {
+            file,
+            name,
+            key,
+            size: segment.header.bytes,
+            length,
+            window: Vec::new(),
+            window_offset: 0,
+        })
     }
 
     /// The bytes of a range that lies within the segment's size.
@@ -189,7 +248,10 @@ impl Reader {
         if offset < self.window_offset || offset + to_u64(length) > window_end {
             let ahead = to_usize(self.size.saturating_sub(offset)).min(READ_BYTES);
             self.window.resize(length.max(ahead), 0);
-            let read = self.file.read_at(&mut self.window, offset).map_err(JournalError::io("read", &self.name))?;
+            let read = self
+                .file
+                .read_at(&mut self.window, offset)
+                .map_err(JournalError::io("read", &self.name))?;
             self.window.get_mut(read..).unwrap_or_default().fill(0);
             self.window_offset = offset;
         }
@@ -207,7 +269,11 @@ impl Reader {
 
     /// Looks at everything from `offset` to the end of the segment.
     fn survey(&mut self, offset: u64) -> Result<Survey, JournalError> {
-        let mut survey = Survey { first_used: None, used_end: offset, header: None };
+        let mut survey = Survey {
+            first_used: None,
+            used_end: offset,
+            header: None,
+        };
         let mut at = offset;
         while at + PAGE <= self.size {
             let key = self.key;
@@ -249,11 +315,19 @@ pub(crate) fn walk_segment(
     while *end + PAGE <= reader.size {
         let (key, page) = (reader.key, reader.page(*end)?);
         if is_zero(page) {
-            return end_of_book(reader, *end, Case::LostHeader, "a page is empty, and later ones are not").map(Some);
+            return end_of_book(
+                reader,
+                *end,
+                Case::LostHeader,
+                "a page is empty, and later ones are not",
+            )
+            .map(Some);
         }
         let header = match FrameHeader::decode(page, &key) {
             Ok(header) => header,
-            Err(PageFault::Bad(what)) => return end_of_book(reader, *end, Case::TornHeader, what).map(Some),
+            Err(PageFault::Bad(what)) => {
+                return end_of_book(reader, *end, Case::TornHeader, what).map(Some);
+            }
             Err(fault) => return Err(page_damage(fault, Case::UnknownVersion, &reader.name, *end)),
         };
         check_continues(reader, &header, &progress.chain, *end)?;
@@ -264,14 +338,29 @@ pub(crate) fn walk_segment(
                 let rest = end_of_book(reader, *end, Case::TornBody, fault.what);
                 return rest.map(Some).map_err(|error| error.moved_to(at));
             }
-            Err(FrameFault::Refused(why)) => return Err(reader.damaged(Case::EventRefused, *end, why)),
+            Err(FrameFault::Refused(why)) => {
+                return Err(reader.damaged(Case::EventRefused, *end, why));
+            }
         }
         if header.kind == FrameKind::Events {
-            progress.catalogue.note(header.first_op, Place { segment: index, offset: *end });
+            progress.catalogue.note(
+                header.first_op,
+                Place {
+                    segment: index,
+                    offset: *end,
+                },
+            );
         }
-        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
+        let head = Head {
+            op: header.first_op + u64::from(header.count) - 1,
+            hash: header.hash,
+        };
         let unwitnessed = header.kind == FrameKind::Events;
-        progress.chain = Chain { head, time_us: header.book_time_us, unwitnessed };
+        progress.chain = Chain {
+            head,
+            time_us: header.book_time_us,
+            unwitnessed,
+        };
         progress.frames += 1;
         (sink.on_head)(head);
         *end += to_u64(header.frame_bytes());
@@ -279,11 +368,20 @@ pub(crate) fn walk_segment(
             return check_sealed(reader, *end).map(|()| None);
         }
     }
-    Err(reader.damaged(Case::BrokenChain, *end, "the frames leave no room for the seal"))
+    Err(reader.damaged(
+        Case::BrokenChain,
+        *end,
+        "the frames leave no room for the seal",
+    ))
 }
 
 /// A frame whose header is sound continues the chain, or the book is not what was written.
-fn check_continues(reader: &Reader, header: &FrameHeader, chain: &Chain, offset: u64) -> Result<(), JournalError> {
+fn check_continues(
+    reader: &Reader,
+    header: &FrameHeader,
+    chain: &Chain,
+    offset: u64,
+) -> Result<(), JournalError> {
     let room = reader.size - offset;
     let what = if header.previous_hash != chain.head.hash {
         "the frame names another frame as the one before it"
@@ -293,7 +391,9 @@ fn check_continues(reader: &Reader, header: &FrameHeader, chain: &Chain, offset:
         "the frame is older than the one before it"
     } else if to_u64(header.frame_bytes()) > room {
         "the frame is longer than its segment"
-    } else if [header.count, header.block_count].map(|n| n > 0) != [header.kind == FrameKind::Events; 2] {
+    } else if [header.count, header.block_count].map(|n| n > 0)
+        != [header.kind == FrameKind::Events; 2]
+    {
         "the frame's events are not of its kind"
     } else {
         return Ok(());
@@ -316,9 +416,16 @@ fn visit_frame(header: &FrameHeader, bytes: &[u8], sink: &mut Sink<'_>) -> Resul
             let index = block.first + at;
             let op = header.first_op + u64::from(index);
             let refused = |why: &str| FrameFault::Refused(format!("op {op}: {why}"));
-            let event = block.event(at).ok_or_else(|| refused("its place in the block is none"))?;
+            let event = block
+                .event(at)
+                .ok_or_else(|| refused("its place in the block is none"))?;
             let last_in_frame = index + 1 == header.count;
-            let visit = Visit { op, book_time_us: header.book_time_us, event, last_in_frame };
+            let visit = Visit {
+                op,
+                book_time_us: header.book_time_us,
+                event,
+                last_in_frame,
+            };
             (sink.visit)(visit).map_err(|why| refused(&why))?;
         }
     }
@@ -326,7 +433,12 @@ fn visit_frame(header: &FrameHeader, bytes: &[u8], sink: &mut Sink<'_>) -> Resul
 }
 
 /// Decides, for a segment without a sound frame at `offset`, whether the book may end there.
-fn end_of_book(reader: &mut Reader, offset: u64, case: Case, detail: &'static str) -> Result<Rest, JournalError> {
+fn end_of_book(
+    reader: &mut Reader,
+    offset: u64,
+    case: Case,
+    detail: &'static str,
+) -> Result<Rest, JournalError> {
     let survey = reader.survey(offset)?;
     if let Some(header) = survey.header {
         let detail = format!("{detail}, and a sound frame follows at byte {header}");
@@ -334,16 +446,28 @@ fn end_of_book(reader: &mut Reader, offset: u64, case: Case, detail: &'static st
     }
     let (case, detail) = match survey.first_used {
         Some(_) => (case, detail),
-        None if reader.length < reader.size => (Case::ShortTail, "the file is shorter than it was made"),
+        None if reader.length < reader.size => {
+            (Case::ShortTail, "the file is shorter than it was made")
+        }
         None => (Case::CleanEnd, "nothing follows"),
     };
-    Ok(Rest { case, name: reader.name.clone(), offset, torn_bytes: survey.used_end - offset, detail })
+    Ok(Rest {
+        case,
+        name: reader.name.clone(),
+        offset,
+        torn_bytes: survey.used_end - offset,
+        detail,
+    })
 }
 
 /// Behind a seal there is nothing, and all of it is there.
 fn check_sealed(reader: &mut Reader, end: u64) -> Result<(), JournalError> {
     if let Some(used) = reader.survey(end)?.first_used {
-        return Err(reader.damaged(Case::BytesAfterSeal, used, "there is something behind the seal"));
+        return Err(reader.damaged(
+            Case::BytesAfterSeal,
+            used,
+            "there is something behind the seal",
+        ));
     }
     if reader.length < reader.size {
         let detail = format!("it has {} bytes of {}", reader.length, reader.size);
@@ -359,7 +483,9 @@ fn check_spare(reader: &mut Reader, start: u64, rest: &Rest) -> Result<(), Journ
     let survey = reader.survey(start)?;
     if first || survey.header.is_some() {
         let (case, what) = match rest.case {
-            Case::CleanEnd | Case::ShortTail => (Case::LostSeal, "the segment ends here without a seal"),
+            Case::CleanEnd | Case::ShortTail => {
+                (Case::LostSeal, "the segment ends here without a seal")
+            }
             _ => (Case::DamagedFrame, rest.detail),
         };
         let detail = format!("{what}, and {} holds sound frames", reader.name);
@@ -375,7 +501,14 @@ impl JournalError {
     /// The same damage, seen more closely.
     fn moved_to(self, at: u64) -> Self {
         match self {
-            Self::Damaged { file, case, detail, .. } => Self::Damaged { file, offset: at, case, detail },
+            Self::Damaged {
+                file, case, detail, ..
+            } => Self::Damaged {
+                file,
+                offset: at,
+                case,
+                detail,
+            },
             other => other,
         }
     }

@@ -38,7 +38,10 @@ pub(crate) enum Successor {
     /// Durable.
     Ready(Segment),
     /// Being made on a thread of its own.
-    Making { thread: JoinHandle<Result<Segment, JournalError>>, stop: Arc<AtomicBool> },
+    Making {
+        thread: JoinHandle<Result<Segment, JournalError>>,
+        stop: Arc<AtomicBool>,
+    },
     /// Not there, after an error.
     None,
 }
@@ -58,7 +61,16 @@ pub(crate) struct Start {
 impl Writer {
     /// A writer of a book whose tail is durable. `older` are files that the successor replaces, `copy` its number.
     pub(crate) fn start(start: Start, copy: u32, older: Vec<String>) -> Result<Self, JournalError> {
-        let Start { disk, options, genesis, book, tail, offset, chain, lock } = start;
+        let Start {
+            disk,
+            options,
+            genesis,
+            book,
+            tail,
+            offset,
+            chain,
+            lock,
+        } = start;
         let mut writer = Self {
             disk,
             options,
@@ -108,7 +120,10 @@ impl Writer {
         &self.book
     }
 
-    fn guarded(&mut self, write: impl FnOnce(&mut Self) -> Result<Head, JournalError>) -> Result<Head, JournalError> {
+    fn guarded(
+        &mut self,
+        write: impl FnOnce(&mut Self) -> Result<Head, JournalError>,
+    ) -> Result<Head, JournalError> {
         if self.latched {
             return Err(JournalError::Latched);
         }
@@ -118,17 +133,29 @@ impl Writer {
     }
 
     fn append_events(&mut self, frame: &FrameBody) -> Result<Head, JournalError> {
-        let Chain { head, time_us: last_time_us, .. } = self.chain;
+        let Chain {
+            head,
+            time_us: last_time_us,
+            ..
+        } = self.chain;
         if frame.count() == 0 {
             return Ok(head);
         }
         let (first_op, book_time_us) = (frame.first_op(), frame.book_time_us());
         if first_op != head.op + 1 || book_time_us < last_time_us {
-            return Err(JournalError::OutOfOrder { first_op, book_time_us, head, last_time_us });
+            return Err(JournalError::OutOfOrder {
+                first_op,
+                book_time_us,
+                head,
+                last_time_us,
+            });
         }
         let frame_bytes = laid_out_bytes(frame);
         if to_u64(frame_bytes + 2 * PAGE_BYTES) > self.options.segment_bytes {
-            return Err(JournalError::TooLarge { frame_bytes, segment_bytes: self.options.segment_bytes });
+            return Err(JournalError::TooLarge {
+                frame_bytes,
+                segment_bytes: self.options.segment_bytes,
+            });
         }
         if !self.room_for(frame_bytes) {
             self.roll()?;
@@ -184,28 +211,47 @@ impl Writer {
             self.sync()?;
             self.write_buffer()?;
         }
-        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
+        let head = Head {
+            op: header.first_op + u64::from(header.count) - 1,
+            hash: header.hash,
+        };
         let unwitnessed = header.kind == FrameKind::Events;
-        let place = Place { segment: self.tail.header.index, offset: self.offset };
-        self.book.publish(head, unwitnessed.then_some((header.first_op, place)));
+        let place = Place {
+            segment: self.tail.header.index,
+            offset: self.offset,
+        };
+        self.book
+            .publish(head, unwitnessed.then_some((header.first_op, place)));
         self.offset += to_u64(self.buffer.len());
-        self.chain = Chain { head, time_us: header.book_time_us, unwitnessed };
+        self.chain = Chain {
+            head,
+            time_us: header.book_time_us,
+            unwitnessed,
+        };
         Ok(head)
     }
 
     fn write_buffer(&self) -> Result<(), JournalError> {
-        self.tail.file.write_at(&self.buffer, self.offset).map_err(JournalError::io("write", &self.tail.name()))
+        self.tail
+            .file
+            .write_at(&self.buffer, self.offset)
+            .map_err(JournalError::io("write", &self.tail.name()))
     }
 
     fn sync(&self) -> Result<(), JournalError> {
-        self.tail.file.sync_data().map_err(JournalError::io("sync", &self.tail.name()))
+        self.tail
+            .file
+            .sync_data()
+            .map_err(JournalError::io("sync", &self.tail.name()))
     }
 
     /// Seals the tail and goes on in its successor, which is durable before the seal is written.
     fn roll(&mut self) -> Result<(), JournalError> {
         let next = match std::mem::replace(&mut self.successor, Successor::None) {
             Successor::Ready(segment) => segment,
-            Successor::Making { thread, .. } => thread.join().unwrap_or(Err(JournalError::Latched))?,
+            Successor::Making { thread, .. } => {
+                thread.join().unwrap_or(Err(JournalError::Latched))?
+            }
             Successor::None => return Err(JournalError::Latched),
         };
         self.append_empty(FrameKind::Seal)?;
@@ -233,8 +279,13 @@ impl Writer {
             Ok(segment)
         };
         self.successor = if self.disk.works_ahead() {
-            let thread = std::thread::Builder::new().name("journal-ahead".to_owned()).spawn(work);
-            let thread = thread.map_err(JournalError::io("start the thread that makes", "the next segment"))?;
+            let thread = std::thread::Builder::new()
+                .name("journal-ahead".to_owned())
+                .spawn(work);
+            let thread = thread.map_err(JournalError::io(
+                "start the thread that makes",
+                "the next segment",
+            ))?;
             Successor::Making { thread, stop }
         } else {
             Successor::Ready(work()?)
@@ -246,7 +297,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         // Nothing of this process touches the directory once the lock is gone.
-        if let Successor::Making { thread, stop } = std::mem::replace(&mut self.successor, Successor::None) {
+        if let Successor::Making { thread, stop } =
+            std::mem::replace(&mut self.successor, Successor::None)
+        {
             stop.store(true, Ordering::Relaxed);
             drop(thread.join());
         }
