@@ -61,7 +61,8 @@ impl Server {
     }
 
     fn campaign(&self, act: &str, key: &str, more: &[&str]) -> Output {
-        let about = ["--program", "high-street", "--campaign", "double-night", "--actor", "ana", "--reason", "the night"];
+        let about =
+            ["--program", "high-street", "--campaign", "double-night", "--actor", "ana", "--reason", "the night"];
         self.ask(&[&["campaign", act, "--key", key], about.as_slice(), more].concat())
     }
 }
@@ -112,7 +113,11 @@ fn applying_a_file_again_changes_nothing_and_a_changed_file_is_the_next_version(
     let again = json(&server.apply(&file, &[]));
     assert_eq!((&again["unchanged"], &again["version"]), (&true.into(), &1.into()));
     let replay = json(&server.apply(&file, &["--expected-version", "0"]));
-    assert_eq!((&replay["replayed"], &replay["op"]), (&true.into(), &first["op"]), "the key comes from file and version");
+    assert_eq!(
+        (&replay["replayed"], &replay["op"]),
+        (&true.into(), &first["op"]),
+        "the key comes from file and version"
+    );
 
     let changed = server.file("q.toml", &EXAMPLE.replace("High Street Club", "High Street Friends"));
     assert_eq!(json(&server.apply(&changed, &[]))["version"], 2);
