@@ -179,7 +179,7 @@ fn unknown_program(status: &Status) -> bool {
 
 /// The server's remarks on a definition (`definition:LINE:COLUMN:path`), under the name of the file it came from.
 fn in_file(status: &Status, file: &Path) -> Failure {
-    let mut failure = remote::failure(status);
+    let mut failure = remote::unanswered(status);
     failure.text = failure.text.replace("\ndefinition:", &format!("\n{}:", file.display()));
     failure
 }
