@@ -2,6 +2,7 @@
 //! Numbers 6, 9 and 11 speak of expiry and streaks, number 10 of concurrent callers. Below them, what the rules say of
 //! caps, stops and closed campaigns, in the same form.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::inconsistent_digit_grouping, reason = "amounts of money read as pounds and pence")]
 
 #[allow(dead_code, reason = "shared with the random commands, which use more of it")]
 #[path = "model/book.rs"]

@@ -64,6 +64,8 @@ pub(crate) struct Generator {
     pub now_us: i64,
     sent: Vec<Sent>,
     earns: Vec<Earn>,
+    /// Instants at which some rule begins or ends.
+    edges: Vec<i64>,
 }
 
 pub(crate) const PROGRAMS: [&str; 2] = ["high-street", "night-market"];
@@ -76,7 +78,7 @@ const BEGIN_US: i64 = 1_773_964_800 * SECOND;
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: Rng(seed), now_us: BEGIN_US, sent: Vec::new(), earns: Vec::new() }
+        Self { rng: Rng(seed), now_us: BEGIN_US, sent: Vec::new(), earns: Vec::new(), edges: Vec::new() }
     }
 
     /// The next command, at a time not before the last.
@@ -180,7 +182,9 @@ impl Generator {
 
     fn occurred_at(&mut self) -> Option<i64> {
         Some(match self.rng.between(0, 99) {
-            0..=49 => return None,
+            0..=39 => return None,
+            40..=47 => self.edge(),
+            48..=49 => self.now_us - self.now_us.rem_euclid(3_600 * SECOND) - self.rng.between(0, 1),
             50..=79 => self.now_us - self.rng.between(0, 2 * DAY),
             80..=91 => self.now_us - self.rng.between(0, 30 * DAY),
             92 => self.now_us - 30 * DAY,
@@ -191,6 +195,14 @@ impl Generator {
             97 => self.now_us + self.rng.between(0, 3 * DAY),
             _ => self.now_us + self.rng.between(0, 300 * SECOND),
         })
+    }
+
+    /// The instant at which a recent rule begins or ends, or the last one before it.
+    fn edge(&mut self) -> i64 {
+        let reachable = self.now_us - 30 * DAY..=self.now_us + 300 * SECOND;
+        let edges: Vec<i64> = self.edges.iter().copied().filter(|edge| reachable.contains(edge)).collect();
+        let edge = if edges.is_empty() { self.now_us } else { self.rng.pick(&edges) };
+        edge - self.rng.between(0, 1)
     }
 
     fn amount(&mut self) -> u64 {
@@ -338,6 +350,8 @@ impl Generator {
             5..=7 => Some(self.now_us + self.rng.between(0, 10 * DAY)),
             _ => Some(self.now_us - self.rng.between(0, back_most / 2)),
         };
+        self.edges.extend(effective_from_us);
+        self.edges.extend(campaigns.iter().flat_map(|campaign| [campaign.start_us, campaign.end_us]));
         ProgramSpec {
             name: "Club".to_owned(),
             currency: currency.to_owned(),
