@@ -71,17 +71,11 @@ impl Callers {
     fn compare(&mut self, events: Vec<Vec<u8>>) -> Result<(), String> {
         let known = self.acknowledged.len();
         if events.get(..known) != Some(&self.acknowledged) {
-            return Err(format!(
-                "of {known} acknowledged events, {} are there",
-                events.len()
-            ));
+            return Err(format!("of {known} acknowledged events, {} are there", events.len()));
         }
         let beyond = &events[known..];
         if !beyond.is_empty() && beyond != self.in_flight {
-            return Err(format!(
-                "{} events are there that were not in flight",
-                beyond.len()
-            ));
+            return Err(format!("{} events are there that were not in flight", beyond.len()));
         }
         self.acknowledged = events;
         self.in_flight.clear();
@@ -95,9 +89,7 @@ impl Callers {
         builder.push(b"late").unwrap();
         let append = opened.writer.append(Arc::new(builder.close()));
         let witness = opened.writer.witness();
-        let latched = [append, witness]
-            .iter()
-            .all(|result| matches!(result, Err(JournalError::Latched)));
+        let latched = [append, witness].iter().all(|result| matches!(result, Err(JournalError::Latched)));
         if !latched || disk.operations() != operations {
             return Err("the writer goes on after a failure".to_owned());
         }
@@ -181,10 +173,7 @@ fn a_crash_during_the_recovery_from_a_crash_loses_nothing() {
                 after.halt_after(again);
                 let told = |broken| format!("stopped after {k} and {again}, {crash:?}: {broken}");
                 callers.process(&after, None, 1).map_err(told).unwrap();
-                callers
-                    .process(&after.crash(crash), None, 2)
-                    .map_err(told)
-                    .unwrap();
+                callers.process(&after.crash(crash), None, 2).map_err(told).unwrap();
             }
         }
     }
@@ -195,9 +184,7 @@ fn a_failure_during_recovery_and_a_crash_during_the_next_lose_nothing() {
     let mut before = Callers::default();
     let disk = SimDisk::new(9);
     before.process(&disk, None, 3).unwrap();
-    for (failed, stopped) in
-        (1..16).flat_map(|failed| (1..16).map(move |stopped| (failed, stopped)))
-    {
+    for (failed, stopped) in (1..16).flat_map(|failed| (1..16).map(move |stopped| (failed, stopped))) {
         for _ in 0..3 {
             let mut callers = before.clone();
             let after = disk.crash(Crash::Dropped);
@@ -206,10 +193,7 @@ fn a_failure_during_recovery_and_a_crash_during_the_next_lose_nothing() {
             callers.process(&after, None, 1).map_err(told).unwrap();
             after.halt_after(after.operations() + stopped);
             callers.process(&after, None, 1).map_err(told).unwrap();
-            callers
-                .process(&after.crash(Crash::Torn), None, 1)
-                .map_err(told)
-                .unwrap();
+            callers.process(&after.crash(Crash::Torn), None, 1).map_err(told).unwrap();
         }
     }
 }
@@ -223,18 +207,12 @@ fn a_build_that_acknowledges_before_the_sync_is_found() {
 #[test]
 fn a_build_that_skips_the_sync_of_the_directory_is_found() {
     let broken = all_trials(Some(Plant::SkipDirectorySync), 1, 0..4).unwrap_err();
-    assert!(
-        broken.contains("acknowledged events") || broken.contains("refused"),
-        "{broken}"
-    );
+    assert!(broken.contains("acknowledged events") || broken.contains("refused"), "{broken}");
 }
 
 #[test]
 fn a_build_that_rehomes_the_tail_late_is_found() {
     // Not by the making of the book, but by a frame whose sync failed and which the next process takes for synced.
     let broken = all_trials(Some(Plant::RehomeLate), operations() / 2, 0..4).unwrap_err();
-    assert!(
-        broken.contains("acknowledged events") || broken.contains("refused"),
-        "{broken}"
-    );
+    assert!(broken.contains("acknowledged events") || broken.contains("refused"), "{broken}");
 }

@@ -207,11 +207,7 @@ impl Reader {
 
     /// Looks at everything from `offset` to the end of the segment.
     fn survey(&mut self, offset: u64) -> Result<Survey, JournalError> {
-        let mut survey = Survey {
-            first_used: None,
-            used_end: offset,
-            header: None,
-        };
+        let mut survey = Survey { first_used: None, used_end: offset, header: None };
         let mut last_used = None;
         let mut at = offset;
         while at + PAGE <= self.size {
@@ -231,12 +227,7 @@ impl Reader {
             at += PAGE;
         }
         if let Some(at) = last_used {
-            let zeros = self
-                .page(at)?
-                .iter()
-                .rev()
-                .take_while(|byte| **byte == 0)
-                .count();
+            let zeros = self.page(at)?.iter().rev().take_while(|byte| **byte == 0).count();
             survey.used_end = at + PAGE - to_u64(zeros);
         }
         Ok(survey)
