@@ -66,7 +66,11 @@ pub(super) fn failure(status: &Status) -> Failure {
         None => format!("{:?}: {}", status.code(), status.message()),
     };
     for violation in &violations {
-        text = format!("{text}\n{}: {}", violation.field, violation.description);
+        let line = format!("{}: {}", violation.field, violation.description);
+        // The first one is often the message itself.
+        if !status.message().contains(&line) {
+            text = format!("{text}\n{line}");
+        }
     }
     let fields: Vec<_> = violations.iter().map(|v| json!({ "field": v.field, "message": v.description })).collect();
     let json = json!({ "error": status.message(), "code": format!("{:?}", status.code()), "reason": reason, "fields": fields });
