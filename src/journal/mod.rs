@@ -15,6 +15,7 @@ mod error;
 mod frame;
 mod layout;
 mod open;
+mod reader;
 mod recovery;
 mod segment;
 mod verify;

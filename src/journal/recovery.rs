@@ -7,8 +7,9 @@ use crate::io::Disk;
 use super::JournalOptions;
 use super::error::{Case, JournalError};
 use super::layout::SegmentHeader;
+use super::reader::Reader;
 use super::segment::{Content, Segment, make, remove_all};
-use super::walk::{Progress, Reader, Sink, Walked, WalkedSegment, walk_segment};
+use super::walk::{Progress, Sink, Walked, WalkedSegment, walk_segment};
 use super::{to_u64, to_usize};
 
 /// What was found when a book was opened or scanned.
