@@ -1,1 +1,5 @@
 //! journal
+
+/// x
+#[derive(Debug)]
+pub struct FrameBody;

@@ -31,8 +31,20 @@ pub enum Purpose {
 
 impl Purpose {
     /// Every purpose, in the order of the accounts.
-    pub const ALL: [Self; 6] =
-        [Self::CashOffset, Self::Gift, Self::Coupon, Self::Lottery, Self::Charity, Self::Miles];
+    pub const ALL: [Self; 6] = [Self::CashOffset, Self::Gift, Self::Coupon, Self::Lottery, Self::Charity, Self::Miles];
+
+    /// The place of its account among the purposes' accounts.
+    #[must_use]
+    pub fn place(self) -> usize {
+        match self {
+            Self::CashOffset => 0,
+            Self::Gift => 1,
+            Self::Coupon => 2,
+            Self::Lottery => 3,
+            Self::Charity => 4,
+            Self::Miles => 5,
+        }
+    }
 
     /// The name in account names.
     #[must_use]

@@ -1,7 +1,6 @@
 //! What happened, for ever. These structs are the bytes of the book: once released they are frozen, and a change of
 //! meaning takes a new version number in [`super::codec`].
 
-use arrayvec::ArrayVec;
 use bincode::{BorrowDecode, Decode, Encode};
 
 use super::command::{Basis, Purpose};
@@ -167,6 +166,8 @@ pub struct Share {
     pub short: u64,
     /// Why not, if any were short.
     pub reason: Option<Reason>,
+    /// Whether the campaign stops with this award, its budget being short.
+    pub stopped: bool,
     /// The first local day (days since the Unix epoch) of the span that the member's cap counts in; 0 without a cap.
     pub cap_day: i32,
     /// The room that the cap left before this award, in units; `None` without a cap.
@@ -186,7 +187,7 @@ pub struct Earned<'a> {
     pub version: VersionNo,
     /// The base award.
     pub base: u64,
-    /// The campaigns that took part, by number of their group's order.
+    /// The campaigns that took part, in order of their ids.
     pub shares: List<Share, WINNERS_MAX>,
     /// The legs.
     pub legs: Legs,
@@ -481,6 +482,3 @@ impl<'a> Event<'a> {
         }
     }
 }
-
-/// A list of legs under construction.
-pub(crate) type LegVec = ArrayVec<Leg, LEGS_MAX>;

@@ -1,0 +1,175 @@
+//! What an operator's command comes to: a version of a program, or a change of a campaign.
+
+use super::command::{AdminAction, AdminCommand};
+use super::decide::{NO_PROGRAM, clear};
+use super::event::{
+    Account, AdminCommon, AdminKind, AdminRejected, Asset, CampaignChange, CampaignChanged, Event, Leg, Legs,
+    ProgramPut,
+};
+use super::ids::{CampaignNo, ProgramNo, VersionNo};
+use super::reason::Reason;
+use super::spec::ProgramSpec;
+use super::state::{CAMPAIGNS_MAX, Ledger, Moment, PROGRAMS_MAX, Program, VERSIONS_MAX};
+use super::view::CampaignStatus;
+
+type Refused = (Reason, &'static str);
+
+impl Ledger {
+    /// What an operator's command comes to. The caller has looked up the key and found it free.
+    #[must_use]
+    pub fn decide_admin<'c>(&self, command: &'c AdminCommand, at: Moment) -> Event<'c> {
+        let known = self.program_number(&command.program_id);
+        let outcome = match (&command.action, known) {
+            (AdminAction::PutProgram { expected_version, spec, definition }, _) => {
+                self.put(command, (*expected_version, spec, definition), known, at)
+            }
+            (_, Some(number)) => self.change(command, number, at),
+            (_, None) => Err((Reason::ProgramUnknown, "program")),
+        };
+        outcome.unwrap_or_else(|(reason, field)| {
+            let kind = match command.action {
+                AdminAction::PutProgram { .. } => AdminKind::PutProgram,
+                AdminAction::FundCampaign { .. } => AdminKind::FundCampaign,
+                AdminAction::PauseCampaign { .. } => AdminKind::PauseCampaign,
+                AdminAction::ResumeCampaign { .. } => AdminKind::ResumeCampaign,
+                AdminAction::CloseCampaign { .. } => AdminKind::CloseCampaign,
+            };
+            let common = common_of(command, known.unwrap_or(NO_PROGRAM), known.is_none());
+            Event::AdminRejected(AdminRejected { common, kind, reason, field })
+        })
+    }
+
+    fn put<'c>(
+        &self,
+        command: &'c AdminCommand,
+        (expected, spec, definition): (Option<u32>, &ProgramSpec, &'c str),
+        known: Option<ProgramNo>,
+        at: Moment,
+    ) -> Result<Event<'c>, Refused> {
+        let program = known.and_then(|number| self.program(number));
+        let newest = program.and_then(Program::newest);
+        let version = newest.map_or(0, |version| version.number.0);
+        if expected.is_some_and(|expected| expected != version) {
+            return Err((Reason::VersionMismatch, "expected_version"));
+        }
+        let number = match known {
+            Some(number) => number,
+            None if self.programs.len() >= PROGRAMS_MAX => {
+                return Err((Reason::LimitReached, "program"));
+            }
+            None => ProgramNo(u16::try_from(self.programs.len()).map_err(|_| (Reason::LimitReached, "program"))?),
+        };
+        if program.is_some_and(|program| program.versions.len() >= VERSIONS_MAX) {
+            return Err((Reason::LimitReached, "program"));
+        }
+        let fixed = |newest: &ProgramSpec| newest.currency == spec.currency && newest.time_zone == spec.time_zone;
+        if newest.is_some_and(|newest| !fixed(&newest.spec)) {
+            return Err((Reason::ProgramFixedField, "definition"));
+        }
+        let effective_from_us = match newest {
+            None => i64::MIN,
+            Some(_) => spec.effective_from_us.unwrap_or(at.book_time_us),
+        };
+        if newest.is_some() && !spec.import_mode && effective_from_us < at.book_time_us {
+            return Err((Reason::EffectiveFromPast, "effective_from"));
+        }
+        check_windows(newest.map(|version| &*version.spec), spec, at.book_time_us)?;
+        let campaigns = number_campaigns(program, spec)?;
+        Ok(Event::ProgramPut(ProgramPut {
+            common: common_of(command, number, known.is_none()),
+            version: VersionNo(version.saturating_add(1)),
+            effective_from_us,
+            campaigns,
+            spec: spec.clone(),
+            definition,
+        }))
+    }
+
+    fn change<'c>(&self, command: &'c AdminCommand, number: ProgramNo, at: Moment) -> Result<Event<'c>, Refused> {
+        let program = self.program(number).ok_or((Reason::ProgramUnknown, "program"))?;
+        let (id, change) = match &command.action {
+            AdminAction::FundCampaign { campaign, .. } => (campaign, CampaignChange::Funded),
+            AdminAction::PauseCampaign { campaign } => (campaign, CampaignChange::Paused),
+            AdminAction::ResumeCampaign { campaign } => (campaign, CampaignChange::Resumed),
+            AdminAction::CloseCampaign { campaign } => (campaign, CampaignChange::Closed),
+            AdminAction::PutProgram { .. } => return Err((Reason::ProgramUnknown, "program")),
+        };
+        let unknown = (Reason::CampaignUnknown, "campaign");
+        let campaign_no = program.campaign_number(id).ok_or(unknown)?;
+        let purse = program.campaign(campaign_no).ok_or(unknown)?.purse;
+        match (change, purse.status) {
+            (_, CampaignStatus::Closed) => return Err((Reason::CampaignClosed, "campaign")),
+            (CampaignChange::Paused, CampaignStatus::Paused) => {
+                return Err((Reason::CampaignPaused, "campaign"));
+            }
+            (CampaignChange::Resumed, CampaignStatus::Open) => {
+                return Err((Reason::CampaignNotPaused, "campaign"));
+            }
+            _ => {}
+        }
+        let moved = match (&command.action, change) {
+            (AdminAction::FundCampaign { points, .. }, _) => {
+                i64::try_from(*points).map_err(|_| (Reason::AmountOverflow, "points"))?
+            }
+            (_, CampaignChange::Closed) => -purse.budget.balance,
+            _ => 0,
+        };
+        let overflow = (Reason::AmountOverflow, "points");
+        let budget_after = purse.budget.balance.checked_add(moved).ok_or(overflow)?;
+        purse.funded.checked_add(moved).ok_or(overflow)?;
+        let issuance = program.totals.issuance;
+        issuance.balance.checked_sub(moved).ok_or(overflow)?;
+        let link = at.op.distance_from(purse.budget.head);
+        let mut legs = Legs::default();
+        if moved != 0 {
+            let from = Account::Issuance { link: at.op.distance_from(issuance.head) };
+            legs.0.push(Leg { account: from, asset: Asset::Points, amount: -moved });
+            let to = Account::Campaign { campaign: campaign_no, link };
+            legs.0.push(Leg { account: to, asset: Asset::Points, amount: moved });
+        }
+        let common = common_of(command, number, false);
+        let (campaign, campaign_link) = (campaign_no, link);
+        Ok(Event::CampaignChanged(CampaignChanged { common, campaign, change, budget_after, campaign_link, legs }))
+    }
+}
+
+fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> AdminCommon<'_> {
+    AdminCommon {
+        program,
+        program_id: name_it.then_some(&command.program_id),
+        key: &command.key,
+        body_hash: command.body_hash,
+        actor: clear(&command.actor),
+        reason: clear(&command.reason),
+    }
+}
+
+/// Outside import mode no window may begin in the past, unless it began so in the version before.
+fn check_windows(newest: Option<&ProgramSpec>, spec: &ProgramSpec, book_time_us: i64) -> Result<(), Refused> {
+    let kept = |id: &str, start_us: i64| {
+        newest.is_some_and(|newest| newest.campaigns.iter().any(|old| old.id == id && old.start_us == start_us))
+    };
+    let past = |start_us: i64| start_us < book_time_us;
+    match spec.campaigns.iter().any(|c| past(c.start_us) && !kept(&c.id, c.start_us)) {
+        true if !spec.import_mode => Err((Reason::CampaignStartPast, "campaigns.start")),
+        _ => Ok(()),
+    }
+}
+
+/// The numbers of a version's campaigns: those that the program knows keep theirs, new ones follow.
+fn number_campaigns(program: Option<&Program>, spec: &ProgramSpec) -> Result<Vec<CampaignNo>, Refused> {
+    let mut next = program.map_or(0, |program| program.campaigns.len());
+    let mut numbers = Vec::with_capacity(spec.campaigns.len());
+    for campaign in &spec.campaigns {
+        let number = match program.and_then(|program| program.campaign_number(&campaign.id)) {
+            Some(number) => number,
+            None => {
+                let number = u16::try_from(next).ok().filter(|_| next < CAMPAIGNS_MAX);
+                next += 1;
+                CampaignNo(number.ok_or((Reason::LimitReached, "campaigns"))?)
+            }
+        };
+        numbers.push(number);
+    }
+    Ok(numbers)
+}

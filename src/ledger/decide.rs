@@ -1,0 +1,590 @@
+//! What a command comes to, given the state: an event, applied or refused. It changes nothing. The key was looked up
+//! before, so that an honest retry gets its first answer whatever has changed since.
+
+use arrayvec::ArrayVec;
+use jiff::Timestamp;
+use jiff::civil::{Date, Weekday};
+
+use super::award::{self, Candidate, POINTS_MAX};
+use super::command::{Action, Basis, Command, Notes, Purpose};
+use super::event::{
+    Account, Adjusted, Asset, Balances, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId, NotesRef,
+    Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
+};
+use super::ids::{MemberNo, MemberRef, Op, ProgramNo};
+use super::list::List;
+use super::members::{Holding, LOTS, SOURCES};
+use super::original::{OriginalFacts, Resolved};
+use super::reason::Reason;
+use super::spec::{CampaignSpec, CapPer};
+use super::state::{Ledger, Moment, Program, Version};
+use super::view::CampaignStatus;
+
+/// How far business time may lie behind book time outside import mode: 30 days, in microseconds.
+pub const LATE_MAX_US: i64 = 30 * 24 * 3600 * 1_000_000;
+/// How far business time may lie ahead of book time outside import mode: 5 minutes, in microseconds.
+pub const EARLY_MAX_US: i64 = 5 * 60 * 1_000_000;
+
+/// What a command comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "it lives on the stack for the time of one command")]
+pub enum Decision<'c> {
+    /// An event to be written.
+    Event(Event<'c>),
+    /// The books hold as many members, or counters of caps, as they may: nothing is written, nothing remembered.
+    LimitReached,
+}
+
+type Refused = (Reason, &'static str);
+
+enum Halt {
+    Refused(Reason, &'static str),
+    Limit,
+}
+
+impl From<Refused> for Halt {
+    fn from((reason, field): Refused) -> Self {
+        Self::Refused(reason, field)
+    }
+}
+
+/// Clear text under scheme 0.
+pub(crate) fn clear(text: &str) -> Text<'_> {
+    Text { scheme: 0, text }
+}
+
+fn notes_of(notes: &Notes) -> NotesRef<'_> {
+    NotesRef {
+        reference: clear(&notes.reference),
+        channel: clear(&notes.channel),
+        partner: clear(&notes.partner),
+        location: clear(&notes.location),
+        metadata: notes.metadata.iter().map(|(name, value)| (clear(name), clear(value))).collect(),
+    }
+}
+
+fn units(points: u64, field: &'static str) -> Result<i64, Refused> {
+    i64::try_from(points).map_err(|_| (Reason::AmountOverflow, field))
+}
+
+fn lot(source: Source) -> LotId {
+    LotId { source, expiry: Expiry::Never }
+}
+
+/// A member's account and the legs that a decision puts on it.
+struct Posting {
+    op: Op,
+    holding: Holding,
+    legs: Legs,
+}
+
+impl Posting {
+    fn push(&mut self, account: Account, amount: i64) {
+        // LEGS_MAX holds a leg for each account that one event can touch, and each is pushed once.
+        if amount != 0 && !self.legs.0.is_full() {
+            self.legs.0.push(Leg { account, asset: Asset::Points, amount });
+        }
+    }
+
+    /// Credits the member: debt is settled first, part after part, and the rest enters the parts' lots.
+    fn credit(&mut self, parts: &[(Source, u64)], field: &'static str) -> Result<(), Refused> {
+        let mut settled = 0_i64;
+        let mut entering: ArrayVec<(Source, i64), LOTS> = ArrayVec::new();
+        for (source, points) in parts {
+            let points = units(*points, field)?;
+            let pays = points.min(self.holding.balances.debt);
+            self.holding.balances.debt -= pays;
+            settled += pays;
+            if points > pays {
+                entering.push((*source, points - pays));
+            }
+        }
+        self.push(Account::Debt, settled);
+        for (source, points) in entering {
+            let entered = self.holding.lot(source).entered;
+            let fits = entered.checked_add(points.unsigned_abs()).is_some();
+            let available = self.holding.balances.available.checked_add(points).filter(|_| fits);
+            self.holding.balances.available = available.ok_or((Reason::AmountOverflow, field))?;
+            self.push(Account::Available { lot: lot(source), position: entered }, points);
+        }
+        Ok(())
+    }
+
+    /// Debits the member's lots: the units `own` to an earn first, then in spending order. Returns what the lots did
+    /// not hold.
+    fn debit(&mut self, points: u64, own: &[(Source, u64)]) -> u64 {
+        let mut rest = points;
+        let mut taken = [0_u64; LOTS];
+        let mut take = |source: Source, most: u64, rest: &mut u64| {
+            let place = SOURCES.iter().position(|known| *known == source).and_then(|place| taken.get_mut(place));
+            if let Some(taken) = place {
+                let units = self.holding.lot(source).units().saturating_sub(*taken).min(most).min(*rest);
+                *taken += units;
+                *rest -= units;
+            }
+        };
+        for (source, most) in own {
+            take(*source, *most, &mut rest);
+        }
+        // None of these lots expires, so the oldest goes first; lots of one op go in order of source.
+        let mut order = SOURCES;
+        order.sort_by_key(|source| (self.holding.lot(*source).opened, *source));
+        for source in order {
+            take(source, u64::MAX, &mut rest);
+        }
+        for (source, units) in SOURCES.into_iter().zip(taken) {
+            // No lot holds more than an i64, since together they are the available balance.
+            let amount = i64::try_from(units).unwrap_or(i64::MAX);
+            self.holding.balances.available -= amount;
+            let position = self.holding.lot(source).left;
+            self.push(Account::Available { lot: lot(source), position }, -amount);
+        }
+        rest
+    }
+
+    /// Debits the member's lots and lets what they do not hold become debt.
+    fn debit_into_debt(&mut self, points: u64, own: &[(Source, u64)], field: &'static str) -> Result<(), Refused> {
+        let owed = units(self.debit(points, own), field)?;
+        let debt = self.holding.balances.debt.checked_add(owed);
+        self.holding.balances.debt = debt.ok_or((Reason::AmountOverflow, field))?;
+        self.push(Account::Debt, -owed);
+        Ok(())
+    }
+}
+
+/// What of an earn's interval has not left its lot.
+fn own_units(holding: &Holding, source: Source, interval: Option<super::original::Interval>) -> (Source, u64) {
+    let left = interval.map_or(0, |i| {
+        let end = i.position.saturating_add(i.units);
+        end.saturating_sub(i.position.max(holding.lot(source).left))
+    });
+    (source, left)
+}
+
+/// floor(leg x refunded so far / amount) less what is taken, or the rest of the leg for the last part.
+#[must_use]
+pub fn part_of(leg: u64, amount_total: u64, amount: u64, taken: u64) -> Option<u64> {
+    let target = match amount_total == amount {
+        true => leg,
+        false => {
+            let product = u128::from(leg).checked_mul(u128::from(amount_total))?;
+            u64::try_from(product.checked_div(u128::from(amount))?).ok()?
+        }
+    };
+    target.checked_sub(taken)
+}
+
+/// The first local day, in days since the Unix epoch, of the span of a cap that an instant falls in.
+#[must_use]
+pub fn cap_day(program_zone: &jiff::tz::TimeZone, per: CapPer, occurred_at_us: i64) -> Option<i32> {
+    if per == CapPer::Campaign {
+        return Some(0);
+    }
+    let date = Timestamp::from_microsecond(occurred_at_us).ok()?.to_zoned(program_zone.clone()).date();
+    let first = match per {
+        CapPer::Campaign | CapPer::Day => date,
+        CapPer::Week if date.weekday() == Weekday::Monday => date,
+        CapPer::Week => date.nth_weekday(-1, Weekday::Monday).ok()?,
+        CapPer::Month => date.first_of_month(),
+    };
+    let epoch = Date::constant(1970, 1, 1);
+    epoch.until(first).ok().map(|span| span.get_days())
+}
+
+impl Ledger {
+    /// What a command comes to. The caller has looked up the key and found it free; `resolved` is what the book says
+    /// of a refund's original.
+    #[must_use]
+    pub fn decide<'c>(&self, command: &'c Command, resolved: Option<&Resolved>, at: Moment) -> Decision<'c> {
+        let known = self.members.find(command.program, command.member_hash, &command.member);
+        let outcome = match &command.action {
+            Action::Earn { basis, event_kind } => self.earn(command, *basis, event_kind.as_deref(), known, at),
+            Action::Refund { original, basis, event_kind } => match original {
+                super::command::Original::None => self.refund_alone(command, *basis, event_kind.as_deref(), known, at),
+                _ => self.refund(command, *basis, resolved, known, at),
+            },
+            Action::Redeem { points, purpose } => self.redeem(command, *points, *purpose, known, at),
+            Action::Adjust { points, actor, reason } => self.adjust(command, *points, (actor, reason), known, at),
+        };
+        let outcome = outcome.and_then(|event| match self.fits(command.program, event.legs()) {
+            true => Ok(event),
+            false => Err(Halt::Refused(Reason::AmountOverflow, "amount")),
+        });
+        match outcome {
+            Ok(event) => Decision::Event(event),
+            Err(Halt::Limit) => Decision::LimitReached,
+            Err(Halt::Refused(reason, field)) => {
+                let (member, holding) = match known {
+                    Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
+                    None => (MemberRef::Unknown(&command.member), None),
+                };
+                let common = common_of(command, member, &holding.unwrap_or_default(), at);
+                Decision::Event(Event::Rejected(Rejected { common, kind: kind_of(command), reason, field }))
+            }
+        }
+    }
+
+    /// Whether every balance and every sum over members that the legs change stays in range: what would not fit is
+    /// refused here, so that no event can be written that the books could not take.
+    fn fits(&self, program: ProgramNo, legs: &[Leg]) -> bool {
+        let Some(program) = self.program(program) else {
+            return false;
+        };
+        let totals = &program.totals;
+        let (mut available, mut debt) = (totals.available, totals.debt);
+        legs.iter().all(|leg| {
+            let balance = match leg.account {
+                Account::Available { .. } => available,
+                Account::Debt => debt.saturating_neg(),
+                Account::Issuance { .. } => totals.issuance.balance,
+                Account::Adjustment { .. } => totals.adjustment.balance,
+                Account::Redemption { purpose, .. } => {
+                    totals.redemption.get(purpose.place()).map_or(0, |posted| posted.balance)
+                }
+                Account::Campaign { campaign, .. } => {
+                    program.campaign(campaign).map_or(0, |campaign| campaign.purse.budget.balance)
+                }
+            };
+            let Some(after) = balance.checked_add(leg.amount).filter(|after| *after > i64::MIN) else {
+                return false;
+            };
+            match leg.account {
+                Account::Available { .. } => available = after,
+                Account::Debt => debt = after.saturating_neg(),
+                _ => {}
+            }
+            true
+        })
+    }
+
+    /// The checks that every command meets after its key: currency and business time.
+    fn admit(&self, command: &Command, at: Moment) -> Result<(&Program, &Version, i64), Halt> {
+        let program = self.program(command.program).ok_or((Reason::ProgramUnknown, "program"))?;
+        let newest = program.newest().ok_or((Reason::ProgramUnknown, "program"))?;
+        if command.currency.as_ref().is_some_and(|currency| *currency != newest.spec.currency) {
+            return Err((Reason::CurrencyMismatch, "currency").into());
+        }
+        let occurred = command.occurred_at_us.unwrap_or(at.book_time_us);
+        if !newest.spec.import_mode {
+            if occurred < at.book_time_us.saturating_sub(LATE_MAX_US) {
+                return Err((Reason::OccurredTooLate, "occurred_at_us").into());
+            }
+            if occurred > at.book_time_us.saturating_add(EARLY_MAX_US) {
+                return Err((Reason::OccurredTooEarly, "occurred_at_us").into());
+            }
+        }
+        let version = program.version_at(occurred).ok_or((Reason::ProgramUnknown, "program"))?;
+        Ok((program, version, occurred))
+    }
+
+    /// The posting on a member that exists or that the event creates.
+    fn posting<'c>(
+        &self,
+        command: &'c Command,
+        known: Option<MemberNo>,
+        op: Op,
+    ) -> Result<(MemberRef<'c>, Posting), Halt> {
+        let (member, holding) = match known {
+            Some(number) => (MemberRef::Known(number), self.members.holding(number).copied().unwrap_or_default()),
+            None => {
+                let number = self.members.next().filter(|next| next.0 < self.limits.members_max).ok_or(Halt::Limit)?;
+                (MemberRef::Opened(number, &command.member), Holding::default())
+            }
+        };
+        Ok((member, Posting { op, holding, legs: Legs::default() }))
+    }
+
+    fn earn<'c>(
+        &self,
+        command: &'c Command,
+        basis: Basis,
+        event_kind: Option<&'c str>,
+        known: Option<MemberNo>,
+        at: Moment,
+    ) -> Result<Event<'c>, Halt> {
+        let (program, version, occurred) = self.admit(command, at)?;
+        let (base, field) = base_of(version, basis, event_kind, ("earn.event_kind", "earn.amount"))?;
+        let (member, mut posting) = self.posting(command, known, at.op)?;
+        let mut shares = List::default();
+        if let Some(kind) = event_kind
+            && base > 0
+        {
+            let candidates = self.candidates(program, version, kind, known, occurred);
+            shares =
+                award::shares(base, version.spec.greatest_total, &candidates).ok_or((Reason::AmountOverflow, field))?;
+            if shares.iter().any(|s| s.cap_room.is_some()) && self.caps.len() >= self.limits.cap_counters_max {
+                return Err(Halt::Limit);
+            }
+        }
+        let bonus = fund_award(program, &mut posting, base, &shares, field)?;
+        posting.credit(&[(Source::Base, base), (Source::Campaign, bonus)], field)?;
+        let common = common_of(command, member, &posting.holding, at);
+        let version = version.number;
+        Ok(Event::Earned(Earned { common, basis, event_kind, version, base, shares, legs: posting.legs }))
+    }
+
+    /// The open campaigns of a version whose window and kinds take the event in.
+    pub(crate) fn candidates<'s>(
+        &self,
+        program: &Program,
+        version: &'s Version,
+        kind: &str,
+        member: Option<MemberNo>,
+        occurred_at_us: i64,
+    ) -> Vec<Candidate<'s>> {
+        let takes = |spec: &CampaignSpec| {
+            spec.start_us <= occurred_at_us
+                && occurred_at_us < spec.end_us
+                && (spec.kinds.is_empty() || spec.kinds.iter().any(|known| known == kind))
+        };
+        let mut candidates = Vec::new();
+        for (spec, number) in version.spec.campaigns.iter().zip(&version.campaigns).filter(|(spec, _)| takes(spec)) {
+            let Some(campaign) = program.campaign(*number) else {
+                continue;
+            };
+            if campaign.purse.status != CampaignStatus::Open {
+                continue;
+            }
+            let cap_day = spec.cap.and_then(|cap| cap_day(&program.zone, cap.per, occurred_at_us)).unwrap_or(0);
+            let cap_room = spec.cap.map(|cap| {
+                let used = member.and_then(|m| self.caps.get(&(m, *number, cap_day))).copied().unwrap_or(0);
+                cap.points.saturating_sub(used)
+            });
+            candidates.push(Candidate {
+                campaign: *number,
+                id: &spec.id,
+                group: &spec.group,
+                multiplier: spec.multiplier,
+                budget_left: u64::try_from(campaign.purse.budget.balance).unwrap_or(0),
+                cap_room,
+                cap_day,
+                on_exhausted: spec.on_exhausted,
+            });
+        }
+        candidates
+    }
+
+    fn refund_alone<'c>(
+        &self,
+        command: &'c Command,
+        basis: Basis,
+        event_kind: Option<&'c str>,
+        known: Option<MemberNo>,
+        at: Moment,
+    ) -> Result<Event<'c>, Halt> {
+        let (program, version, _) = self.admit(command, at)?;
+        let (base, field) = base_of(version, basis, event_kind, ("refund.event_kind", "refund.amount"))?;
+        let (member, mut posting) = self.posting(command, known, at.op)?;
+        let link = at.op.distance_from(program.totals.issuance.head);
+        posting.push(Account::Issuance { link }, units(base, field)?);
+        posting.debit_into_debt(base, &[], field)?;
+        let common = common_of(command, member, &posting.holding, at);
+        let (version, legs) = (version.number, posting.legs);
+        Ok(Event::Refunded(Refunded { common, basis, event_kind, version, base, from: None, legs }))
+    }
+
+    fn refund<'c>(
+        &self,
+        command: &'c Command,
+        basis: Basis,
+        resolved: Option<&Resolved>,
+        known: Option<MemberNo>,
+        at: Moment,
+    ) -> Result<Event<'c>, Halt> {
+        const FIELD: &str = "refund.original";
+        let (program, _, _) = self.admit(command, at)?;
+        let facts = match resolved {
+            Some(Resolved::Found(facts)) => facts,
+            Some(Resolved::NotAnEarn) => return Err((Reason::OriginalNotRefundable, FIELD).into()),
+            Some(Resolved::NotFound) | None => return Err((Reason::OriginalNotFound, FIELD).into()),
+        };
+        if facts.program != command.program {
+            return Err((Reason::OriginalNotFound, FIELD).into());
+        }
+        let known = known.filter(|number| *number == facts.member);
+        let number = known.ok_or((Reason::OriginalOtherMember, FIELD))?;
+        let (member, mut posting) = self.posting(command, Some(number), at.op)?;
+        let (from, base, total) = take_back(program, facts, basis, at.op)?;
+        fund_refund(program, &mut posting, base, &from)?;
+        let own = [
+            own_units(&posting.holding, Source::Base, facts.base_lot),
+            own_units(&posting.holding, Source::Campaign, facts.campaign_lot),
+        ];
+        posting.debit_into_debt(total, &own, "refund.amount")?;
+        let common = common_of(command, member, &posting.holding, at);
+        let (version, legs, from) = (facts.version, posting.legs, Some(from));
+        Ok(Event::Refunded(Refunded { common, basis, event_kind: None, version, base, from, legs }))
+    }
+
+    fn redeem<'c>(
+        &self,
+        command: &'c Command,
+        points: u64,
+        purpose: Purpose,
+        known: Option<MemberNo>,
+        at: Moment,
+    ) -> Result<Event<'c>, Halt> {
+        const FIELD: &str = "redeem.points";
+        let (program, _, _) = self.admit(command, at)?;
+        let number = known.ok_or((Reason::MemberUnknown, "member"))?;
+        let (member, mut posting) = self.posting(command, Some(number), at.op)?;
+        if posting.debit(points, &[]) > 0 {
+            return Err((Reason::InsufficientPoints, FIELD).into());
+        }
+        let head = program.totals.redemption.get(purpose.place()).map_or(Op(0), |posted| posted.head);
+        let account = Account::Redemption { purpose, link: at.op.distance_from(head) };
+        posting.push(account, units(points, FIELD)?);
+        let common = common_of(command, member, &posting.holding, at);
+        Ok(Event::Redeemed(Redeemed { common, points, purpose, legs: posting.legs }))
+    }
+
+    fn adjust<'c>(
+        &self,
+        command: &'c Command,
+        points: i64,
+        (actor, reason): (&'c str, &'c str),
+        known: Option<MemberNo>,
+        at: Moment,
+    ) -> Result<Event<'c>, Halt> {
+        const FIELD: &str = "adjust.points";
+        let (program, _, _) = self.admit(command, at)?;
+        if points < 0 && known.is_none() {
+            return Err((Reason::MemberUnknown, "member").into());
+        }
+        let (member, mut posting) = self.posting(command, known, at.op)?;
+        let link = at.op.distance_from(program.totals.adjustment.head);
+        posting.push(Account::Adjustment { link }, points.checked_neg().ok_or((Reason::AmountOverflow, FIELD))?);
+        if points > 0 {
+            posting.credit(&[(Source::Granted, points.unsigned_abs())], FIELD)?;
+        } else if posting.debit(points.unsigned_abs(), &[]) > 0 {
+            return Err((Reason::InsufficientPoints, FIELD).into());
+        }
+        let common = common_of(command, member, &posting.holding, at);
+        let (actor, reason) = (clear(actor), clear(reason));
+        Ok(Event::Adjusted(Adjusted { common, points, actor, reason, legs: posting.legs }))
+    }
+}
+
+fn kind_of(command: &Command) -> CommandKind {
+    match command.action {
+        Action::Earn { .. } => CommandKind::Earn,
+        Action::Refund { .. } => CommandKind::Refund,
+        Action::Redeem { .. } => CommandKind::Redeem,
+        Action::Adjust { .. } => CommandKind::Adjust,
+    }
+}
+
+fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, holding: &Holding, at: Moment) -> Common<'c> {
+    let Holding { balances, head, .. } = holding;
+    Common {
+        program: command.program,
+        key: &command.key,
+        body_hash: command.body_hash,
+        member,
+        member_link: at.op.distance_from(*head),
+        behind_us: at.book_time_us.saturating_sub(command.occurred_at_us.unwrap_or(at.book_time_us)),
+        notes: command.notes.as_deref().map(notes_of),
+        after: match member {
+            MemberRef::Unknown(_) => Balances::default(),
+            _ => *balances,
+        },
+    }
+}
+
+/// The base award of spend under the rule of its kind, or the points that the caller names.
+fn base_of(
+    version: &Version,
+    basis: Basis,
+    event_kind: Option<&str>,
+    (kind_field, amount_field): (&'static str, &'static str),
+) -> Result<(u64, &'static str), Refused> {
+    let rule = match event_kind {
+        Some(kind) => Some(version.rule(kind).ok_or((Reason::EventKindUnknown, kind_field))?),
+        None => None,
+    };
+    let base = match (basis, rule) {
+        (Basis::Spend(amount), Some(rule)) => award::base(rule, amount),
+        (Basis::Spend(_), None) => return Err((Reason::EventKindUnknown, kind_field)),
+        (Basis::Points(points), _) => Some(points).filter(|points| *points <= POINTS_MAX),
+    };
+    Ok((base.ok_or((Reason::AmountOverflow, amount_field))?, amount_field))
+}
+
+/// Puts the legs that pay for an award: `issuance` for the base, each campaign's budget for its share.
+fn fund_award(
+    program: &Program,
+    posting: &mut Posting,
+    base: u64,
+    shares: &[Share],
+    field: &'static str,
+) -> Result<u64, Halt> {
+    let issued = units(base, field)?;
+    let link = posting.op.distance_from(program.totals.issuance.head);
+    posting.push(Account::Issuance { link }, -issued);
+    let mut bonus = 0_u64;
+    for share in shares {
+        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
+        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
+        posting.push(account, -units(share.awarded, field)?);
+        bonus = bonus.checked_add(share.awarded).ok_or((Reason::AmountOverflow, field))?;
+    }
+    Ok(bonus)
+}
+
+/// What a refund takes of each leg of its original: the event's facts, the base units, the units in all.
+fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> Result<(TakenFrom, u64, u64), Halt> {
+    let (amount, refunded) = match (facts.basis, basis) {
+        (Basis::Spend(amount), Basis::Spend(refunded)) => (amount, refunded),
+        (Basis::Points(amount), Basis::Points(refunded)) => (amount, refunded),
+        _ => return Err((Reason::RefundBasisMismatch, "refund.amount").into()),
+    };
+    let exceeds = (Reason::RefundExceedsOriginal, "refund.amount");
+    let overflow = (Reason::AmountOverflow, "refund.amount");
+    let amount_total = facts.amount_refunded.checked_add(refunded).filter(|total| *total <= amount).ok_or(exceeds)?;
+    let base = part_of(facts.base, amount_total, amount, facts.base_taken).ok_or(overflow)?;
+    let mut total = base;
+    let mut shares: List<TakenShare, WINNERS_MAX> = List::default();
+    for share in &facts.shares {
+        let taken = part_of(share.awarded, amount_total, amount, share.taken).ok_or(overflow)?;
+        total = total.checked_add(taken).ok_or(overflow)?;
+        let status = program.campaign(share.campaign).map(|campaign| campaign.purse.status);
+        shares.0.push(TakenShare {
+            campaign: share.campaign,
+            of: share.awarded,
+            taken,
+            taken_total: share.taken.checked_add(taken).ok_or(overflow)?,
+            closed: status == Some(CampaignStatus::Closed),
+            cap_day: share.cap_day,
+            capped: share.capped,
+        });
+    }
+    let from = TakenFrom {
+        original_link: op.distance_from(facts.op),
+        previous_link: op.distance_from(facts.latest_refund.unwrap_or(Op(0))),
+        amount,
+        amount_total,
+        base_of: facts.base,
+        base_total: facts.base_taken.checked_add(base).ok_or(overflow)?,
+        shares,
+    };
+    Ok((from, base, total))
+}
+
+/// Puts the legs that a refund pays back: the base to `issuance`, each campaign's part to its budget, or to `issuance`
+/// where the campaign is closed.
+fn fund_refund(program: &Program, posting: &mut Posting, base: u64, from: &TakenFrom) -> Result<(), Halt> {
+    let field = "refund.amount";
+    let closed: u64 = from.shares.iter().filter(|share| share.closed).map(|share| share.taken).sum();
+    let link = posting.op.distance_from(program.totals.issuance.head);
+    let issued = base.checked_add(closed).ok_or((Reason::AmountOverflow, field))?;
+    posting.push(Account::Issuance { link }, units(issued, field)?);
+    for share in from.shares.iter().filter(|share| !share.closed) {
+        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
+        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
+        posting.push(account, units(share.taken, field)?);
+    }
+    Ok(())
+}
+
+/// The number of a program in an operator's event that is refused because there is no such program.
+pub(crate) const NO_PROGRAM: ProgramNo = ProgramNo(u16::MAX);

@@ -1,0 +1,355 @@
+//! What an event does to the state, when it is decided and when it is replayed alike. It follows the facts in the
+//! event and checks them against the state: a book whose facts do not fit together is damaged.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use thiserror::Error;
+
+use super::event::{Account, CampaignChange, CampaignChanged, Common, Event, Leg, ProgramPut};
+use super::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
+use super::print::Prints;
+use super::state::{Campaign, Ledger, Moment, Posted, Program, Purse, Totals, Undo, Version};
+use super::view::CampaignStatus;
+
+/// Why an event does not fit the state.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("op {}: {what}", op.0)]
+pub struct Inconsistent {
+    /// The event's op.
+    pub op: Op,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+/// The hashes of an event's key and member id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashes {
+    /// The key's fingerprint.
+    pub key: u128,
+    /// The hash of the member's id; looked at only where the event creates the member.
+    pub member: u64,
+}
+
+type Step = Result<(), &'static str>;
+
+fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
+    if link != op.distance_from(posted.head) {
+        return Err("an account's link does not lead to its previous event");
+    }
+    posted.balance = posted.balance.checked_add(amount).ok_or("an account's balance overflows")?;
+    posted.head = op;
+    Ok(())
+}
+
+impl Ledger {
+    /// Applies an event that was read from the book.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] where the event does not fit the state, which is then no longer to be used.
+    pub fn replay(&mut self, at: Moment, event: &Event<'_>, prints: &Prints) -> Result<(), Inconsistent> {
+        let hashes = {
+            let (program, key, _) = event.identity();
+            let named = event.admin_common().and_then(|common| common.program_id);
+            let id = match (named, self.program(program)) {
+                (Some(id), _) => id,
+                (None, Some(program)) => &program.id,
+                (None, None) => {
+                    return Err(Inconsistent { op: at.op, what: "the event's program is unknown" });
+                }
+            };
+            let member = match event.common().map(|common| common.member) {
+                Some(MemberRef::Opened(_, member)) => prints.member(id, member),
+                _ => 0,
+            };
+            Hashes { key: prints.key(id, key), member }
+        };
+        self.evolve(at, event, hashes)
+    }
+
+    /// Applies an event.
+    ///
+    /// # Errors
+    /// [`Inconsistent`] where the event does not fit the state, which is then no longer to be used.
+    pub fn evolve(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Result<(), Inconsistent> {
+        self.apply(at, event, hashes).map_err(|what| Inconsistent { op: at.op, what })
+    }
+
+    fn apply(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Step {
+        if at.op != self.newest.next() {
+            return Err("the event's op does not follow the one before it");
+        }
+        match event.legs().iter().try_fold(0_i64, |sum, leg| sum.checked_add(leg.amount)) {
+            Some(0) => {}
+            _ => return Err("the event's legs do not sum to zero"),
+        }
+        if !self.keys.insert(hashes.key, at.op) {
+            return Err("the event's key was taken by an earlier event");
+        }
+        self.note(|_| Some(Undo::Key(hashes.key)));
+        match event {
+            Event::ProgramPut(put) => self.put_program(put)?,
+            Event::CampaignChanged(changed) => self.change_campaign(at.op, changed)?,
+            Event::AdminRejected(_) => {}
+            Event::Earned(earned) => {
+                self.post_member(at.op, &earned.common, &earned.legs, hashes)?;
+                for share in earned.shares.iter() {
+                    self.count_share(&earned.common, share)?;
+                }
+            }
+            Event::Refunded(refunded) => {
+                self.post_member(at.op, &refunded.common, &refunded.legs, hashes)?;
+                if let Some(from) = &refunded.from {
+                    let original = at.op.back(from.original_link).ok_or("a refund's original is missing")?;
+                    self.take_back(at.op, original, &refunded.common, from)?;
+                }
+            }
+            Event::Redeemed(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
+            Event::Adjusted(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
+            Event::Rejected(e) => self.post_member(at.op, &e.common, &[], hashes)?,
+        }
+        self.newest = at.op;
+        Ok(())
+    }
+
+    fn open_member(&mut self, program: ProgramNo, number: MemberNo, id: &str, hash: u64) -> Step {
+        if self.members.find(program, hash, id).is_some() {
+            return Err("the event opens a member that exists");
+        }
+        if self.members.open(program, hash, id) != Some(number) {
+            return Err("the event opens a member out of order");
+        }
+        self.note(|_| Some(Undo::Opened));
+        let program = self.program_mut(program).ok_or("the event's program is unknown")?;
+        program.totals.members = program.totals.members.checked_add(1).ok_or("too many members")?;
+        Ok(())
+    }
+
+    /// Posts the legs of a member's event and links the event to the member's previous one.
+    fn post_member(&mut self, op: Op, common: &Common<'_>, legs: &[Leg], hashes: Hashes) -> Step {
+        let program = common.program;
+        self.note(|ledger| ledger.program(program).map(|known| Undo::Totals(program, known.totals)));
+        if let MemberRef::Opened(number, id) = common.member {
+            self.open_member(program, number, id, hashes.member)?;
+        }
+        let Some(number) = common.member.number() else {
+            return if legs.is_empty() { Ok(()) } else { Err("an unknown member has legs") };
+        };
+        if self.members.identity(number).is_none_or(|identity| identity.program != program) {
+            return Err("the event's member is not of its program");
+        }
+        self.note(|ledger| ledger.members.holding(number).map(|holding| Undo::Holding(number, *holding)));
+        for leg in legs {
+            match leg.account {
+                Account::Available { .. } | Account::Debt => self.post_holding(op, program, number, leg)?,
+                _ => self.post_program(op, program, leg)?,
+            }
+        }
+        let holding = self.members.holding_mut(number).ok_or("the event's member is unknown")?;
+        if common.member_link != op.distance_from(holding.head) {
+            return Err("the event's link does not lead to the member's previous event");
+        }
+        holding.head = op;
+        if holding.balances != common.after {
+            return Err("the balances after the event are not those that it says");
+        }
+        Ok(())
+    }
+
+    fn post_holding(&mut self, op: Op, program: ProgramNo, number: MemberNo, leg: &Leg) -> Step {
+        const OVERFLOW: &str = "a member's balance overflows";
+        let holding = self.members.holding_mut(number).ok_or("the event's member is unknown")?;
+        let units = leg.amount.unsigned_abs();
+        match leg.account {
+            Account::Available { lot: id, position } => {
+                let lot = holding.lot_mut(id.source);
+                let (place, entered) = match leg.amount >= 0 {
+                    true => (lot.entered, true),
+                    false => (lot.left, false),
+                };
+                if place != position {
+                    return Err("a leg's position is not where the lot stands");
+                }
+                if entered {
+                    if lot.units() == 0 {
+                        lot.opened = op;
+                    }
+                    lot.entered = lot.entered.checked_add(units).ok_or(OVERFLOW)?;
+                } else {
+                    let left = lot.left.checked_add(units).filter(|left| *left <= lot.entered);
+                    lot.left = left.ok_or("more leaves a lot than it holds")?;
+                }
+                holding.balances.available = holding.balances.available.checked_add(leg.amount).ok_or(OVERFLOW)?;
+            }
+            _ => {
+                let debt = holding.balances.debt.checked_sub(leg.amount).ok_or(OVERFLOW)?;
+                if debt < 0 {
+                    return Err("a member's debt falls below zero");
+                }
+                holding.balances.debt = debt;
+            }
+        }
+        let totals = &mut self.program_mut(program).ok_or("the event's program is unknown")?.totals;
+        match leg.account {
+            Account::Available { .. } => totals.available = totals.available.checked_add(leg.amount).ok_or(OVERFLOW)?,
+            _ => totals.debt = totals.debt.checked_sub(leg.amount).ok_or(OVERFLOW)?,
+        }
+        Ok(())
+    }
+
+    fn post_program(&mut self, op: Op, number: ProgramNo, leg: &Leg) -> Step {
+        if let Account::Campaign { campaign, .. } = leg.account {
+            self.note_purse(number, campaign);
+        }
+        let program = self.program_mut(number).ok_or("the event's program is unknown")?;
+        let Totals { issuance, adjustment, redemption, .. } = &mut program.totals;
+        match leg.account {
+            Account::Issuance { link } => post(issuance, leg.amount, link, op),
+            Account::Adjustment { link } => post(adjustment, leg.amount, link, op),
+            Account::Redemption { purpose, link } => {
+                let place = redemption.get_mut(purpose.place()).ok_or("a purpose is unknown")?;
+                post(place, leg.amount, link, op)
+            }
+            Account::Campaign { campaign, link } => {
+                let purse = &mut program.campaign_mut(campaign).ok_or("a leg's campaign is unknown")?.purse;
+                post(&mut purse.budget, leg.amount, link, op)?;
+                if purse.budget.balance < 0 {
+                    return Err("a campaign's budget falls below zero");
+                }
+                Ok(())
+            }
+            Account::Available { .. } | Account::Debt => Err("a member's leg in a program's event"),
+        }
+    }
+
+    fn note_purse(&mut self, program: ProgramNo, campaign: CampaignNo) {
+        self.note(|ledger| {
+            let purse = ledger.program(program)?.campaign(campaign)?.purse;
+            Some(Undo::Purse(program, campaign, purse))
+        });
+    }
+
+    fn count_share(&mut self, common: &Common<'_>, share: &super::event::Share) -> Step {
+        self.note_purse(common.program, share.campaign);
+        let program = self.program_mut(common.program).ok_or("the event's program is unknown")?;
+        let purse = &mut program.campaign_mut(share.campaign).ok_or("a share's campaign is unknown")?.purse;
+        let awarded = i64::try_from(share.awarded).map_err(|_| "a share overflows")?;
+        purse.awarded = purse.awarded.checked_add(awarded).ok_or("a campaign's awards overflow")?;
+        if share.stopped {
+            purse.status = CampaignStatus::Stopped;
+        }
+        let (Some(_), Some(member)) = (share.cap_room, common.member.number()) else {
+            return Ok(());
+        };
+        if share.awarded > 0 {
+            let key = (member, share.campaign, share.cap_day);
+            self.note(|ledger| Some(Undo::Cap(key, ledger.caps.get(&key).copied())));
+            let used = self.caps.entry(key).or_insert(0);
+            *used = used.checked_add(share.awarded).ok_or("a cap's counter overflows")?;
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, op: Op, original: Op, common: &Common<'_>, from: &super::event::TakenFrom) -> Step {
+        let before = self.taken_back.get(&original).copied();
+        if op.back(from.previous_link) != before {
+            return Err("a refund's link does not lead to the refund before it");
+        }
+        self.note(|_| Some(Undo::TakenBack(original, before)));
+        self.taken_back.insert(original, op);
+        for share in from.shares.iter() {
+            self.note_purse(common.program, share.campaign);
+            let program = self.program_mut(common.program).ok_or("the event's program is unknown")?;
+            let purse = &mut program.campaign_mut(share.campaign).ok_or("a share's campaign is unknown")?.purse;
+            let taken = i64::try_from(share.taken).map_err(|_| "a share overflows")?;
+            purse.awarded = purse.awarded.checked_sub(taken).ok_or("a campaign's awards overflow")?;
+            if let (true, Some(member)) = (share.capped, common.member.number()) {
+                let key = (member, share.campaign, share.cap_day);
+                self.note(|ledger| Some(Undo::Cap(key, ledger.caps.get(&key).copied())));
+                if let Some(used) = self.caps.get_mut(&key) {
+                    *used = used.checked_sub(share.taken).ok_or("a cap's counter falls below zero")?;
+                    if *used == 0 {
+                        self.caps.remove(&key);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_program(&mut self, put: &ProgramPut<'_>) -> Step {
+        let number = put.common.program;
+        if usize::from(number.0) == self.programs.len() {
+            let id = put.common.program_id.ok_or("a new program has no id")?;
+            let zone = TimeZone::get(&put.spec.time_zone).map_err(|_| "a program's time zone is unknown")?;
+            self.programs.push(Program {
+                id: id.into(),
+                zone,
+                versions: Vec::new(),
+                campaigns: Vec::new(),
+                totals: Totals::default(),
+            });
+        }
+        let program = self.program_mut(number).ok_or("a program is created out of order")?;
+        if usize::try_from(put.version.0).ok() != program.versions.len().checked_add(1) {
+            return Err("a program's version does not follow the one before it");
+        }
+        if put.campaigns.len() != put.spec.campaigns.len() {
+            return Err("a version has not as many numbers as campaigns");
+        }
+        for (campaign, spec) in put.campaigns.iter().zip(&put.spec.campaigns) {
+            let count = program.campaigns.len();
+            match program.campaign_mut(*campaign) {
+                Some(known) if known.spec.id == spec.id => known.spec = spec.clone(),
+                Some(_) => return Err("a campaign's number belongs to another"),
+                None if usize::from(campaign.0) == count => {
+                    let (status, budget) = (CampaignStatus::Open, Posted::default());
+                    let purse = Purse { status, budget, funded: 0, awarded: 0 };
+                    program.campaigns.push(Campaign { spec: spec.clone(), purse });
+                }
+                None => return Err("a campaign is created out of order"),
+            }
+        }
+        program.versions.push(Version {
+            number: put.version,
+            effective_from_us: put.effective_from_us,
+            spec: Arc::new(put.spec.clone()),
+            definition: put.definition.into(),
+            campaigns: put.campaigns.clone(),
+        });
+        Ok(())
+    }
+
+    fn change_campaign(&mut self, op: Op, changed: &CampaignChanged<'_>) -> Step {
+        let number = changed.common.program;
+        let head = self
+            .program(number)
+            .and_then(|program| program.campaign(changed.campaign))
+            .ok_or("an event's campaign is unknown")?
+            .purse
+            .budget
+            .head;
+        if changed.campaign_link != op.distance_from(head) {
+            return Err("an event's link does not lead to the campaign's previous event");
+        }
+        for leg in changed.legs.iter() {
+            self.post_program(op, number, leg)?;
+        }
+        let program = self.program_mut(number).ok_or("the event's program is unknown")?;
+        let purse = &mut program.campaign_mut(changed.campaign).ok_or("an event's campaign is unknown")?.purse;
+        purse.budget.head = op;
+        if purse.budget.balance != changed.budget_after {
+            return Err("the budget after the event is not what it says");
+        }
+        match changed.change {
+            CampaignChange::Funded => {
+                let credited = changed.legs.iter().find(|leg| leg.amount > 0).map_or(0, |leg| leg.amount);
+                purse.funded = purse.funded.checked_add(credited).ok_or("a campaign's funds overflow")?;
+            }
+            CampaignChange::Paused => purse.status = CampaignStatus::Paused,
+            CampaignChange::Resumed => purse.status = CampaignStatus::Open,
+            CampaignChange::Closed => purse.status = CampaignStatus::Closed,
+        }
+        Ok(())
+    }
+}
