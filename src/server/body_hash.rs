@@ -241,3 +241,211 @@ fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
         bytes.push(low | 0x80);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::proto::Purpose;
+    use serde_json::Value;
+
+    fn golden() -> Value {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/body_hash.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn text(object: &Value, name: &str) -> String {
+        object
+            .get(name)
+            .map_or_else(String::new, |v| v.as_str().unwrap().to_owned())
+    }
+
+    fn number(object: &Value, name: &str) -> Option<i64> {
+        object.get(name).map(|v| v.as_i64().unwrap())
+    }
+
+    fn earn(json: &Value) -> Earn {
+        let basis = number(json, "amount_minor")
+            .map(Basis::AmountMinor)
+            .or_else(|| number(json, "points").map(Basis::Points));
+        Earn {
+            basis,
+            event_kind: text(json, "event_kind"),
+        }
+    }
+
+    fn refund(json: &Value) -> Refund {
+        let named = |name: &str| json.get(name).map(|v| v.as_str().unwrap().to_owned());
+        let original = json
+            .get("original_op")
+            .map(|op| refund::Original::OriginalOp(op.as_u64().unwrap()))
+            .or_else(|| named("original_key").map(refund::Original::OriginalKey))
+            .or_else(|| named("original_reference").map(refund::Original::OriginalReference));
+        let amount = number(json, "amount_minor")
+            .map(refund::Amount::AmountMinor)
+            .or_else(|| number(json, "points").map(refund::Amount::Points));
+        Refund {
+            original,
+            amount,
+            event_kind: text(json, "event_kind"),
+        }
+    }
+
+    fn command(json: &Value) -> Command {
+        let purpose =
+            |json: &Value| Purpose::from_str_name(&text(json, "purpose")).unwrap_or_default();
+        let action = json
+            .get("earn")
+            .map(|e| Action::Earn(earn(e)))
+            .or_else(|| json.get("refund").map(|r| Action::Refund(refund(r))))
+            .or_else(|| {
+                json.get("redeem").map(|r| {
+                    let points = number(r, "points").unwrap_or_default();
+                    Action::Redeem(Redeem {
+                        points,
+                        purpose: purpose(r).into(),
+                    })
+                })
+            })
+            .or_else(|| {
+                json.get("adjust").map(|a| {
+                    let points = number(a, "points").unwrap_or_default();
+                    Action::Adjust(Adjust {
+                        points,
+                        actor: text(a, "actor"),
+                        reason: text(a, "reason"),
+                    })
+                })
+            });
+        let metadata = json.get("metadata").map_or_else(Default::default, |pairs| {
+            let pairs = pairs.as_object().unwrap().iter();
+            pairs
+                .map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned()))
+                .collect()
+        });
+        Command {
+            program: text(json, "program"),
+            key: text(json, "key"),
+            member: text(json, "member"),
+            occurred_at_us: number(json, "occurred_at_us"),
+            reference: text(json, "reference"),
+            channel: text(json, "channel"),
+            partner: text(json, "partner"),
+            location: text(json, "location"),
+            metadata,
+            currency: text(json, "currency"),
+            action,
+        }
+    }
+
+    fn admin(kind: &str, json: &Value, scratch: &mut Vec<u8>) -> [u8; 16] {
+        let [program, campaign, key] = ["program", "campaign", "key"].map(|name| text(json, name));
+        let [actor, reason] = ["actor", "reason"].map(|name| text(json, name));
+        match kind {
+            "PutProgramRequest" => {
+                let expected_version =
+                    number(json, "expected_version").map(|v| u32::try_from(v).unwrap());
+                let definition = text(json, "definition");
+                let put = PutProgramRequest {
+                    program,
+                    definition,
+                    expected_version,
+                    key,
+                    actor,
+                    reason,
+                };
+                admin_hash(AdminBody::PutProgram(&put), scratch)
+            }
+            "FundCampaignRequest" => {
+                let points = number(json, "points").unwrap();
+                let fund = FundCampaignRequest {
+                    program,
+                    campaign,
+                    points,
+                    key,
+                    actor,
+                    reason,
+                };
+                admin_hash(AdminBody::FundCampaign(&fund), scratch)
+            }
+            "PauseCampaignRequest" => {
+                let pause = PauseCampaignRequest {
+                    program,
+                    campaign,
+                    key,
+                    actor,
+                    reason,
+                };
+                admin_hash(AdminBody::PauseCampaign(&pause), scratch)
+            }
+            "ResumeCampaignRequest" => {
+                let resume = ResumeCampaignRequest {
+                    program,
+                    campaign,
+                    key,
+                    actor,
+                    reason,
+                };
+                admin_hash(AdminBody::ResumeCampaign(&resume), scratch)
+            }
+            _ => {
+                let close = CloseCampaignRequest {
+                    program,
+                    campaign,
+                    key,
+                    actor,
+                    reason,
+                };
+                admin_hash(AdminBody::CloseCampaign(&close), scratch)
+            }
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn the_golden_commands_hash_as_callers_hash_them() {
+        let golden = golden();
+        let vectors = golden["commands"].as_array().unwrap();
+        assert!(vectors.len() >= 12);
+        let mut scratch = vec![0xaa; 7];
+        for vector in vectors {
+            let hash = body_hash(&command(&vector["command"]), &mut scratch);
+            assert_eq!(hex(&scratch), vector["body"], "body of {}", vector["name"]);
+            assert_eq!(hex(&hash), vector["hash"], "hash of {}", vector["name"]);
+        }
+    }
+
+    #[test]
+    fn the_golden_requests_of_operators_hash_as_callers_hash_them() {
+        let golden = golden();
+        let mut scratch = Vec::new();
+        for vector in golden["admin"].as_array().unwrap() {
+            let hash = admin(
+                vector["type"].as_str().unwrap(),
+                &vector["request"],
+                &mut scratch,
+            );
+            assert_eq!(hex(&scratch), vector["body"], "body of {}", vector["name"]);
+            assert_eq!(hex(&hash), vector["hash"], "hash of {}", vector["name"]);
+        }
+    }
+
+    #[test]
+    fn only_the_key_can_change_without_changing_the_hash() {
+        let golden = golden();
+        let mut seen = std::collections::BTreeMap::new();
+        for vector in golden["commands"].as_array().unwrap() {
+            let mut command = command(&vector["command"]);
+            command.key = String::new();
+            let body = format!("{command:?}");
+            let first = seen
+                .entry(vector["hash"].as_str().unwrap().to_owned())
+                .or_insert(body.clone());
+            assert_eq!(*first, body, "{}", vector["name"]);
+        }
+    }
+}
