@@ -213,15 +213,20 @@ impl Ledger {
         match outcome {
             Ok(event) => Decision::Event(event),
             Err(Halt::Limit) => Decision::LimitReached,
-            Err(Halt::Refused(reason, field)) => {
-                let (member, holding) = match known {
-                    Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
-                    None => (MemberRef::Unknown(&command.member), None),
-                };
-                let common = common_of(command, member, &holding.unwrap_or_default(), at);
-                Decision::Event(Event::Rejected(Rejected { common, kind: kind_of(command), reason, field }))
-            }
+            Err(Halt::Refused(reason, field)) => Decision::Event(self.reject(command, reason, field, at)),
         }
+    }
+
+    /// The event that remembers a command's refusal.
+    #[must_use]
+    pub fn reject<'c>(&self, command: &'c Command, reason: Reason, field: &'c str, at: Moment) -> Event<'c> {
+        let known = self.members.find(command.program, command.member_hash, &command.member);
+        let (member, holding) = match known {
+            Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
+            None => (MemberRef::Unknown(&command.member), None),
+        };
+        let common = common_of(command, member, &holding.unwrap_or_default(), at);
+        Event::Rejected(Rejected { common, kind: kind_of(command), reason, field })
     }
 
     /// Whether every balance and every sum over members that the legs change stays in range: what would not fit is
