@@ -19,14 +19,14 @@ use crate::proto as pb;
 use crate::proto::account_service_server::AccountService;
 
 /// The service.
-pub struct Accounts {
+pub(super) struct Accounts {
     desk: Desk,
 }
 
 impl Accounts {
     /// The service before an engine.
     #[must_use]
-    pub fn new(desk: Desk) -> Self {
+    pub(super) fn new(desk: Desk) -> Self {
         Self { desk }
     }
 
@@ -94,7 +94,7 @@ impl Accounts {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`.
-pub fn program(desk: &Desk, id: &str) -> Result<ProgramNo, Status> {
+pub(super) fn program(desk: &Desk, id: &str) -> Result<ProgramNo, Status> {
     shape::needed("program", id, PROGRAM_ID_BYTES_MAX).map_err(|fault| status::invalid(&[fault]))?;
     desk.handle().program(id).ok_or_else(|| status::invalid(&[Fault::program_unknown("program")]))
 }

@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::account_service::program as known_program;
-use super::body_hash::Body;
+use super::body_hash::{AdminBody, admin_hash};
 use super::desk::{Desk, Sent, Unreadable, blocking};
 use super::shape::{self, Fault};
 use super::{show, status};
@@ -19,7 +19,7 @@ use crate::proto as pb;
 use crate::proto::admin_service_server::AdminService;
 
 /// The service.
-pub struct Admin {
+pub(super) struct Admin {
     desk: Desk,
 }
 
@@ -43,20 +43,13 @@ impl Act {
 impl Admin {
     /// The service before an engine.
     #[must_use]
-    pub fn new(desk: Desk) -> Self {
+    pub(super) fn new(desk: Desk) -> Self {
         Self { desk }
     }
 
     /// Posts an operator's command; an OK answer is APPLIED or REJECTED.
     async fn post(&self, act: Act, action: AdminAction) -> Result<pb::Receipt, Status> {
-        let kind = match action {
-            AdminAction::PutProgram { .. } => pb::Kind::ProgramPut,
-            AdminAction::FundCampaign { .. } => pb::Kind::CampaignFunded,
-            AdminAction::PauseCampaign { .. } => pb::Kind::CampaignPaused,
-            AdminAction::ResumeCampaign { .. } => pb::Kind::CampaignResumed,
-            AdminAction::CloseCampaign { .. } => pb::Kind::CampaignClosed,
-        };
-        let sent = Sent { key: act.key.clone(), body_hash: act.body_hash, kind };
+        let sent = Sent { key: act.key.clone(), body_hash: act.body_hash };
         let command = AdminCommand {
             key_print: self.desk.handle().prints().key(&act.program, &act.key),
             program_id: act.program,
@@ -132,12 +125,9 @@ fn faults(remarks: &[program::Remark], key: &str) -> Vec<Fault> {
     remarks.iter().take(REMARKS_SHOWN_MAX).map(fault).collect()
 }
 
-/// The hash of a request's body: every field but the key, whose numbers each request has its own.
-fn hash(put: impl FnOnce(&mut Body<'_>)) -> [u8; 16] {
-    let mut scratch = Vec::new();
-    let mut body = Body::new(&mut scratch);
-    put(&mut body);
-    body.hash()
+/// The hash of a request's body as it was sent.
+fn hash(request: AdminBody<'_>) -> [u8; 16] {
+    admin_hash(request, &mut Vec::new())
 }
 
 #[tonic::async_trait]
@@ -147,15 +137,7 @@ impl AdminService for Admin {
         request: Request<pb::PutProgramRequest>,
     ) -> Result<Response<pb::PutProgramResponse>, Status> {
         let request = request.into_inner();
-        let body_hash = hash(|body| {
-            body.text(1, &request.program);
-            body.text(2, &request.definition);
-            if let Some(version) = request.expected_version {
-                body.unsigned(3, u64::from(version));
-            }
-            body.text(5, &request.actor);
-            body.text(6, &request.reason);
-        });
+        let body_hash = hash(AdminBody::PutProgram(&request));
         let pb::PutProgramRequest { program: id, definition, expected_version, key, actor, reason } = request;
         let act = Act { program: id, key, actor, reason, body_hash };
         act.check().map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
@@ -225,13 +207,7 @@ impl AdminService for Admin {
         request: Request<pb::FundCampaignRequest>,
     ) -> Result<Response<pb::FundCampaignResponse>, Status> {
         let request = request.into_inner();
-        let body_hash = hash(|body| {
-            body.text(1, &request.program);
-            body.text(2, &request.campaign);
-            body.nonzero(3, request.points);
-            body.text(5, &request.actor);
-            body.text(6, &request.reason);
-        });
+        let body_hash = hash(AdminBody::FundCampaign(&request));
         let pb::FundCampaignRequest { program, campaign, points, key, actor, reason } = request;
         let points =
             shape::points("points", points).map_err(|fault| status::invalid(&[fault.of(key.clone())]))?;
@@ -245,8 +221,10 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::PauseCampaignRequest>,
     ) -> Result<Response<pb::PauseCampaignResponse>, Status> {
-        let pb::PauseCampaignRequest { program, campaign, key, actor, reason } = request.into_inner();
-        let act = plain_act(program, &campaign, key, actor, reason);
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::PauseCampaign(&request));
+        let pb::PauseCampaignRequest { program, campaign, key, actor, reason } = request;
+        let act = Act { program, key, actor, reason, body_hash };
         let pause = |campaign| AdminAction::PauseCampaign { campaign };
         let (receipt, campaign) = self.change(act, campaign, pause).await?;
         Ok(Response::new(pb::PauseCampaignResponse { receipt: Some(receipt), campaign }))
@@ -256,8 +234,10 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::ResumeCampaignRequest>,
     ) -> Result<Response<pb::ResumeCampaignResponse>, Status> {
-        let pb::ResumeCampaignRequest { program, campaign, key, actor, reason } = request.into_inner();
-        let act = plain_act(program, &campaign, key, actor, reason);
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::ResumeCampaign(&request));
+        let pb::ResumeCampaignRequest { program, campaign, key, actor, reason } = request;
+        let act = Act { program, key, actor, reason, body_hash };
         let resume = |campaign| AdminAction::ResumeCampaign { campaign };
         let (receipt, campaign) = self.change(act, campaign, resume).await?;
         Ok(Response::new(pb::ResumeCampaignResponse { receipt: Some(receipt), campaign }))
@@ -267,22 +247,12 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::CloseCampaignRequest>,
     ) -> Result<Response<pb::CloseCampaignResponse>, Status> {
-        let pb::CloseCampaignRequest { program, campaign, key, actor, reason } = request.into_inner();
-        let act = plain_act(program, &campaign, key, actor, reason);
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::CloseCampaign(&request));
+        let pb::CloseCampaignRequest { program, campaign, key, actor, reason } = request;
+        let act = Act { program, key, actor, reason, body_hash };
         let close = |campaign| AdminAction::CloseCampaign { campaign };
         let (receipt, campaign) = self.change(act, campaign, close).await?;
         Ok(Response::new(pb::CloseCampaignResponse { receipt: Some(receipt), campaign }))
     }
-}
-
-/// An act on a campaign that says nothing but which. Pausing, resuming and closing have the same fields; the kind that is
-/// kept beside the hash tells them apart.
-fn plain_act(program: String, campaign: &str, key: String, actor: String, reason: String) -> Act {
-    let body_hash = hash(|body| {
-        body.text(1, &program);
-        body.text(2, campaign);
-        body.text(4, &actor);
-        body.text(5, &reason);
-    });
-    Act { program, key, actor, reason, body_hash }
 }

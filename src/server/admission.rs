@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -25,7 +25,7 @@ const OUR_PATHS: &str = "/stampbook.v1.";
 
 /// What is in flight, and how much of it may be.
 #[derive(Debug)]
-pub struct Admission {
+pub(super) struct Admission {
     bytes: AtomicUsize,
     bytes_max: usize,
     requests: AtomicUsize,
@@ -35,13 +35,13 @@ pub struct Admission {
 impl Admission {
     /// Nothing in flight, and at most so many bytes and requests.
     #[must_use]
-    pub fn new(bytes_max: usize, requests_max: usize) -> Arc<Self> {
+    pub(super) fn new(bytes_max: usize, requests_max: usize) -> Arc<Self> {
         Arc::new(Self { bytes: AtomicUsize::new(0), bytes_max, requests: AtomicUsize::new(0), requests_max })
     }
 
     /// Bytes of bodies between arrival and answer.
     #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
@@ -56,7 +56,7 @@ impl Admission {
 
 /// A request in flight, with the bytes of it that have arrived and are not yet answered.
 #[derive(Debug)]
-pub struct Charge {
+pub(super) struct Charge {
     admission: Arc<Admission>,
     bytes: AtomicUsize,
 }
@@ -71,13 +71,13 @@ impl Charge {
 
     /// Whether as much is in flight, over all requests, as may be.
     #[must_use]
-    pub fn is_crowded(&self) -> bool {
+    pub(super) fn is_crowded(&self) -> bool {
         self.admission.bytes() >= self.admission.bytes_max
     }
 
     /// Hands on all bytes counted so far, to be released apart from the rest of the request.
     #[must_use]
-    pub fn split(&self) -> Load {
+    pub(super) fn split(&self) -> Load {
         Load { admission: Arc::clone(&self.admission), bytes: self.bytes.swap(0, Ordering::Relaxed) }
     }
 }
@@ -91,7 +91,7 @@ impl Drop for Charge {
 
 /// Bytes of a part of a request, in flight until this is dropped.
 #[derive(Debug)]
-pub struct Load {
+pub(super) struct Load {
     admission: Arc<Admission>,
     bytes: usize,
 }
@@ -102,40 +102,39 @@ impl Drop for Load {
     }
 }
 
-/// Puts admission before the services. `overloaded` tells whether the engine takes no more for now.
+type Overloaded = Arc<dyn Fn() -> Option<Refusal> + Send + Sync>;
+
+/// Puts admission before the services.
 #[derive(Clone)]
-pub struct AdmissionLayer<F> {
+pub(super) struct AdmissionLayer {
     admission: Arc<Admission>,
-    overloaded: F,
+    overloaded: Overloaded,
 }
 
-impl<F> AdmissionLayer<F> {
-    /// A layer that counts in `admission`.
-    pub fn new(admission: Arc<Admission>, overloaded: F) -> Self {
-        Self { admission, overloaded }
+impl AdmissionLayer {
+    /// A layer that counts in `admission`; `overloaded` tells whether the engine takes no more for now.
+    pub(super) fn new(admission: Arc<Admission>, overloaded: impl Fn() -> Option<Refusal> + Send + Sync + 'static) -> Self {
+        Self { admission, overloaded: Arc::new(overloaded) }
     }
 }
 
-impl<S, F: Clone> Layer<S> for AdmissionLayer<F> {
-    type Service = Admitted<S, F>;
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admitted<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Admitted { inner, admission: Arc::clone(&self.admission), overloaded: self.overloaded.clone() }
+        Admitted { inner, admission: Arc::clone(&self.admission), overloaded: Arc::clone(&self.overloaded) }
     }
 }
 
 /// Services behind admission.
 #[derive(Clone)]
-pub struct Admitted<S, F> {
+pub(super) struct Admitted<S> {
     inner: S,
     admission: Arc<Admission>,
-    overloaded: F,
+    overloaded: Overloaded,
 }
 
-impl<S, F> Admitted<S, F>
-where
-    F: Fn() -> Option<Refusal>,
-{
+impl<S> Admitted<S> {
     /// The charge of a request that is let in.
     fn admit(&self, streams: bool) -> Result<Arc<Charge>, Refusal> {
         // A stream is let in at any time: it meets overload by waiting.
@@ -146,12 +145,11 @@ where
     }
 }
 
-impl<S, F> Service<Request<Body>> for Admitted<S, F>
+impl<S> Service<Request<Body>> for Admitted<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
-    F: Fn() -> Option<Refusal>,
 {
     type Response = Response<Body>;
     type Error = S::Error;

@@ -8,43 +8,35 @@ use tonic::Status;
 
 use super::convert::Converter;
 use super::receipt::{Scribe, aborted, conflict, members_limit};
-use super::{show, status};
+use super::status;
 use crate::engine::request::{Answer, AnswerBody, ItemResult, Read, Refusal, Work};
 use crate::engine::{BookInfo, Handle};
 use crate::journal::{Book, FrameBody, JournalError, StoredEvent};
 use crate::ledger::codec::{self, CodecError};
-use crate::ledger::command::{Action, Command};
+use crate::ledger::command::Command;
 use crate::ledger::ids::{Op, ProgramNo};
 use crate::proto as pb;
 
 /// The engine as the services see it.
 #[derive(Clone)]
-pub struct Desk {
+pub(super) struct Desk {
     handle: Handle,
 }
 
 /// What a key is bound to.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub(super) struct Sent {
     /// The key.
     pub key: String,
     /// The hash of the body.
     pub body_hash: [u8; 16],
-    /// What was asked: the bodies of two operators' requests may be alike in all else.
-    pub kind: pb::Kind,
 }
 
 impl Sent {
     /// What a member's command is bound to; its key is taken out of it.
     #[must_use]
-    pub fn of(command: &mut Command) -> Self {
-        let kind = match command.action {
-            Action::Earn { .. } => pb::Kind::Earn,
-            Action::Refund { .. } => pb::Kind::Refund,
-            Action::Redeem { .. } => pb::Kind::Redeem,
-            Action::Adjust { .. } => pb::Kind::Adjust,
-        };
-        Self { key: mem::take(&mut command.key), body_hash: command.body_hash, kind }
+    pub(super) fn of(command: &mut Command) -> Self {
+        Self { key: mem::take(&mut command.key), body_hash: command.body_hash }
     }
 }
 
@@ -57,7 +49,7 @@ struct Known {
 
 /// Why an event that the book holds could not be shown.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub(super) enum Unreadable {
     /// The book did not give it.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -69,24 +61,24 @@ pub enum Unreadable {
 impl Desk {
     /// The desk before an engine.
     #[must_use]
-    pub fn new(handle: Handle) -> Self {
+    pub(super) fn new(handle: Handle) -> Self {
         Self { handle }
     }
 
     /// The engine's handle.
     #[must_use]
-    pub fn handle(&self) -> &Handle {
+    pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
 
     /// The book's name.
     #[must_use]
-    pub fn info(&self) -> &BookInfo {
+    pub(super) fn info(&self) -> &BookInfo {
         self.handle.book_info()
     }
 
     /// A converter for the commands of one request.
-    pub fn converter(&self) -> Converter<'_, impl Fn(&str) -> Option<ProgramNo>> {
+    pub(super) fn converter(&self) -> Converter<'_, impl Fn(&str) -> Option<ProgramNo>> {
         Converter::new(|id: &str| self.handle.program(id), self.handle.prints())
     }
 
@@ -94,7 +86,7 @@ impl Desk {
     ///
     /// # Errors
     /// The status of a refusal.
-    pub async fn ask(&self, work: Work) -> Result<Answer, Status> {
+    pub(super) async fn ask(&self, work: Work) -> Result<Answer, Status> {
         let answer = self.handle.submit(work).map_err(|refused| status::refused(refused.refusal))?;
         // A sender dropped without an answer died with the engine, its outcome unknown.
         let answered = answer.await.unwrap_or(Err(Refusal::Unknown));
@@ -105,7 +97,7 @@ impl Desk {
     ///
     /// # Errors
     /// The status of a refusal.
-    pub async fn read(&self, read: Read) -> Result<Answer, Status> {
+    pub(super) async fn read(&self, read: Read) -> Result<Answer, Status> {
         self.ask(Work::Read(read)).await
     }
 
@@ -113,7 +105,7 @@ impl Desk {
     ///
     /// # Errors
     /// A status where the book cannot be read; every command of the request is settled all the same.
-    pub async fn receipts(&self, body: AnswerBody, atomic: bool) -> Result<Vec<pb::Receipt>, Status> {
+    pub(super) async fn receipts(&self, body: AnswerBody, atomic: bool) -> Result<Vec<pb::Receipt>, Status> {
         let AnswerBody::Posted { results, frame, mut commands } = body else {
             return Err(status::unexpected());
         };
@@ -128,7 +120,7 @@ impl Desk {
     ///
     /// # Errors
     /// A status where the book cannot be read.
-    pub async fn receipt(&self, body: AnswerBody, sent: Sent) -> Result<pb::Receipt, Status> {
+    pub(super) async fn receipt(&self, body: AnswerBody, sent: Sent) -> Result<pb::Receipt, Status> {
         let AnswerBody::Posted { results, frame, .. } = body else {
             return Err(status::unexpected());
         };
@@ -197,7 +189,7 @@ impl Desk {
 ///
 /// # Errors
 /// The status of a book that cannot be read.
-pub async fn blocking<T, E, F>(task: F) -> Result<T, Status>
+pub(super) async fn blocking<T, E, F>(task: F) -> Result<T, Status>
 where
     T: Send + 'static,
     E: Display + Send + 'static,
@@ -228,7 +220,7 @@ fn known_receipt(
     let receipt = |bytes: &[u8], book_time_us: i64| {
         let event = codec::decode(bytes).map_err(|error| Unreadable::Codec(op.0, error))?;
         let (_, key, body_hash) = event.identity();
-        if key != sent.key || body_hash != sent.body_hash || show::kind(&event) != sent.kind {
+        if key != sent.key || body_hash != sent.body_hash {
             return Ok(conflict(scribe.info, sent.key, pb::Reason::KeyReused, op));
         }
         let mut receipt = scribe.receipt(op, book_time_us, &event, sent.key);

@@ -19,7 +19,7 @@ use crate::proto as pb;
 use crate::proto::ledger_service_server::LedgerService;
 
 /// The service.
-pub struct Ledger {
+pub(super) struct Ledger {
     desk: Desk,
     streams: AtomicU64,
     stopping: watch::Receiver<bool>,
@@ -28,7 +28,7 @@ pub struct Ledger {
 impl Ledger {
     /// The service before an engine; streams end when `stopping` turns true.
     #[must_use]
-    pub fn new(desk: Desk, stopping: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(desk: Desk, stopping: watch::Receiver<bool>) -> Self {
         Self { desk, streams: AtomicU64::new(0), stopping }
     }
 

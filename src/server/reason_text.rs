@@ -4,7 +4,7 @@ use crate::ledger::reason::Reason;
 
 /// Why a rule refused a command or cut an award.
 #[must_use]
-pub fn explain(reason: Reason) -> &'static str {
+pub(super) fn explain(reason: Reason) -> &'static str {
     match reason {
         Reason::CampaignBudgetExhausted => "the campaign's budget did not cover the bonus",
         Reason::CapReached => "the member's cap left no room for all of the bonus",

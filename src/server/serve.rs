@@ -133,8 +133,7 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-type Overloaded = Arc<dyn Fn() -> Option<crate::engine::request::Refusal> + Send + Sync>;
-type Layered = tower::layer::util::Stack<AdmissionLayer<Overloaded>, tower::layer::util::Identity>;
+type Layered = tower::layer::util::Stack<AdmissionLayer, tower::layer::util::Identity>;
 
 async fn router(
     handle: Handle,
@@ -155,14 +154,13 @@ async fn router(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let admission = Admission::new(config.in_flight_bytes_max, REQUESTS_IN_FLIGHT_MAX);
-    let overloaded: Overloaded = Arc::new(move || handle.overloaded());
     let router = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(HTTP_FRAME_BYTES)
         .max_concurrent_streams(REQUESTS_PER_CONNECTION_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .layer(AdmissionLayer::new(admission, overloaded))
+        .layer(AdmissionLayer::new(admission, move || handle.overloaded()))
         .add_service(ledger.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(accounts)
         .add_service(admin)

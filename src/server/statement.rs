@@ -20,7 +20,7 @@ type Page = (Vec<pb::Event>, String);
 
 /// What a page of a statement is asked for.
 #[derive(Debug)]
-pub struct Question {
+pub(super) struct Question {
     kinds: Vec<pb::Kind>,
     reference: String,
     from_us: i64,
@@ -36,7 +36,7 @@ impl Question {
     ///
     /// # Errors
     /// What is wrong with its shape.
-    pub fn read(request: &pb::ListEventsRequest) -> Result<Self, Fault> {
+    pub(super) fn read(request: &pb::ListEventsRequest) -> Result<Self, Fault> {
         shape::text("reference", &request.reference, REFERENCE_BYTES_MAX)?;
         let mut kinds = Vec::new();
         for (place, number) in request.kinds.iter().enumerate() {
@@ -71,7 +71,7 @@ impl Question {
     ///
     /// # Errors
     /// A book that cannot be read; within, a page token that leads to no event of the member.
-    pub fn answer(&self, handle: &Handle, id: String, state: &MemberState) -> Result<Result<Page, Fault>, Unreadable> {
+    pub(super) fn answer(&self, handle: &Handle, id: String, state: &MemberState) -> Result<Result<Page, Fault>, Unreadable> {
         let names = handle.names();
         let scribe = Scribe { info: handle.book_info(), names: &names };
         let mut events = Vec::new();

@@ -26,12 +26,12 @@ fn details(reason: pb::Reason, metadata: HashMap<String, String>) -> ErrorDetail
 }
 
 /// A status with an `ErrorInfo` and nothing else.
-pub fn plain(code: Code, reason: pb::Reason, message: impl Into<String>) -> Status {
+pub(super) fn plain(code: Code, reason: pb::Reason, message: impl Into<String>) -> Status {
     Status::with_error_details(code, message, details(reason, HashMap::new()))
 }
 
 /// Faults of shape as `INVALID_ARGUMENT`; the first one gives the reason.
-pub fn invalid(faults: &[Fault]) -> Status {
+pub(super) fn invalid(faults: &[Fault]) -> Status {
     let Some(first) = faults.first() else {
         return Status::invalid_argument("the request is malformed");
     };
@@ -50,7 +50,7 @@ pub fn invalid(faults: &[Fault]) -> Status {
 }
 
 /// A refusal of the engine.
-pub fn refused(refusal: Refusal) -> Status {
+pub(super) fn refused(refusal: Refusal) -> Status {
     let (code, reason) = match refusal {
         Refusal::QueueFull => (Code::ResourceExhausted, pb::Reason::QueueFull),
         Refusal::QueueTooOld => (Code::ResourceExhausted, pb::Reason::QueueTooOld),
@@ -67,7 +67,7 @@ pub fn refused(refusal: Refusal) -> Status {
 }
 
 /// A receipt of a single command that is no OK status: CONFLICT and SHED.
-pub fn unposted(receipt: &pb::Receipt) -> Status {
+pub(super) fn unposted(receipt: &pb::Receipt) -> Status {
     let reason = receipt.reason();
     let mut metadata = HashMap::from([("key".to_owned(), receipt.key.clone())]);
     if receipt.op != 0 {
@@ -87,18 +87,18 @@ pub fn unposted(receipt: &pb::Receipt) -> Status {
 }
 
 /// A read of what is not there.
-pub fn not_found(reason: pb::Reason, message: &str) -> Status {
+pub(super) fn not_found(reason: pb::Reason, message: &str) -> Status {
     plain(Code::NotFound, reason, message)
 }
 
 /// A book that does not give back what it was given; the operator finds the rest in the log.
-pub fn unreadable(error: &impl std::fmt::Display) -> Status {
+pub(super) fn unreadable(error: &impl std::fmt::Display) -> Status {
     tracing::error!(%error, "the book could not be read");
     Status::data_loss("the book could not be read; the server's log says where")
 }
 
 /// An answer of the engine of another kind than was asked for.
-pub fn unexpected() -> Status {
+pub(super) fn unexpected() -> Status {
     tracing::error!("the engine answered something else than was asked");
     Status::internal("the engine answered something else than was asked")
 }

@@ -29,7 +29,7 @@ type Pending = oneshot::Receiver<Result<Answer, Refusal>>;
 
 /// Begins to serve a stream; what is returned yields its responses.
 #[must_use]
-pub fn run(
+pub(super) fn run(
     desk: Desk,
     stream: StreamId,
     inbound: Streaming<pb::PostStreamRequest>,
@@ -100,7 +100,7 @@ impl Pipeline {
                 }
                 message = self.inbound.message(), if reads => self.take(message).await,
                 () = tokio::time::sleep(PAUSE), if parked || (crowded && self.end.is_none()) => self.retry(),
-                _ = stopping.wait_for(|stopping| *stopping), if self.end.is_none() => {
+                () = told(&mut stopping), if self.end.is_none() => {
                     self.end = Some(Err(status::refused(Refusal::ShuttingDown)));
                 }
             }
@@ -150,6 +150,7 @@ impl Pipeline {
                 Err(fault) => faults.push((place, fault)),
             }
         }
+        drop(converter);
         let stage = if commands.is_empty() {
             Stage::Hollow
         } else {
@@ -227,6 +228,12 @@ async fn answered(groups: &mut VecDeque<Group>) -> Option<Result<Answer, Refusal
         Some(Stage::Hollow) => None,
         Some(Stage::Parked(_)) | None => std::future::pending().await,
     }
+}
+
+/// Resolves when the server goes down.
+async fn told(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone is as good as a word.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// A message over the limit is a wrong shape here as it is elsewhere.
