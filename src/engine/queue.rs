@@ -6,7 +6,7 @@ use crossbeam::queue::{ArrayQueue, SegQueue};
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
-use super::request::{Answer, Refusal, Work};
+use super::request::{Answer, Refusal, Refused, Work};
 use super::resolve::Attached;
 
 /// A request on its way through the engine.
@@ -49,12 +49,13 @@ impl Queue {
         &self.bell
     }
 
-    /// Queues a request, or says why not.
-    pub(crate) fn push(&self, item: Item) -> Result<(), Refusal> {
+    /// Queues a request, or hands it back and says why.
+    pub(crate) fn push(&self, item: Item) -> Result<(), Refused> {
+        let refused = |refusal| move |item: Item| Refused { refusal, work: item.work };
         if self.closing.load(Ordering::Acquire) {
-            return Err(Refusal::ShuttingDown);
+            return Err(refused(Refusal::ShuttingDown)(item));
         }
-        self.items.push(item).map_err(|_| Refusal::QueueFull)?;
+        self.items.push(item).map_err(refused(Refusal::QueueFull))?;
         self.bell.ring();
         // The engine may have ended between the look at `closing` and the push; then nobody else takes the item.
         if self.closed.load(Ordering::SeqCst) {

@@ -102,7 +102,8 @@ impl Core {
         }
         let clock = &self.clock;
         let Some((item, waited_us)) = self.queue.pop(|| clock.monotonic_us()) else { return Ok(false) };
-        if waited_us > self.queue_age_max_us {
+        // A stream's items are decided in order and its caller is held back by flow control, so that none of them is too old.
+        if waited_us > self.queue_age_max_us && stream_of(&item).is_none() {
             // The caller may be gone.
             let _gone = item.reply.send(Err(Refusal::QueueTooOld));
             return Ok(true);
