@@ -34,7 +34,7 @@ pub(crate) const NIGHT: Fixture = Fixture {
 const ACTOR: &str = "loadtest";
 
 impl Fixture {
-    /// Puts the program if there is none, and funds the campaign with `points` if it holds less.
+    /// Puts the program if there is none, and funds the campaign with `points` if it holds less than half of that.
     pub(crate) async fn set_up(&self, channel: Channel, points: i64) -> Result<(), Failure> {
         let mut admin = AdminServiceClient::new(channel.clone());
         let program = self.program.to_owned();
@@ -54,7 +54,7 @@ impl Fixture {
             Err(status) => return Err(status.into()),
         }
         let campaign = self.campaign(channel).await?;
-        if campaign.left < points {
+        if campaign.left < points / 2 {
             let fund = FundCampaignRequest {
                 program,
                 campaign: self.campaign.to_owned(),

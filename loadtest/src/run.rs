@@ -19,7 +19,7 @@ use crate::tally::{Summary, Tally, grouped};
 use crate::wire::{BytesCodec, Receipts, Writer, batch_path, post_path, stream_path};
 use crate::{Failure, client, program};
 
-/// Points for the campaign: more than any run awards.
+/// Points for the campaign, more than any run awards: the most that one funding may move.
 const BUDGET: i64 = 1_000_000_000_000;
 /// After an error a caller waits, so that a server in trouble is not hammered.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -74,7 +74,7 @@ pub(crate) struct Options {
 /// Posts to a running server and prints what it took.
 pub(crate) async fn run(options: Options, json: bool) -> Result<(), Failure> {
     let channel = client::connect(&options.target).await?;
-    program::LOAD.set_up(channel, BUDGET / 10).await?;
+    program::LOAD.set_up(channel, BUDGET).await?;
     let summary = drive(&options.target, &options.load).await?;
     summary.print(&options.load.title(&options.target), json)
 }
