@@ -105,7 +105,12 @@ impl House {
         (self.dir, self.ended)
     }
 
-    pub async fn put(&mut self, text: &str, expected: Option<u32>, key: &str) -> Result<pb::PutProgramResponse, Status> {
+    pub async fn put(
+        &mut self,
+        text: &str,
+        expected: Option<u32>,
+        key: &str,
+    ) -> Result<pb::PutProgramResponse, Status> {
         let request = pb::PutProgramRequest {
             program: PROGRAM.into(),
             definition: text.into(),

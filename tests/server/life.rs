@@ -114,10 +114,10 @@ async fn health_and_reflection_are_served() {
         let status = health.check(request).await.unwrap().into_inner().status;
         assert_eq!(status, i32::from(ServingStatus::Serving), "{service}");
     }
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
     let mut reflection = ServerReflectionClient::new(channel);
     let request = ServerReflectionRequest {
         host: String::new(),
