@@ -339,7 +339,7 @@ impl Book {
     pub(crate) fn balances(&self, program: usize, member: &str) -> Option<Balances> {
         let id = &self.shelf.program_ids[program];
         let number = ProgramNo(u16::try_from(program).unwrap());
-        let member = self.ledger.member(number, self.prints.member(id, member), member)?;
+        let member = self.ledger.member(self.prints.member(id, member))?;
         Some(self.ledger.balances(member))
     }
 
