@@ -1,1 +1,143 @@
-//! limits
+//! Every limit in one place, related by compile-time assertions: the design is checked before it runs.
+//!
+//! Units and qualifiers come last in a name (`_BYTES_MAX`, `_MS`). A limit that a client can meet is answered
+//! with INVALID or SHED; one that it cannot meet is an assertion here.
+
+// --- What a client may send ---------------------------------------------------------------------------------
+
+/// Commands in one batch request, and so in one atomic batch.
+pub const COMMANDS_PER_BATCH_MAX: usize = 10_000;
+/// Bytes of one gRPC message.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of a member's id; at least one.
+pub const MEMBER_ID_BYTES_MAX: usize = 64;
+/// Bytes of an idempotency key; at least one.
+pub const KEY_BYTES_MAX: usize = 128;
+/// Pairs of metadata on a command.
+pub const METADATA_PAIRS_MAX: usize = 8;
+/// Bytes of all metadata of a command, keys and values together.
+pub const METADATA_BYTES_MAX: usize = 512;
+/// Points that one command may move.
+pub const POINTS_MAX: i64 = 1_000_000_000_000;
+/// The greatest amount of money in one command, in minor units of the program's currency.
+pub const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
+
+/// Bytes of a program's or a campaign's id; at least one.
+pub const PROGRAM_ID_BYTES_MAX: usize = 64;
+/// Bytes of a reference.
+pub const REFERENCE_BYTES_MAX: usize = 128;
+/// Bytes of a channel, partner or location.
+pub const PLACE_BYTES_MAX: usize = 64;
+/// Bytes of an event kind.
+pub const EVENT_KIND_BYTES_MAX: usize = 64;
+/// Bytes of an actor's name; at least one.
+pub const ACTOR_BYTES_MAX: usize = 64;
+/// Bytes of an actor's reason; at least one.
+pub const ACTOR_REASON_BYTES_MAX: usize = 256;
+/// Commands in one message of a stream.
+pub const STREAM_ITEMS_MAX: usize = 1_000;
+/// Members in one read of balances.
+pub const MEMBERS_PER_READ_MAX: usize = 1_000;
+/// The earliest business time that has a calendar date in every time zone: 0001-01-03, in microseconds since the Unix epoch.
+pub const OCCURRED_US_MIN: i64 = -62_135_424_000_000_000;
+/// The latest business time that has a calendar date in every time zone: 9999-12-28, in microseconds since the Unix epoch.
+pub const OCCURRED_US_MAX: i64 = 253_401_955_200_000_000;
+
+/// Remarks on a program's definition that one answer holds.
+pub const REMARKS_SHOWN_MAX: usize = 32;
+
+// --- What a reader may ask ----------------------------------------------------------------------------------
+
+/// Events on a page of a statement.
+pub const PAGE_EVENTS_MAX: usize = 500;
+/// Events on a page of a statement when the caller does not say.
+pub const PAGE_EVENTS_DEFAULT: usize = 50;
+/// Events that one page of a statement may look at.
+pub const PAGE_SCAN_EVENTS_MAX: usize = 10_000;
+
+// --- What is in flight --------------------------------------------------------------------------------------
+
+/// Bytes of requests between arrival and answer, over all connections.
+pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Requests waiting for the engine; one request is one item, however many commands it carries.
+pub const QUEUE_REQUESTS_MAX: usize = 8_192;
+/// Requests between headers and answer, over all connections; a stream counts as one.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 32_768;
+/// Requests that one connection may have open at a time.
+pub const REQUESTS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Commands of one stream between arrival and answer.
+pub const STREAM_COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
+/// Groups of commands of one stream between arrival and answer.
+pub const STREAM_GROUPS_IN_FLIGHT_MAX: usize = 64;
+/// A stream gathers commands that have arrived until it has this many, then sends them to the engine together.
+pub const STREAM_GROUP_COMMANDS: usize = 500;
+/// Frames that the engine may have decided and the journal not yet synced.
+pub const FRAMES_AHEAD_MAX: usize = 2;
+/// Idle time after which the last frame of the book gets a witness, in milliseconds.
+pub const IDLE_WITNESS_MS: u64 = 10;
+
+// --- Events, blocks, frames, segments (drawn in FORMAT.md) ----------------------------------------------------
+
+/// Bytes of the event of one member's command.
+pub const EVENT_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of an event of a program's definition, and so of any event: one event lies in one block.
+pub const PROGRAM_EVENT_BYTES_MAX: usize = 15 * 1024;
+/// Bytes of a block, its table of offsets included.
+pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one entry in a block's table of offsets.
+pub const EVENT_OFFSET_BYTES: usize = 2;
+/// Bytes of a block's entry in the index of its frame.
+pub const BLOCK_ENTRY_BYTES: usize = 40;
+/// Bytes of a frame's header.
+pub const FRAME_HEADER_BYTES: usize = 120;
+/// Frames and headers begin and end on this boundary, so that no write touches a sector of a synced frame.
+pub const PAGE_BYTES: usize = 4 * 1024;
+/// Bytes of a frame, padding included.
+pub const FRAME_BYTES_MAX: usize = 42 * 1024 * 1024;
+/// Bytes of a segment file unless the options say otherwise.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
+/// Bytes of book that one entry of the op -> frame catalogue covers at least.
+pub const CATALOGUE_STRIDE_BYTES: u64 = 64 * 1024;
+/// Segment files that readers keep open at a time.
+pub const SEGMENTS_OPEN_MAX: usize = 64;
+
+/// A closed block of members' events is at least this full: the next event did not fit.
+const BLOCK_FILL_BYTES_MIN: usize = BLOCK_BYTES_MAX - (EVENT_BYTES_MAX + EVENT_OFFSET_BYTES) + 1;
+/// Events and offsets of the greatest batch.
+const BATCH_BYTES_MAX: usize = COMMANDS_PER_BATCH_MAX * (EVENT_BYTES_MAX + EVENT_OFFSET_BYTES);
+/// Blocks of the greatest batch, the open one and the one that a full frame holds in reserve included.
+const BATCH_BLOCKS_MAX: usize = BATCH_BYTES_MAX / BLOCK_FILL_BYTES_MIN + 2;
+
+const _: () = assert!(
+    FRAME_HEADER_BYTES + BATCH_BYTES_MAX + BATCH_BLOCKS_MAX * BLOCK_ENTRY_BYTES + PAGE_BYTES <= FRAME_BYTES_MAX,
+    "the greatest legal atomic batch lies in one frame"
+);
+const _: () = assert!(
+    2 * FRAME_BYTES_MAX as u64 + 3 * PAGE_BYTES as u64 <= SEGMENT_BYTES_DEFAULT,
+    "a segment holds two of the greatest frames beside its header, the genesis and its seal"
+);
+const _: () = assert!(
+    PROGRAM_EVENT_BYTES_MAX + EVENT_OFFSET_BYTES <= BLOCK_BYTES_MAX && EVENT_BYTES_MAX <= PROGRAM_EVENT_BYTES_MAX,
+    "every event fits a block with its offset"
+);
+const _: () = assert!(BLOCK_BYTES_MAX <= 1 << 16, "offsets in a block are 16 bits wide");
+const _: () = assert!(FRAME_BYTES_MAX < 1 << 32, "lengths in a frame are 32 bits wide");
+const _: () = assert!(
+    FRAME_BYTES_MAX.is_multiple_of(PAGE_BYTES) && SEGMENT_BYTES_DEFAULT.is_multiple_of(PAGE_BYTES as u64),
+    "frames and segments are whole pages"
+);
+const _: () = assert!(FRAME_HEADER_BYTES <= PAGE_BYTES, "a frame's header lies in its first page");
+const _: () =
+    assert!(MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX, "the greatest message can be admitted when nothing else is");
+const _: () = assert!(
+    MEMBER_ID_BYTES_MAX + KEY_BYTES_MAX + METADATA_BYTES_MAX < EVENT_BYTES_MAX / 4,
+    "what a client names leaves most of an event to what happened"
+);
+const _: () = assert!(
+    POINTS_MAX == AMOUNT_MINOR_MAX,
+    "points and money of one command have one bound, so that either may stand for the other in a rate of one to one"
+);
+const _: () = assert!(
+    POINTS_MAX as u64 * (COMMANDS_PER_BATCH_MAX as u64) < i64::MAX as u64,
+    "a batch of the greatest movements sums without overflow"
+);

@@ -1,2 +1,11 @@
-//! The server and its offline tools.
-fn main() {}
+//! The server and the tools around it.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::run(cli::Cli::parse())
+}

@@ -1,2 +1,69 @@
-//! Campaign traffic for a Stampbook server.
-fn main() {}
+//! Campaign traffic for a Stampbook server: a demonstration, a replay of recorded trade, and closed-loop load.
+
+mod client;
+mod demo;
+mod echo;
+mod process;
+mod program;
+mod replay;
+mod rng;
+mod run;
+mod tally;
+mod wire;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What goes wrong here is told to a person and ends the program.
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[derive(Parser)]
+#[command(name = "loadtest", version, about = "Campaign traffic for a Stampbook server")]
+struct Arguments {
+    /// End with one line of JSON on standard output instead of a table.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A campaign night on a server of its own, killed in the middle of it; everything acknowledged must be there afterwards.
+    Demo(demo::Options),
+    /// Post a recorded trace; posting it again changes nothing.
+    Replay(replay::Options),
+    /// Closed-loop load on a running server.
+    Run(run::Options),
+    /// The same load on a bare echo of the same messages: the ceiling for `run`.
+    Echo(echo::Options),
+    /// The echo itself; `echo` starts it.
+    #[command(hide = true)]
+    EchoServer,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let json = arguments.json;
+    let outcome =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::from).and_then(|runtime| {
+            runtime.block_on(async {
+                match arguments.command {
+                    Command::Demo(options) => demo::demo(options, json).await,
+                    Command::Replay(options) => replay::replay(options, json).await,
+                    Command::Run(options) => run::run(options, json).await,
+                    Command::Echo(options) => echo::echo(options, json).await,
+                    Command::EchoServer => echo::serve().await,
+                }
+            })
+        });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("loadtest: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

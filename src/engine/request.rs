@@ -46,6 +46,8 @@ pub enum Read {
     Campaigns(ProgramNo),
     /// The balances of every account class, per program.
     TrialBalance,
+    /// The hash of the logical state.
+    StateHash,
 }
 
 /// What became of one command.
@@ -55,7 +57,7 @@ pub enum ItemResult {
     Fresh(Op),
     /// Its key was taken by that op. A replay or a conflict, which the event in the book tells by its body hash.
     Known(Op),
-    /// The books hold as many members as they may; nothing was written.
+    /// The books hold as many members, or counters of caps, as they may; nothing was written.
     MembersLimit,
     /// Nothing was written, because of another item of the atomic batch. In an atomic batch in which keys are
     /// known, every new key gets this.
@@ -106,6 +108,17 @@ pub enum AnswerBody {
     Campaigns(Vec<CampaignView>),
     /// For [`Read::TrialBalance`].
     TrialBalance(Vec<ProgramTrial>),
+    /// For [`Read::StateHash`].
+    StateHash([u8; 32]),
+}
+
+/// A request that was not taken, handed back so that a caller who can wait may offer it again.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// The request.
+    pub work: Work,
 }
 
 /// Why a request was not taken, or got no answer.

@@ -8,8 +8,8 @@ use jiff::civil::{Date, Weekday};
 use super::award::{self, Candidate, POINTS_MAX};
 use super::command::{Action, Basis, Command, Notes, Purpose};
 use super::event::{
-    Account, Adjusted, Asset, Balances, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId, NotesRef,
-    Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
+    Account, Adjusted, Asset, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId,
+    NotesRef, Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
 };
 use super::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use super::list::List;
@@ -212,15 +212,20 @@ impl Ledger {
         match outcome {
             Ok(event) => Decision::Event(event),
             Err(Halt::Limit) => Decision::LimitReached,
-            Err(Halt::Refused(reason, field)) => {
-                let (member, holding) = match known {
-                    Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
-                    None => (MemberRef::Unknown(&command.member), None),
-                };
-                let common = common_of(command, member, &holding.unwrap_or_default(), at);
-                Decision::Event(Event::Rejected(Rejected { common, kind: kind_of(command), reason, field }))
-            }
+            Err(Halt::Refused(reason, field)) => Decision::Event(self.reject(command, reason, field, at)),
         }
+    }
+
+    /// The event that remembers a command's refusal.
+    #[must_use]
+    pub fn reject<'c>(&self, command: &'c Command, reason: Reason, field: &'c str, at: Moment) -> Event<'c> {
+        let known = self.members.find(command.program, command.member_hash, &command.member);
+        let (member, holding) = match known {
+            Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
+            None => (MemberRef::Unknown(&command.member), None),
+        };
+        let common = common_of(command, member, &holding.unwrap_or_default(), at);
+        Event::Rejected(Rejected { common, kind: kind_of(command), reason, field })
     }
 
     /// Whether every balance and every sum over members that the legs change stays in range: what would not fit is
@@ -325,8 +330,8 @@ impl Ledger {
     /// Whether the counters that an award begins find room beside those that there are.
     fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share]) -> bool {
         let begins = |share: &&Share| {
-            let key = member.map(|member| (member, share.campaign, share.cap_day));
-            share.cap_room.is_some() && share.awarded > 0 && key.is_none_or(|key| !self.caps.contains_key(&key))
+            let key = member.zip(share.cap).map(|(member, cap)| (member, share.campaign, cap.span));
+            share.cap.is_some() && share.awarded > 0 && key.is_none_or(|key| !self.caps.contains_key(&key))
         };
         let begun = shares.iter().filter(begins).count();
         begun == 0 || self.caps.len().saturating_add(begun) <= self.limits.cap_counters_max
@@ -354,10 +359,11 @@ impl Ledger {
             if campaign.purse.status != CampaignStatus::Open {
                 continue;
             }
-            let cap_day = spec.cap.and_then(|cap| cap_day(&program.zone, cap.per, occurred_at_us)).unwrap_or(0);
-            let cap_room = spec.cap.map(|cap| {
-                let used = member.and_then(|m| self.caps.get(&(m, *number, cap_day))).copied().unwrap_or(0);
-                cap.points.saturating_sub(used)
+            let cap = spec.cap.map(|cap| {
+                let first_day = cap_day(&program.zone, cap.per, occurred_at_us).unwrap_or(0);
+                let span = CapSpan { per: cap.per, first_day };
+                let used = member.and_then(|m| self.caps.get(&(m, *number, span))).copied().unwrap_or(0);
+                CapUse { span, room: cap.points.saturating_sub(used) }
             });
             candidates.push(Candidate {
                 campaign: *number,
@@ -365,8 +371,7 @@ impl Ledger {
                 group: &spec.group,
                 multiplier: spec.multiplier,
                 budget_left: u64::try_from(campaign.purse.budget.balance).unwrap_or(0),
-                cap_room,
-                cap_day,
+                cap,
                 on_exhausted: spec.on_exhausted,
             });
         }
@@ -569,8 +574,7 @@ fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> 
             taken,
             taken_total: share.taken.checked_add(taken).ok_or(overflow)?,
             closed: status == Some(CampaignStatus::Closed),
-            cap_day: share.cap_day,
-            capped: share.capped,
+            cap: share.cap,
         });
     }
     let from = TakenFrom {

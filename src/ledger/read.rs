@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::codec;
 use super::command::Purpose;
 use super::ids::ProgramNo;
+use super::spec::CapPer;
 use super::state::{Ledger, Program};
 use super::view::{CampaignStatus, CampaignView, ProgramTrial, ProgramView, TrialRow};
 
@@ -116,12 +117,18 @@ impl Ledger {
         for (original, refund) in taken {
             hasher.update(&original.to_le_bytes()).update(&refund.to_le_bytes());
         }
-        let mut caps: Vec<_> = self.caps.iter().map(|((m, c, day), used)| (m.0, c.0, *day, *used)).collect();
+        let mut caps: Vec<_> = self.caps.iter().map(|((m, c, span), used)| (m.0, c.0, *span, *used)).collect();
         caps.sort_unstable();
         hash_count(&mut hasher, caps.len());
-        for (member, campaign, day, used) in caps {
+        for (member, campaign, span, used) in caps {
             hasher.update(&member.to_le_bytes()).update(&campaign.to_le_bytes());
-            hasher.update(&day.to_le_bytes()).update(&used.to_le_bytes());
+            let per = match span.per {
+                CapPer::Campaign => 0,
+                CapPer::Day => 1,
+                CapPer::Week => 2,
+                CapPer::Month => 3_u8,
+            };
+            hasher.update(&[per]).update(&span.first_day.to_le_bytes()).update(&used.to_le_bytes());
         }
         *hasher.finalize().as_bytes()
     }

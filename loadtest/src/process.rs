@@ -1,0 +1,113 @@
+//! Servers as child processes, so that they can be killed for real.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+
+/// A server that listens.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    /// `host:port`.
+    pub(crate) address: String,
+    // Held so that the child does not write into a closed pipe.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts `command` and waits for its line `listening on HOST:PORT`. What it logs goes to `log`, or nowhere.
+    pub(crate) fn start(mut command: Command, log: Option<&Path>) -> Result<Self, Failure> {
+        let stderr = match log {
+            Some(path) => File::options().create(true).append(true).open(path)?.into(),
+            None => Stdio::inherit(),
+        };
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|error| format!("cannot start {program}: {error}"))?;
+        let mut stdout = BufReader::new(child.stdout.take().ok_or("the server has no standard output")?);
+        let mut line = String::new();
+        stdout.read_line(&mut line)?;
+        let Some(address) = line.trim().strip_prefix("listening on ") else {
+            let _ = child.kill();
+            let status = child.wait()?;
+            let said = log.map(last_lines).unwrap_or_default();
+            return Err(format!("{program} did not say where it listens: {status}\n{said}").into());
+        };
+        Ok(Self { child, address: address.to_owned(), _stdout: stdout })
+    }
+
+    /// SIGKILL: the process gets no say in it.
+    pub(crate) fn kill(&mut self) -> Result<(), Failure> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM: the server drains and ends by itself, within ten seconds.
+    pub(crate) fn terminate(&mut self) -> Result<(), Failure> {
+        // The standard library knows no signal but SIGKILL; every shell knows the others.
+        let pid = self.child.id().to_string();
+        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status()?;
+        if !sent.success() {
+            return Err("cannot send SIGTERM to the server".into());
+        }
+        let patience = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < patience {
+            if let Some(status) = self.child.try_wait()? {
+                return if status.success() { Ok(()) } else { Err(format!("the server ended with {status}").into()) };
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err("the server did not end within ten seconds of SIGTERM".into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let mut text = String::new();
+    let _ = File::open(log).and_then(|mut file| file.read_to_string(&mut text));
+    let lines: Vec<_> = text.lines().rev().take(10).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// The `stampbook` binary beside this one. Built first when it is missing, or when cargo runs this program and so may have built
+/// this one alone from newer sources.
+pub(crate) fn stampbook() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().ok_or("this program lies in no folder")?;
+    let binary = folder.join(format!("stampbook{}", std::env::consts::EXE_SUFFIX));
+    let cargo = std::env::var_os("CARGO");
+    if cargo.is_some() || !binary.exists() {
+        build(folder, &cargo.unwrap_or_else(|| "cargo".into()))?;
+    }
+    if binary.exists() { Ok(binary) } else { Err(format!("{} is not there", binary.display()).into()) }
+}
+
+fn build(folder: &Path, cargo: &std::ffi::OsStr) -> Result<(), Failure> {
+    let target = folder.parent().ok_or("this program lies in no target folder")?;
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "-p", "stampbook", "--bin", "stampbook"]);
+    command
+        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"), "--target-dir"])
+        .arg(target);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    // The result of the build is the result of this call; its output is not part of ours.
+    let status = command.stdout(Stdio::null()).status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err("cargo could not build stampbook".into()) }
+}

@@ -1,0 +1,149 @@
+//! `stampbook verify`.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::{Value, json};
+use stampbook::io::RealDisk;
+use stampbook::journal::{Head, JournalError};
+use stampbook::ledger::view::ProgramTrial;
+use stampbook::verify::{Options, Report, VerifyError, verify};
+
+use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
+
+#[derive(Args)]
+pub(super) struct Verify {
+    /// The directory of the book.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// A head noted earlier, as printed: refuse a book that does not contain it.
+    #[arg(long, value_name = "OP:HASH")]
+    extends: Option<NotedHead>,
+    /// Make every decision again from the inputs in its event, and name the first that differs.
+    #[arg(long)]
+    rules: bool,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A head as it is printed: `OP:HASH`.
+#[derive(Clone, Copy)]
+struct NotedHead(Head);
+
+impl FromStr for NotedHead {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = "a head is OP:HASH, a number and 64 hexadecimal digits";
+        let (op, hash) = text.split_once(':').ok_or(bad)?;
+        let hash = blake3::Hash::from_hex(hash).map_err(|_| bad)?;
+        Ok(Self(Head { op: op.parse().map_err(|_| bad)?, hash: *hash.as_bytes() }))
+    }
+}
+
+impl Verify {
+    pub(super) fn run(self) -> Outcome {
+        let disk = RealDisk::open_existing(&self.data)
+            .map_err(|error| Failure::plain(EXIT_IO, format!("{}: {error}", self.data.display())))?;
+        let options = Options { extends: self.extends.map(|noted| noted.0), rules: self.rules };
+        let on_terminal = std::io::stderr().is_terminal();
+        let mut progress = |events| {
+            if on_terminal {
+                // Progress that cannot be shown is no reason to stop.
+                let _ = write!(std::io::stderr(), "\r{events} events");
+            }
+        };
+        let proved = verify(&disk, &options, &mut progress);
+        if on_terminal {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+        match proved {
+            Ok(report) => Ok(Shown { text: text_of(&report), json: json_of(&report) }),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn text_of(report: &Report) -> String {
+    let Report { genesis, head, end, .. } = report;
+    let mut text = format!("book {} incarnation {}: sound\n", hex(&genesis.book_id), genesis.incarnation);
+    let _ = writeln!(text, "head {}:{}", head.op, hex(&head.hash));
+    let _ = writeln!(text, "state {}", hex(&report.state_hash));
+    let _ = writeln!(
+        text,
+        "events {}, frames {}, segments {}, members {}",
+        end.events, end.frames, end.segments, report.members
+    );
+    if let Some(proved) = report.proved {
+        let _ = writeln!(text, "decisions made again {proved}, all alike");
+    }
+    if end.torn_bytes > 0 {
+        let _ = writeln!(
+            text,
+            "torn: {} bytes of {} from byte {} ({}) are no frame; they were never acknowledged, and the next start cuts them",
+            end.torn_bytes,
+            end.end_file,
+            end.end_offset,
+            end.case.name(),
+        );
+    }
+    for program in &report.trial_balance {
+        let _ = writeln!(text, "trial balance of {}, {} members, in points", program.program, program.members);
+        for row in &program.rows {
+            let _ = writeln!(text, "  {:<40} {:>20}", row.account, row.balance);
+        }
+    }
+    text
+}
+
+fn trial_json(program: &ProgramTrial) -> Value {
+    let row = |(account, balance): (&str, i64)| json!({ "account": account, "balance": balance });
+    let rows: Vec<_> = program.rows.iter().map(|r| row((&r.account, r.balance))).collect();
+    json!({ "program": program.program, "members": program.members, "rows": rows })
+}
+
+fn json_of(report: &Report) -> Value {
+    let Report { genesis, head, end, .. } = report;
+    json!({
+        "sound": true,
+        "book_id": hex(&genesis.book_id),
+        "incarnation": genesis.incarnation,
+        "op": head.op,
+        "head": hex(&head.hash),
+        "state_hash": hex(&report.state_hash),
+        "events": end.events,
+        "frames": end.frames,
+        "segments": end.segments,
+        "members": report.members,
+        "proved": report.proved,
+        "torn_bytes": end.torn_bytes,
+        "end_case": end.case.name(),
+        "end_file": end.end_file,
+        "end_offset": end.end_offset,
+        "trial_balance": report.trial_balance.iter().map(trial_json).collect::<Vec<_>>(),
+    })
+}
+
+fn failure(error: &VerifyError) -> Failure {
+    let text = error.to_string();
+    let (code, json) = match error {
+        VerifyError::Journal(JournalError::Damaged { file, offset, case, detail }) => {
+            let place = json!({ "file": file, "offset": offset, "case": case.name(), "detail": detail });
+            (EXIT_DAMAGED, json!({ "sound": false, "error": text, "damage": place }))
+        }
+        VerifyError::Unbalanced { .. } | VerifyError::NotExtended(_) => {
+            (EXIT_DAMAGED, json!({ "sound": false, "error": text }))
+        }
+        VerifyError::Journal(JournalError::NoBook) => (EXIT_BAD_INPUT, json!({ "error": text })),
+        VerifyError::Journal(_) => (EXIT_IO, json!({ "error": text })),
+    };
+    Failure { code, text, json }
+}

@@ -1,0 +1,171 @@
+//! What has to be read from the book before a refund can be decided. The engine does no I/O: it says which events it
+//! misses, reader threads attach their bytes, and the request comes back. Events never change, so what is attached
+//! cannot go stale; what happened since lies in the frames that the engine still holds.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::journal::{Book, FrameBody, FrameBuilder, JournalError};
+use crate::ledger::command::{Action, Command, Original};
+use crate::ledger::event::Event;
+use crate::ledger::ids::Op;
+use crate::ledger::{Ledger, Need, Resolved, codec};
+
+/// Events that a look-up by reference walks back at most.
+pub(crate) const REFERENCE_WALK_MAX: u32 = 10_000;
+/// How often a request may go to the readers: each time the state has moved on under it.
+pub(crate) const RESOLVE_ROUNDS_MAX: u8 = 8;
+
+/// Something that the engine misses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// The bytes of an event.
+    Event(Op),
+    /// Where the walk from this event back finds the reference.
+    Walk { from: Op, reference: String },
+}
+
+/// What was read from the book for a request.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    events: Vec<(Op, Vec<u8>)>,
+    walks: Vec<(Op, String, Option<Op>)>,
+    pub(crate) rounds: u8,
+    /// The book could not be read; the request cannot be decided.
+    pub(crate) failed: bool,
+}
+
+impl Attached {
+    fn event(&self, op: Op) -> Option<&[u8]> {
+        self.events.iter().find(|(known, _)| *known == op).map(|(_, bytes)| bytes.as_slice())
+    }
+
+    fn walk(&self, from: Op, reference: &str) -> Option<Option<Op>> {
+        let walk = self.walks.iter().find(|(known, sought, _)| *known == from && sought == reference);
+        walk.map(|(_, _, found)| *found)
+    }
+
+    /// Reads what is missing. Called by the reader threads.
+    pub(crate) fn read(&mut self, book: &Book, missing: Vec<Missing>) {
+        self.rounds = self.rounds.saturating_add(1);
+        for missing in missing {
+            if let Err(error) = self.read_one(book, missing) {
+                tracing::error!(%error, "an event that a refund names cannot be read");
+                self.failed = true;
+            }
+        }
+    }
+
+    fn read_one(&mut self, book: &Book, missing: Missing) -> Result<(), JournalError> {
+        match missing {
+            Missing::Event(op) if self.event(op).is_none() => {
+                self.events.push((op, book.read(op.0)?.bytes));
+            }
+            Missing::Event(_) => {}
+            Missing::Walk { from, reference } => {
+                let found = walk_back(book, from, &reference)?;
+                if let Some((op, bytes)) = found {
+                    self.events.push((op, bytes));
+                    self.walks.push((from, reference, Some(op)));
+                } else {
+                    self.walks.push((from, reference, None));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an event is an applied earn with a reference, and the member's event before it.
+fn step(op: Op, event: &Event<'_>, reference: &str) -> (bool, Option<Op>) {
+    let Some(common) = event.common() else { return (false, None) };
+    let named = common.notes.as_ref().is_some_and(|notes| notes.reference.text == reference);
+    (named && matches!(event, Event::Earned(_)), op.back(common.member_link))
+}
+
+fn walk_back(book: &Book, from: Op, reference: &str) -> Result<Option<(Op, Vec<u8>)>, JournalError> {
+    let mut next = Some(from);
+    for _ in 0..REFERENCE_WALK_MAX {
+        let Some(op) = next else { return Ok(None) };
+        let stored = book.read(op.0)?;
+        // The book was read through at start or written by this process: an event that is none is damage.
+        let Ok(event) = codec::decode(&stored.bytes) else { return Ok(None) };
+        let (found, before) = step(op, &event, reference);
+        if found {
+            return Ok(Some((op, stored.bytes)));
+        }
+        next = before;
+    }
+    Ok(None)
+}
+
+/// The frames that the engine holds: those that are not yet durable, and the open one.
+pub(crate) struct InFlight<'e> {
+    pub(crate) frames: &'e VecDeque<Arc<FrameBody>>,
+    pub(crate) open: Option<&'e FrameBuilder>,
+}
+
+impl InFlight<'_> {
+    fn event(&self, op: Op) -> Option<&[u8]> {
+        if let Some(bytes) = self.open.and_then(|open| open.event(op.0)) {
+            return Some(bytes);
+        }
+        self.frames.iter().rev().find_map(|frame| frame.event(op.0))
+    }
+}
+
+/// What the book says of a refund's original, or what is missing to say it.
+pub(crate) fn resolve(
+    ledger: &Ledger,
+    command: &Command,
+    attached: &Attached,
+    in_flight: &InFlight<'_>,
+) -> Result<Option<Resolved>, Missing> {
+    match ledger.needs(command) {
+        Need::Nothing => Ok(None),
+        Need::NotFound => Ok(Some(Resolved::NotFound)),
+        Need::Original { op, latest_refund } => original(op, latest_refund, attached, in_flight).map(Some),
+        Need::Walk { head } => {
+            let Action::Refund { original: Original::Reference(reference), .. } = &command.action else {
+                return Ok(Some(Resolved::NotFound));
+            };
+            let Some(op) = walk(head, reference, attached, in_flight)? else { return Ok(Some(Resolved::NotFound)) };
+            original(op, ledger.latest_refund(op), attached, in_flight).map(Some)
+        }
+    }
+}
+
+fn walk(head: Op, reference: &str, attached: &Attached, in_flight: &InFlight<'_>) -> Result<Option<Op>, Missing> {
+    let mut next = Some(head);
+    for _ in 0..REFERENCE_WALK_MAX {
+        let Some(op) = next else { return Ok(None) };
+        if let Some(found) = attached.walk(op, reference) {
+            return Ok(found);
+        }
+        let bytes = in_flight.event(op).ok_or_else(|| Missing::Walk { from: op, reference: reference.to_owned() })?;
+        let Ok(event) = codec::decode(bytes) else { return Ok(None) };
+        let (found, before) = step(op, &event, reference);
+        if found {
+            return Ok(Some(op));
+        }
+        next = before;
+    }
+    Ok(None)
+}
+
+fn original(
+    op: Op,
+    latest_refund: Option<Op>,
+    attached: &Attached,
+    in_flight: &InFlight<'_>,
+) -> Result<Resolved, Missing> {
+    let bytes = |op: Op| in_flight.event(op).or_else(|| attached.event(op)).ok_or(Missing::Event(op));
+    let earn = bytes(op)?;
+    let refund = latest_refund.map(|op| bytes(op).map(|bytes| (op, bytes))).transpose()?;
+    let Ok(earn) = codec::decode(earn) else { return Ok(Resolved::NotAnEarn) };
+    match refund.map(|(op, bytes)| (op, codec::decode(bytes))) {
+        Some((refund_op, Ok(refund))) => Ok(Resolved::from_events(op, &earn, Some((refund_op, &refund)))),
+        Some((_, Err(_))) => Ok(Resolved::NotAnEarn),
+        None => Ok(Resolved::from_events(op, &earn, None)),
+    }
+}

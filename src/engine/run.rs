@@ -1,0 +1,405 @@
+//! The engine's thread: the only one that changes the state. It drains what is there, decides each command against the
+//! state and evolves it at once, and hands frames to the journal as fast as that takes them: the sync in flight is the
+//! batching window, there is no timer.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+
+use super::commit::{Held, Job, Pipeline};
+use super::names::Names;
+use super::queue::{Item, Queue, Reply};
+use super::request::{Answer, AnswerBody, ItemResult, Read, Refusal, StreamId, Work};
+use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, resolve};
+use crate::constants::EVENT_BYTES_MAX;
+use crate::io::Clock;
+use crate::journal::{Book, FrameBody, FrameBuilder};
+use crate::ledger::command::{Action, AdminCommand, Command, Original};
+use crate::ledger::event::Event;
+use crate::ledger::ids::Op;
+use crate::ledger::reason::Reason;
+use crate::ledger::{Decision, Hashes, Ledger, Moment, codec};
+
+/// A request and what its reader threads have to fetch.
+pub(crate) type ResolveJob = (Item, Vec<Missing>);
+
+/// Something that must not be: the state and an event that was decided on it do not fit. The process ends.
+pub(crate) type Broken = String;
+
+/// What became of a command, and why it was refused if it was.
+type Decided<'c> = (ItemResult, Option<(Reason, &'c str)>);
+
+/// An answer, and whether it shows events of the open frame.
+pub(crate) type Pending = (Reply, Answer, bool);
+
+pub(crate) struct Core {
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) book: Book,
+    pub(crate) resolvers: Sender<ResolveJob>,
+    /// Requests that are with the reader threads.
+    pub(crate) resolving: usize,
+    /// Requests behind one of their stream that is with the reader threads.
+    pub(crate) held: HashMap<StreamId, VecDeque<Item>>,
+    /// Frames that may not be durable yet.
+    pub(crate) frames: VecDeque<Arc<FrameBody>>,
+    pub(crate) open: Option<FrameBuilder>,
+    pub(crate) answers: Vec<Pending>,
+    pub(crate) names_changed: bool,
+    pub(crate) book_time_us: i64,
+    pub(crate) queue_age_max_us: u64,
+    /// An open frame of this size is handed over before more is taken.
+    pub(crate) frame_bytes_full: usize,
+    /// The most that a frame may have.
+    pub(crate) frame_bytes_max: usize,
+}
+
+impl Core {
+    /// Runs until the queue is closed and everything admitted is answered, or until the journal failed.
+    pub(crate) fn run(mut self) {
+        self.queue.bell().claim();
+        let ended = self.serve();
+        self.queue.end();
+        if let Err(broken) = ended {
+            tracing::error!(%broken, "the engine stops");
+            self.pipeline.fail(broken);
+            // As with a failed sync: no answer is better than one that may be wrong.
+            std::mem::forget(std::mem::take(&mut self.answers));
+            std::mem::forget(std::mem::take(&mut self.held));
+        }
+        self.pipeline.close();
+    }
+
+    fn serve(&mut self) -> Result<(), Broken> {
+        loop {
+            if self.pipeline.has_failed() {
+                return Err("the journal failed".to_owned());
+            }
+            if self.take()? {
+                if self.frame_is_full() {
+                    self.hand_over_waiting();
+                }
+                continue;
+            }
+            if self.has_work() && self.hand_over() {
+                continue;
+            }
+            let done = self.queue.is_closing() && self.queue.is_empty() && self.resolving == 0;
+            if done && !self.has_work() {
+                return Ok(());
+            }
+            let blocked = self.has_work();
+            let (queue, pipeline) = (&self.queue, &self.pipeline);
+            let ready = || !queue.is_empty() || (blocked && pipeline.has_room()) || pipeline.has_failed();
+            queue.bell().sleep(ready, Duration::from_millis(50));
+        }
+    }
+
+    /// Takes one request and decides it; `false` where there is none.
+    fn take(&mut self) -> Result<bool, Broken> {
+        if let Some(item) = self.queue.pop_resolved() {
+            self.resolving = self.resolving.saturating_sub(1);
+            self.go_on(item)?;
+            return Ok(true);
+        }
+        let clock = &self.clock;
+        let Some((item, waited_us)) = self.queue.pop(|| clock.monotonic_us()) else { return Ok(false) };
+        // A stream's items are decided in order and its caller is held back by flow control, so that none of them is too old.
+        if waited_us > self.queue_age_max_us && stream_of(&item).is_none() {
+            // The caller may be gone.
+            let _gone = item.reply.send(Err(Refusal::QueueTooOld));
+            return Ok(true);
+        }
+        if let Some(held) = stream_of(&item).and_then(|stream| self.held.get_mut(&stream)) {
+            held.push_back(item);
+            return Ok(true);
+        }
+        self.handle(item)?;
+        Ok(true)
+    }
+
+    /// Goes on with a request that comes back from the reader threads, and with those of its stream behind it.
+    fn go_on(&mut self, item: Item) -> Result<(), Broken> {
+        let stream = stream_of(&item);
+        let mut behind = stream.and_then(|stream| self.held.remove(&stream)).unwrap_or_default();
+        self.handle(item)?;
+        while let Some(next) = behind.pop_front() {
+            let stopped = stream.and_then(|stream| self.held.get_mut(&stream));
+            match stopped {
+                Some(held) => {
+                    held.push_back(next);
+                    held.append(&mut behind);
+                }
+                None => self.handle(next)?,
+            }
+            if self.frame_is_full() {
+                self.hand_over_waiting();
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, item: Item) -> Result<(), Broken> {
+        let Item { work, reply, queued_us, attached } = item;
+        match work {
+            Work::Post { commands, atomic, stream } => {
+                if attached.failed {
+                    let _gone = reply.send(Err(Refusal::Unknown));
+                    return Ok(());
+                }
+                let missing = self.missing(&commands, &attached);
+                if !missing.is_empty() {
+                    if attached.rounds >= RESOLVE_ROUNDS_MAX {
+                        let _gone = reply.send(Err(Refusal::QueueTooOld));
+                        return Ok(());
+                    }
+                    if let Some(stream) = stream {
+                        self.held.entry(stream).or_default();
+                    }
+                    let work = Work::Post { commands, atomic, stream };
+                    let item = Item { work, reply, queued_us, attached };
+                    self.resolving += 1;
+                    return self.resolvers.send((item, missing)).map_err(|_| "the reader threads are gone".to_owned());
+                }
+                self.make_room(commands.len());
+                let results = match atomic {
+                    true => self.post_atomic(&commands, &attached)?,
+                    false => self.post_each(&commands, &attached)?,
+                };
+                let fresh = results.iter().any(|result| matches!(result, ItemResult::Fresh(_)));
+                self.answer(reply, AnswerBody::Posted { results, frame: None, commands }, fresh);
+            }
+            Work::Admin(command) => {
+                self.make_room(4);
+                let result = self.post_admin(&command)?;
+                let fresh = matches!(result, ItemResult::Fresh(_));
+                let body = AnswerBody::Posted { results: vec![result], frame: None, commands: Vec::new() };
+                self.answer(reply, body, fresh);
+            }
+            Work::Read(read) => {
+                let body = self.read(read);
+                self.answer(reply, body, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the book must still be asked before the commands can be decided. Only refunds ask.
+    fn missing(&self, commands: &[Command], attached: &Attached) -> Vec<Missing> {
+        let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
+        let asks = |command: &&Command| match &command.action {
+            Action::Refund { original, .. } => *original != Original::None,
+            _ => false,
+        };
+        let mut missing = Vec::new();
+        for command in commands.iter().filter(asks) {
+            if self.ledger.key(command.key_print).is_none()
+                && let Err(lacks) = resolve(&self.ledger, command, attached, &in_flight)
+                && !missing.contains(&lacks)
+            {
+                missing.push(lacks);
+            }
+        }
+        missing
+    }
+
+    /// The op and time of the next event, in the open frame.
+    fn next(&mut self) -> Moment {
+        let op = self.ledger.newest().next();
+        if self.open.is_none() {
+            // Book time never goes back, whatever the wall clock does.
+            self.book_time_us = self.book_time_us.max(self.clock.wall_us());
+            self.ledger.turn_day(self.book_time_us);
+            self.open = Some(FrameBuilder::new(op.0, self.book_time_us, Vec::new()));
+        }
+        Moment { op, book_time_us: self.book_time_us }
+    }
+
+    /// Writes an event into the open frame and lets the state follow it.
+    fn write(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Result<Op, Broken> {
+        let open = self.open.as_mut().ok_or("no frame is open")?;
+        let mut encoded = Ok(());
+        let pushed = open.push_with(|bytes| encoded = codec::encode(event, bytes));
+        encoded.map_err(|error| error.to_string())?;
+        match pushed {
+            Ok(op) if op == at.op.0 => {}
+            Ok(op) => return Err(format!("event {} was written as op {op}", at.op.0)),
+            Err(full) => return Err(full.to_string()),
+        }
+        self.ledger.evolve(at, event, hashes).map_err(|error| error.to_string())?;
+        Ok(at.op)
+    }
+
+    fn post_each(&mut self, commands: &[Command], attached: &Attached) -> Result<Vec<ItemResult>, Broken> {
+        commands.iter().map(|command| self.post_one(command, attached).map(|(result, _)| result)).collect()
+    }
+
+    /// Decides one command. Beside the result it tells why the command was refused, if it was.
+    fn post_one<'c>(&mut self, command: &'c Command, attached: &Attached) -> Result<Decided<'c>, Broken> {
+        if let Some(op) = self.ledger.key(command.key_print) {
+            return Ok((ItemResult::Known(op), None));
+        }
+        let at = self.next();
+        let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
+        let resolved = resolve(&self.ledger, command, attached, &in_flight)
+            .map_err(|missing| format!("{missing:?} is missing though it was looked for"))?;
+        match self.ledger.decide(command, resolved.as_ref(), at) {
+            Decision::LimitReached => Ok((ItemResult::MembersLimit, None)),
+            Decision::Event(event) => {
+                let refused = match &event {
+                    Event::Rejected(rejected) => Some((rejected.reason, rejected.field)),
+                    _ => None,
+                };
+                let hashes = Hashes { key: command.key_print, member: command.member_hash };
+                let op = self.write(at, &event, hashes)?;
+                Ok((ItemResult::Fresh(op), refused))
+            }
+        }
+    }
+
+    /// All or none: the first command that is refused undoes the ones before it, and is itself remembered.
+    fn post_atomic(&mut self, commands: &[Command], attached: &Attached) -> Result<Vec<ItemResult>, Broken> {
+        let known: Vec<_> = commands.iter().map(|command| self.ledger.key(command.key_print)).collect();
+        if known.iter().any(Option::is_some) {
+            let result = |op: Option<Op>| op.map_or(ItemResult::Aborted, ItemResult::Known);
+            return Ok(known.into_iter().map(result).collect());
+        }
+        let before = self.ledger.newest();
+        // A frame is opened outside the scope: what begins a frame is not undone.
+        self.next();
+        self.ledger.begin_undo();
+        let mut results = Vec::with_capacity(commands.len());
+        for (place, command) in commands.iter().enumerate() {
+            let (result, refused) = self.post_one(command, attached)?;
+            if refused.is_none() && result != ItemResult::MembersLimit {
+                results.push(result);
+                continue;
+            }
+            self.ledger.roll_back();
+            if let Some(open) = &mut self.open {
+                open.truncate_to(before.0);
+            }
+            let mut results = vec![ItemResult::Aborted; commands.len()];
+            let culprit = match refused {
+                Some((reason, field)) => {
+                    let at = self.next();
+                    let event = self.ledger.reject(command, reason, field, at);
+                    let hashes = Hashes { key: command.key_print, member: command.member_hash };
+                    ItemResult::Fresh(self.write(at, &event, hashes)?)
+                }
+                None => ItemResult::MembersLimit,
+            };
+            if let Some(result) = results.get_mut(place) {
+                *result = culprit;
+            }
+            return Ok(results);
+        }
+        self.ledger.commit_undo();
+        Ok(results)
+    }
+
+    fn post_admin(&mut self, command: &AdminCommand) -> Result<ItemResult, Broken> {
+        if let Some(op) = self.ledger.key(command.key_print) {
+            return Ok(ItemResult::Known(op));
+        }
+        let at = self.next();
+        let event = self.ledger.decide_admin(command, at);
+        self.names_changed |= matches!(event, Event::ProgramPut(_));
+        self.write(at, &event, Hashes { key: command.key_print, member: 0 }).map(ItemResult::Fresh)
+    }
+
+    fn read(&self, read: Read) -> AnswerBody {
+        match read {
+            Read::Members(ids) => AnswerBody::Members(
+                ids.iter()
+                    .map(|(program, hash, id)| {
+                        let number = self.ledger.member(*program, *hash, id)?;
+                        let (balances, head) = (self.ledger.balances(number), self.ledger.member_head(number));
+                        Some(super::request::MemberState { number, balances, head })
+                    })
+                    .collect(),
+            ),
+            Read::MemberIds(numbers) => AnswerBody::MemberIds(
+                numbers.iter().map(|number| self.ledger.member_id(*number).map(str::to_owned)).collect(),
+            ),
+            Read::Key(print) => AnswerBody::Key(self.ledger.key(print)),
+            Read::Programs => AnswerBody::Programs(self.ledger.programs()),
+            Read::Campaigns(program) => AnswerBody::Campaigns(self.ledger.campaigns(program)),
+            Read::TrialBalance => AnswerBody::TrialBalance(self.ledger.trial_balance()),
+            Read::StateHash => AnswerBody::StateHash(self.ledger.state_hash()),
+        }
+    }
+
+    fn answer(&mut self, reply: Reply, body: AnswerBody, in_frame: bool) {
+        self.answers.push((reply, Answer { op: self.ledger.newest(), body }, in_frame));
+    }
+
+    fn has_work(&self) -> bool {
+        !self.answers.is_empty() || self.open.as_ref().is_some_and(|open| open.count() > 0)
+    }
+
+    fn frame_is_full(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.bytes() >= self.frame_bytes_full)
+            || self.answers.len() >= ANSWERS_PER_FRAME_MAX
+    }
+
+    /// A request's events lie in one frame: where the open one might not hold them, it goes first.
+    fn make_room(&mut self, commands: usize) {
+        let most = commands.saturating_mul(EVENT_BYTES_MAX);
+        let open = self.open.as_ref().filter(|open| open.count() > 0);
+        if open.is_some_and(|open| open.bytes().saturating_add(most) > self.frame_bytes_max) {
+            self.hand_over_waiting();
+        }
+    }
+
+    /// Hands the open frame and its answers to the journal if that takes them now.
+    fn hand_over(&mut self) -> bool {
+        if !self.pipeline.has_room() {
+            return false;
+        }
+        let frame = self.open.take().filter(|open| open.count() > 0).map(|open| Arc::new(open.close()));
+        let durable = self.book.durable_op();
+        self.frames.retain(|frame| frame.first_op() + u64::from(frame.count()) > durable + 1);
+        let mut answers: Vec<Held> = Vec::with_capacity(self.answers.len());
+        for (reply, mut answer, in_frame) in self.answers.drain(..) {
+            if let (true, AnswerBody::Posted { frame: place, .. }) = (in_frame, &mut answer.body) {
+                place.clone_from(&frame);
+            }
+            answers.push((reply, answer));
+        }
+        let names = match std::mem::take(&mut self.names_changed) {
+            true => Some(Arc::new(Names::of(&self.ledger))),
+            false => None,
+        };
+        if let Some(frame) = &frame {
+            self.frames.push_back(Arc::clone(frame));
+        }
+        // There was room, and this thread alone takes it.
+        if let Err(lost) = self.pipeline.push(Job { frame, names, answers }) {
+            std::mem::forget(lost.answers);
+            self.pipeline.fail("a frame could not be handed to the journal".to_owned());
+        }
+        true
+    }
+
+    fn hand_over_waiting(&mut self) {
+        while self.has_work() && !self.pipeline.has_failed() && !self.hand_over() {
+            let pipeline = &self.pipeline;
+            self.queue.bell().sleep(|| pipeline.has_room() || pipeline.has_failed(), Duration::from_millis(50));
+        }
+    }
+}
+
+/// Answers that one frame lets go at most, so that reads alone cannot pile up behind a sync.
+const ANSWERS_PER_FRAME_MAX: usize = 4_096;
+
+fn stream_of(item: &Item) -> Option<StreamId> {
+    match &item.work {
+        Work::Post { stream, .. } => *stream,
+        Work::Admin(_) | Work::Read(_) => None,
+    }
+}

@@ -1,0 +1,231 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::sync::Arc;
+
+use super::request::{Answer, AnswerBody, ItemResult, Read, Work};
+use super::*;
+use crate::io::sim::{SimClock, SimDisk};
+use crate::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Original, Purpose};
+use crate::ledger::event::Event;
+use crate::ledger::spec::{CampaignSpec, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
+
+pub(super) fn spec() -> ProgramSpec {
+    ProgramSpec {
+        name: "Test".into(),
+        currency: "GBP".into(),
+        time_zone: "Europe/London".into(),
+        tz_version: "test".into(),
+        import_mode: true,
+        effective_from_us: None,
+        greatest_total: Ratio { numerator: 10, denominator: 1 },
+        rules: vec![Rule {
+            kind: "purchase".into(),
+            rate: Ratio { numerator: 1, denominator: 10 },
+            rounding: Rounding::Floor,
+        }],
+        campaigns: vec![CampaignSpec {
+            id: "double".into(),
+            start_us: 0,
+            end_us: i64::MAX,
+            kinds: vec![],
+            multiplier: Ratio { numerator: 2, denominator: 1 },
+            group: "default".into(),
+            on_exhausted: OnExhausted::Clip,
+            cap: None,
+        }],
+    }
+}
+
+pub(super) struct Client {
+    pub(super) handle: Handle,
+}
+
+impl Client {
+    pub(super) fn ask(&self, work: Work) -> Answer {
+        self.handle.submit(work).unwrap().blocking_recv().unwrap().unwrap()
+    }
+
+    pub(super) fn admin(&self, key: &str, action: AdminAction) -> ItemResult {
+        let command = AdminCommand {
+            program_id: "p".into(),
+            key: key.into(),
+            key_print: self.handle.prints().key("p", key),
+            body_hash: [1; 16],
+            actor: "a".into(),
+            reason: "r".into(),
+            action,
+        };
+        match self.ask(Work::Admin(Box::new(command))).body {
+            AnswerBody::Posted { results, .. } => results[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn command(&self, key: &str, member: &str, action: Action) -> Command {
+        Command {
+            program: ProgramNo(0),
+            key: key.into(),
+            key_print: self.handle.prints().key("p", key),
+            body_hash: [2; 16],
+            member: member.into(),
+            member_hash: self.handle.prints().member("p", member),
+            occurred_at_us: None,
+            currency: None,
+            notes: None,
+            action,
+        }
+    }
+
+    pub(super) fn post(&self, commands: Vec<Command>, atomic: bool) -> Vec<ItemResult> {
+        match self.ask(Work::Post { commands, atomic, stream: None }).body {
+            AnswerBody::Posted { results, .. } => results,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn state_hash(&self) -> [u8; 32] {
+        match self.ask(Work::Read(Read::StateHash)).body {
+            AnswerBody::StateHash(hash) => hash,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(super) fn config(segment_bytes: u64) -> EngineConfig {
+    EngineConfig {
+        limits: Limits { members_max: 1_000, cap_counters_max: 1_000 },
+        queue_requests_max: 1_024,
+        queue_age_max_us: 60_000_000,
+        journal: JournalOptions::with_segment_bytes(segment_bytes),
+    }
+}
+
+pub(super) fn start(disk: &SimDisk) -> (Engine, Client) {
+    let clock = Arc::new(SimClock::new(1_800_000_000_000_000));
+    let engine = Engine::start(Arc::new(disk.clone()), clock, &config(1 << 20)).unwrap();
+    let handle = engine.handle();
+    (engine, Client { handle })
+}
+
+pub(super) fn earn(amount: u64) -> Action {
+    Action::Earn { basis: Basis::Spend(amount), event_kind: Some("purchase".into()) }
+}
+
+pub(super) fn set_up(client: &Client, budget: u64) {
+    let put =
+        AdminAction::PutProgram { expected_version: Some(0), spec: Box::new(spec()), definition: "text".to_owned() };
+    assert_eq!(client.admin("put", put), ItemResult::Fresh(Op(1)));
+    let fund = AdminAction::FundCampaign { campaign: "double".into(), points: budget };
+    assert_eq!(client.admin("fund", fund), ItemResult::Fresh(Op(2)));
+}
+
+fn redeem(points: u64) -> Action {
+    Action::Redeem { points, purpose: Purpose::Gift }
+}
+
+fn refund(original: Original, amount: u64) -> Action {
+    Action::Refund { original, basis: Basis::Spend(amount), event_kind: None }
+}
+
+#[test]
+fn what_was_answered_is_there_after_a_restart_with_the_same_state() {
+    let disk = SimDisk::new(1);
+    let (engine, client) = start(&disk);
+    set_up(&client, 1_000);
+    let commands = vec![client.command("k1", "ada", earn(1_234)), client.command("k2", "bob", earn(500))];
+    assert_eq!(client.post(commands.clone(), false), [ItemResult::Fresh(Op(3)), ItemResult::Fresh(Op(4))]);
+    let hash = client.state_hash();
+    engine.shut_down();
+    let (engine, client) = start(&disk);
+    assert_eq!(client.state_hash(), hash);
+    assert_eq!(client.post(commands, false), [ItemResult::Known(Op(3)), ItemResult::Known(Op(4))]);
+    assert_eq!(client.state_hash(), hash);
+    engine.shut_down();
+}
+
+#[test]
+fn an_atomic_batch_is_undone_by_the_first_refusal_which_alone_is_remembered() {
+    let disk = SimDisk::new(2);
+    let (engine, client) = start(&disk);
+    set_up(&client, 1_000);
+    assert_eq!(client.post(vec![client.command("k1", "ada", earn(1_000))], false), [ItemResult::Fresh(Op(3))]);
+    let batch = vec![
+        client.command("b1", "bob", earn(100)),
+        client.command("b2", "ada", redeem(150)),
+        client.command("b3", "ada", redeem(100)),
+        client.command("b4", "ada", earn(1)),
+    ];
+    let results = client.post(batch.clone(), true);
+    assert_eq!(results, [ItemResult::Aborted, ItemResult::Aborted, ItemResult::Fresh(Op(4)), ItemResult::Aborted]);
+    let members = vec![(ProgramNo(0), client.handle.prints().member("p", "bob"), "bob".to_owned())];
+    assert!(matches!(client.ask(Work::Read(Read::Members(members))).body, AnswerBody::Members(m) if m == [None]));
+    let hash = client.state_hash();
+    let again = client.post(batch, true);
+    assert_eq!(again, [ItemResult::Aborted, ItemResult::Aborted, ItemResult::Known(Op(4)), ItemResult::Aborted]);
+    assert_eq!(client.state_hash(), hash);
+    let whole = vec![client.command("c1", "bob", earn(100)), client.command("c2", "bob", redeem(20))];
+    assert_eq!(client.post(whole, true), [ItemResult::Fresh(Op(5)), ItemResult::Fresh(Op(6))]);
+    engine.shut_down();
+    let (engine, client) = start(&disk);
+    assert_eq!(client.ask(Work::Read(Read::StateHash)).op, Op(6));
+    engine.shut_down();
+}
+
+#[test]
+fn a_refund_finds_its_original_in_its_own_batch_in_flight_and_in_the_book() {
+    let disk = SimDisk::new(3);
+    let (engine, client) = start(&disk);
+    set_up(&client, 10_000);
+    let key = |key: &str| Original::Key(client.handle.prints().key("p", key));
+    let noted = |key: &str, reference: &str, amount: u64| {
+        let notes = crate::ledger::command::Notes { reference: reference.into(), ..Default::default() };
+        Command { notes: Some(Box::new(notes)), ..client.command(key, "ada", earn(amount)) }
+    };
+    let batch = vec![
+        noted("e1", "order-1", 1_000),
+        client.command("r1", "ada", refund(key("e1"), 300)),
+        client.command("r2", "ada", refund(Original::Op(Op(3)), 300)),
+        client.command("r3", "ada", refund(Original::Reference("order-1".into()), 300)),
+    ];
+    assert_eq!(client.post(batch, false), [3, 4, 5, 6].map(|op| ItemResult::Fresh(Op(op))));
+    for number in 0..40 {
+        client.post(vec![client.command(&format!("x{number}"), "ada", earn(10))], false);
+    }
+    let last = client.command("r4", "ada", refund(Original::Reference("order-1".into()), 100));
+    let op = match client.post(vec![last], false)[..] {
+        [ItemResult::Fresh(op)] => op,
+        ref other => panic!("{other:?}"),
+    };
+    let stored = client.handle.book().read(op.0).unwrap();
+    match codec::decode(&stored.bytes).unwrap() {
+        Event::Refunded(refund) => {
+            let from = refund.from.unwrap();
+            assert_eq!((from.amount_total, from.base_total, from.shares[0].taken_total), (1_000, 100, 100));
+        }
+        other => panic!("{other:?}"),
+    }
+    let over = client.command("r5", "ada", refund(key("e1"), 1));
+    let result = client.post(vec![over], false);
+    let ItemResult::Fresh(op) = result[0] else { panic!("{result:?}") };
+    let stored = client.handle.book().read(op.0).unwrap();
+    let rejection = codec::decode(&stored.bytes).unwrap().rejection().unwrap();
+    assert_eq!(rejection.0, crate::ledger::reason::Reason::RefundExceedsOriginal);
+    engine.shut_down();
+}
+
+#[test]
+fn a_request_after_the_shutdown_is_refused_and_every_one_before_it_answered() {
+    let disk = SimDisk::new(4);
+    let (engine, client) = start(&disk);
+    set_up(&client, 1_000);
+    let mut waiting = Vec::new();
+    for number in 0..200 {
+        let commands = vec![client.command(&format!("k{number}"), "ada", earn(10))];
+        waiting.push(client.handle.submit(Work::Post { commands, atomic: false, stream: None }).unwrap());
+    }
+    engine.shut_down();
+    for receiver in waiting {
+        assert!(receiver.blocking_recv().unwrap().is_ok());
+    }
+    assert_eq!(client.handle.submit(Work::Read(Read::StateHash)).unwrap_err().refusal, Refusal::ShuttingDown);
+}

@@ -1,0 +1,193 @@
+//! The real directory and the real clocks.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Clock, DirLock, Disk, DiskFile};
+
+const LOCK_FILE: &str = "LOCK";
+
+/// A directory of the file system.
+pub struct RealDisk {
+    dir: PathBuf,
+}
+
+impl RealDisk {
+    /// Opens `dir`, creating it and its missing parents durably.
+    pub fn open(dir: impl AsRef<Path>) -> io::Result<Self> {
+        let dir = std::path::absolute(dir.as_ref())?;
+        let missing: Vec<&Path> = dir.ancestors().take_while(|path| !path.exists()).collect();
+        for path in missing.into_iter().rev() {
+            match fs::create_dir(path) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            if let Some(parent) = path.parent() {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Self::open_existing(dir)
+    }
+
+    /// Opens `dir` only if it exists, and changes nothing: for offline tools.
+    pub fn open_existing(dir: impl AsRef<Path>) -> io::Result<Self> {
+        let dir = dir.as_ref().to_path_buf();
+        if fs::metadata(&dir)?.is_dir() { Ok(Self { dir }) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+impl Disk for RealDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(File::open(self.path(name))?)))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            // A name that is not UTF-8 is none of ours.
+            if let (true, Ok(name)) = (entry.file_type()?.is_file(), entry.file_name().into_string()) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn try_lock(&self) -> io::Result<Option<DirLock>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path(LOCK_FILE))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(DirLock::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn works_ahead(&self) -> bool {
+        true
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX))) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// The machine's clocks.
+pub struct RealClock {
+    start: Instant,
+}
+
+impl RealClock {
+    /// Clocks whose monotonic time starts now.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for RealClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for RealClock {
+    fn wall_us(&self) -> i64 {
+        let micros = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => micros(since),
+            Err(before) => -micros(before.duration()),
+        }
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_second_holder_of_the_directory_is_refused_until_the_first_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RealDisk::open(dir.path().join("a/b/c")).unwrap();
+        let second = RealDisk::open_existing(dir.path().join("a/b/c")).unwrap();
+        let held = first.try_lock().unwrap();
+        assert!(held.is_some());
+        assert!(second.try_lock().unwrap().is_none());
+        drop(held);
+        assert!(second.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn an_offline_tool_does_not_create_the_directory_that_it_misses() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(RealDisk::open_existing(dir.path().join("none")).is_err());
+        assert!(!dir.path().join("none").exists());
+    }
+
+    #[test]
+    fn a_read_past_the_end_is_short_and_a_created_name_is_not_taken_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(dir.path()).unwrap();
+        let file = disk.create("f").unwrap();
+        file.write_at(b"abc", 2).unwrap();
+        file.sync_data().unwrap();
+        let mut buffer = [9; 8];
+        assert_eq!(file.read_at(&mut buffer, 1).unwrap(), 4);
+        assert_eq!(&buffer, b"\0abc\x09\x09\x09\x09");
+        assert!(disk.create("f").is_err());
+        assert_eq!(disk.list().unwrap(), ["f"]);
+    }
+}

@@ -1,0 +1,213 @@
+//! The read side: any thread, one event or one frame at a time, never past what is durable.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::constants::{FRAME_HEADER_BYTES, SEGMENTS_OPEN_MAX};
+use crate::io::{Disk, DiskFile};
+
+use super::catalogue::{Catalogue, Place};
+use super::error::{Case, JournalError};
+use super::frame::{Block, FrameBody};
+use super::layout::{FrameHeader, Genesis, PageFault};
+use super::segment::{Segment, segment_name};
+use super::verify::{Fault, Frame, Index};
+use super::{Head, to_u64, to_usize};
+
+/// The book as readers see it. Clones share it.
+#[derive(Clone)]
+pub struct Book {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    genesis: Genesis,
+    durable_op: AtomicU64,
+    head: RwLock<Head>,
+    catalogue: RwLock<Catalogue>,
+    /// Which copy is in use of each segment that frames have reached.
+    copies: RwLock<Vec<u32>>,
+    /// Files that were read last, the latest first.
+    open: Mutex<VecDeque<OpenFile>>,
+}
+
+#[derive(Clone)]
+struct OpenFile {
+    segment: u32,
+    name: Arc<str>,
+    key: [u8; 32],
+    file: Arc<dyn DiskFile>,
+}
+
+/// An event read back from the book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its op.
+    pub op: u64,
+    /// Book time of its frame, in microseconds since the Unix epoch.
+    pub book_time_us: i64,
+    /// The event's bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Book {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        genesis: Genesis,
+        head: Head,
+        catalogue: Catalogue,
+        copies: Vec<u32>,
+    ) -> Self {
+        let shared = Shared {
+            disk,
+            genesis,
+            durable_op: AtomicU64::new(head.op),
+            head: RwLock::new(head),
+            catalogue: RwLock::new(catalogue),
+            copies: RwLock::new(copies),
+            open: Mutex::new(VecDeque::new()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The last op that is synced; 0 in an empty book.
+    pub fn durable_op(&self) -> u64 {
+        self.shared.durable_op.load(Ordering::Acquire)
+    }
+
+    /// The state after the last frame that is synced.
+    pub fn head(&self) -> Head {
+        *self.shared.head.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The genesis of the book.
+    pub fn genesis(&self) -> &Genesis {
+        &self.shared.genesis
+    }
+
+    /// Shows a synced frame to readers. Frames of events come with the place where they begin.
+    pub(crate) fn publish(&self, head: Head, events: Option<(u64, Place)>) {
+        let shared = &self.shared;
+        if let Some((first_op, place)) = events {
+            shared.catalogue.write().unwrap_or_else(PoisonError::into_inner).note(first_op, place);
+        }
+        *shared.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        shared.durable_op.store(head.op, Ordering::Release);
+    }
+
+    /// Tells readers of the segment that the next frames are in.
+    pub(crate) fn add_segment(&self, segment: &Segment) {
+        self.shared.copies.write().unwrap_or_else(PoisonError::into_inner).push(segment.header.copy);
+    }
+
+    /// Reads one event and verifies it: the frame's header, its index against the frame's hash, and the one block.
+    ///
+    /// `NotFound` for op 0 and for ops that are not durable; `Damaged` if the book is not what was written.
+    pub fn read(&self, op: u64) -> Result<StoredEvent, JournalError> {
+        let found = self.locate(op)?;
+        let header = &found.header;
+        let (blocks_bytes, at) =
+            (to_u64(to_usize(header.blocks_bytes.into())), found.offset + to_u64(FRAME_HEADER_BYTES));
+        let index_bytes = found.open.bytes(at + blocks_bytes, header.index_bytes())?;
+        let index = Index::verify(header, &index_bytes).map_err(|fault| found.damaged(&fault))?;
+        let in_frame = u32::try_from(op - header.first_op).unwrap_or(u32::MAX);
+        let short = Fault { at: 0, what: "the frame's index does not lead to the op" };
+        let range =
+            index.block_of(in_frame).and_then(|block| Some((block, index.start(block)?, index.start(block + 1)?)));
+        let Some((block_at, start, next)) = range else {
+            return Err(found.damaged(&short));
+        };
+        let length = to_usize(next.byte.saturating_sub(start.byte).into());
+        let bytes = found.open.bytes(at + u64::from(start.byte), length)?;
+        let block = index.verify_block(block_at, &bytes).map_err(|fault| found.damaged(&fault))?;
+        let event = in_block(&block, in_frame).ok_or_else(|| found.damaged(&short))?;
+        Ok(StoredEvent { op, book_time_us: header.book_time_us, bytes: event.to_vec() })
+    }
+
+    /// Reads and verifies the whole frame that holds `op`: for scans, which go on at its `first_op() + count()`.
+    ///
+    /// `NotFound` for op 0 and for ops that are not durable; `Damaged` if the book is not what was written.
+    pub fn read_frame_of(&self, op: u64) -> Result<FrameBody, JournalError> {
+        let found = self.locate(op)?;
+        let header = &found.header;
+        let bytes = found.open.bytes(found.offset, header.frame_bytes())?;
+        let frame = Frame::verify(header, &bytes).map_err(|fault| found.damaged(&fault))?;
+        frame.blocks().map_err(|fault| found.damaged(&fault))?;
+        let (starts, blocks) = (frame.starts(), frame.blocks_bytes().to_vec());
+        Ok(FrameBody::from_parts(header.first_op, header.book_time_us, header.count, starts, blocks))
+    }
+
+    /// Finds the frame that holds `op`: to the nearest entry of the catalogue, and along the headers from there.
+    fn locate(&self, op: u64) -> Result<Found, JournalError> {
+        if op == 0 || op > self.durable_op() {
+            return Err(JournalError::NotFound(op));
+        }
+        let place = self.shared.catalogue.read().unwrap_or_else(PoisonError::into_inner).find(op);
+        let mut place = place.ok_or(JournalError::NotFound(op))?;
+        let open = self.open(place.segment)?;
+        loop {
+            let bytes = open.bytes(place.offset, FRAME_HEADER_BYTES)?;
+            let header = FrameHeader::decode(&bytes, &open.key).map_err(|fault| match fault {
+                PageFault::Bad(what) => open.damaged(Case::DamagedFrame, place.offset, what),
+                PageFault::Version(_) => open.damaged(Case::UnknownVersion, place.offset, "it is of a later version"),
+            })?;
+            if header.first_op > op {
+                return Err(open.damaged(Case::BrokenChain, place.offset, "the ops before this frame are missing"));
+            }
+            if op - header.first_op < u64::from(header.count) {
+                return Ok(Found { open, header, offset: place.offset });
+            }
+            place.offset += to_u64(header.frame_bytes());
+        }
+    }
+
+    fn open(&self, segment: u32) -> Result<OpenFile, JournalError> {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = open.iter().position(|file| file.segment == segment);
+        if let Some(file) = known.and_then(|at| open.remove(at)) {
+            open.push_front(file.clone());
+            return Ok(file);
+        }
+        let copies = self.shared.copies.read().unwrap_or_else(PoisonError::into_inner);
+        let copy = copies.get(to_usize(segment.into())).copied().unwrap_or(0);
+        let name = segment_name(segment, copy);
+        let file = self.shared.disk.open(&name).map_err(JournalError::io("open", &name))?;
+        let key = self.shared.genesis.segment_key(segment);
+        let file = OpenFile { segment, name: name.into(), key, file };
+        open.push_front(file.clone());
+        open.truncate(SEGMENTS_OPEN_MAX);
+        Ok(file)
+    }
+}
+
+impl OpenFile {
+    fn bytes(&self, offset: u64, length: usize) -> Result<Vec<u8>, JournalError> {
+        let mut bytes = vec![0; length];
+        // What the file lacks stays zero, which no hash matches.
+        self.file.read_at(&mut bytes, offset).map_err(JournalError::io("read", &self.name))?;
+        Ok(bytes)
+    }
+
+    fn damaged(&self, case: Case, offset: u64, what: &str) -> JournalError {
+        JournalError::damaged(case, &self.name, offset, what)
+    }
+}
+
+/// The frame of an op.
+struct Found {
+    open: OpenFile,
+    header: FrameHeader,
+    offset: u64,
+}
+
+impl Found {
+    fn damaged(&self, fault: &Fault) -> JournalError {
+        self.open.damaged(Case::DamagedFrame, self.offset + to_u64(fault.at), fault.what)
+    }
+}
+
+fn in_block<'a>(block: &Block<'a>, in_frame: u32) -> Option<&'a [u8]> {
+    block.event(in_frame.checked_sub(block.first)?)
+}

@@ -1,0 +1,306 @@
+//! Reads a book from its first byte to its last, believes nothing, and says where and how it ends.
+//!
+//! Used by opening and by offline verification alike; it changes nothing.
+
+use crate::constants::PAGE_BYTES;
+use crate::io::{Disk, DiskFile};
+
+use super::catalogue::{Catalogue, Place};
+use super::error::{Case, JournalError};
+use super::layout::{FrameHeader, FrameKind, Genesis, PageFault, SegmentHeader, is_zero};
+use super::reader::{PAGE, Reader};
+use super::segment::{Segment, SegmentFiles, segment_name};
+use super::verify::{Fault, Frame};
+use super::{Head, to_u64};
+
+/// One event of the book, as a replay meets it.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit<'a> {
+    /// Its op; ops come in order, from 1, without holes.
+    pub op: u64,
+    /// Book time of its frame, in microseconds since the Unix epoch.
+    pub book_time_us: i64,
+    /// The event's bytes.
+    pub event: &'a [u8],
+    /// Whether the frame ends with it.
+    pub last_in_frame: bool,
+}
+
+/// What is told of a book while it is walked.
+pub(crate) struct Sink<'a> {
+    pub(crate) visit: &'a mut dyn FnMut(Visit<'_>) -> Result<(), String>,
+    pub(crate) on_head: &'a mut dyn FnMut(Head),
+}
+
+/// The state of the chain between two frames.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Chain {
+    pub(crate) head: Head,
+    pub(crate) time_us: i64,
+    /// Whether the last frame holds events, and so still lacks a witness.
+    pub(crate) unwitnessed: bool,
+}
+
+/// A segment that was walked.
+pub(crate) struct WalkedSegment {
+    pub(crate) segment: Segment,
+    /// The chain before its first frame.
+    pub(crate) start: Chain,
+    /// Where its last frame ends.
+    pub(crate) end: u64,
+}
+
+/// How far a walk has come.
+pub(crate) struct Progress {
+    pub(crate) chain: Chain,
+    pub(crate) frames: u64,
+    pub(crate) catalogue: Catalogue,
+}
+
+impl Progress {
+    pub(crate) fn at(chain: Chain) -> Self {
+        Self { chain, frames: 0, catalogue: Catalogue::default() }
+    }
+}
+
+/// A book that was walked to its end.
+pub(crate) struct Walked {
+    pub(crate) genesis: Genesis,
+    /// All segments, the spares included.
+    pub(crate) segments: Vec<WalkedSegment>,
+    /// Which of them is the tail: the one that the next frame goes to.
+    pub(crate) tail: usize,
+    pub(crate) rest: Rest,
+    pub(crate) progress: Progress,
+}
+
+/// How the book ends.
+pub(crate) struct Rest {
+    pub(crate) case: Case,
+    /// The segment's file.
+    pub(crate) name: String,
+    /// The end of the last frame.
+    pub(crate) offset: u64,
+    /// Bytes from there to the last that is not zero: none of a frame.
+    pub(crate) torn_bytes: u64,
+    pub(crate) detail: &'static str,
+}
+
+/// Walks all segments. `files.copies` is not empty.
+pub(crate) fn walk(disk: &dyn Disk, files: &SegmentFiles, sink: &mut Sink<'_>) -> Result<Walked, JournalError> {
+    let (genesis, hash) = read_genesis(disk, files.copies.first().copied().unwrap_or(0))?;
+    let head = Head { op: 0, hash };
+    let mut progress = Progress::at(Chain { head, time_us: genesis.created_at_us, unwitnessed: false });
+    let mut segments = Vec::with_capacity(files.copies.len());
+    let mut ended: Option<Rest> = None;
+    let mut tail = 0;
+    for (index, copy) in (0u32..).zip(files.copies.iter().copied()) {
+        let segment = open_segment(disk, index, copy, &genesis)?;
+        let mut reader = Reader::new(&segment, genesis.segment_key(index))?;
+        let start = progress.chain;
+        let mut end = first_frame_offset(index);
+        if let Some(rest) = &ended {
+            check_spare(&mut reader, end, rest)?;
+        } else {
+            tail = segments.len();
+            ended = walk_segment(&mut reader, index, &mut progress, &mut end, sink)?;
+        }
+        segments.push(WalkedSegment { segment, start, end });
+    }
+    match ended {
+        Some(rest) => Ok(Walked { genesis, segments, tail, rest, progress }),
+        None => {
+            let missing = segment_name(u32::try_from(segments.len()).unwrap_or(u32::MAX), 0);
+            let detail = "the seal of the segment before it says that it is there";
+            Err(JournalError::damaged(Case::SealWithoutSuccessor, &missing, 0, detail))
+        }
+    }
+}
+
+/// Where the frames of a segment begin.
+pub(crate) fn first_frame_offset(index: u32) -> u64 {
+    if index == 0 { 2 * PAGE } else { PAGE }
+}
+
+/// Reads the genesis, and the hash with which the chain begins.
+pub(crate) fn read_genesis(disk: &dyn Disk, copy: u32) -> Result<(Genesis, [u8; 32]), JournalError> {
+    let name = segment_name(0, copy);
+    let file = disk.open(&name).map_err(JournalError::io("open", &name))?;
+    let page = read_page(&*file, PAGE, &name)?;
+    Genesis::decode(&page).map_err(|fault| page_damage(fault, Case::BadGenesis, &name, PAGE))
+}
+
+fn read_page(file: &dyn DiskFile, offset: u64, name: &str) -> Result<[u8; PAGE_BYTES], JournalError> {
+    let mut page = [0; PAGE_BYTES];
+    file.read_at(&mut page, offset).map_err(JournalError::io("read", name))?;
+    Ok(page)
+}
+
+fn page_damage(fault: PageFault, case: Case, name: &str, offset: u64) -> JournalError {
+    match fault {
+        PageFault::Bad(what) => JournalError::damaged(case, name, offset, what),
+        PageFault::Version(version) => {
+            JournalError::damaged(Case::UnknownVersion, name, offset, format!("it is of format version {version}"))
+        }
+    }
+}
+
+/// Opens a segment's file and checks its header against its name and the book's.
+pub(crate) fn open_segment(disk: &dyn Disk, index: u32, copy: u32, genesis: &Genesis) -> Result<Segment, JournalError> {
+    let name = segment_name(index, copy);
+    let file = disk.open(&name).map_err(JournalError::io("open", &name))?;
+    let header = SegmentHeader::decode(&read_page(&*file, 0, &name)?)
+        .map_err(|fault| page_damage(fault, Case::BadSegmentHeader, &name, 0))?;
+    if (header.index, header.copy, header.book_id) != (index, copy, genesis.book_id) {
+        let detail = "it is of another book, or was another segment's file";
+        return Err(JournalError::damaged(Case::BadSegmentHeader, &name, 0, detail));
+    }
+    Ok(Segment { header, file })
+}
+
+/// Walks the frames of one segment. `None` if it is sealed, and else how the book ends in it.
+pub(crate) fn walk_segment(
+    reader: &mut Reader,
+    index: u32,
+    progress: &mut Progress,
+    end: &mut u64,
+    sink: &mut Sink<'_>,
+) -> Result<Option<Rest>, JournalError> {
+    while *end + PAGE <= reader.size {
+        let (key, page) = (reader.key, reader.page(*end)?);
+        if is_zero(page) {
+            return end_of_book(reader, *end, Case::LostHeader, "a page is empty, and later ones are not").map(Some);
+        }
+        let header = match FrameHeader::decode(page, &key) {
+            Ok(header) => header,
+            Err(PageFault::Bad(what)) => {
+                return end_of_book(reader, *end, Case::TornHeader, what).map(Some);
+            }
+            Err(fault) => return Err(page_damage(fault, Case::UnknownVersion, &reader.name, *end)),
+        };
+        check_continues(reader, &header, &progress.chain, *end)?;
+        match visit_frame(&header, reader.slice(*end, header.frame_bytes())?, sink) {
+            Ok(()) => {}
+            Err(FrameFault::Torn(fault)) => {
+                let at = *end + to_u64(fault.at);
+                let rest = end_of_book(reader, *end, Case::TornBody, fault.what);
+                return rest.map(Some).map_err(|error| error.moved_to(at));
+            }
+            Err(FrameFault::Refused(why)) => {
+                return Err(reader.damaged(Case::EventRefused, *end, why));
+            }
+        }
+        if header.kind == FrameKind::Events {
+            progress.catalogue.note(header.first_op, Place { segment: index, offset: *end });
+        }
+        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
+        let unwitnessed = header.kind == FrameKind::Events;
+        progress.chain = Chain { head, time_us: header.book_time_us, unwitnessed };
+        progress.frames += 1;
+        (sink.on_head)(head);
+        *end += to_u64(header.frame_bytes());
+        if header.kind == FrameKind::Seal {
+            return check_sealed(reader, *end).map(|()| None);
+        }
+    }
+    Err(reader.damaged(Case::BrokenChain, *end, "the frames leave no room for the seal"))
+}
+
+/// A frame whose header is sound continues the chain, or the book is not what was written.
+fn check_continues(reader: &Reader, header: &FrameHeader, chain: &Chain, offset: u64) -> Result<(), JournalError> {
+    let room = reader.size - offset;
+    let what = if header.previous_hash != chain.head.hash {
+        "the frame names another frame as the one before it"
+    } else if header.first_op != chain.head.op + 1 {
+        "the frame's ops are not the next"
+    } else if header.book_time_us < chain.time_us {
+        "the frame is older than the one before it"
+    } else if to_u64(header.frame_bytes()) > room {
+        "the frame is longer than its segment"
+    } else if [header.count, header.block_count].map(|n| n > 0) != [header.kind == FrameKind::Events; 2] {
+        "the frame's events are not of its kind"
+    } else {
+        return Ok(());
+    };
+    Err(reader.damaged(Case::BrokenChain, offset, what))
+}
+
+enum FrameFault {
+    /// Not what was written.
+    Torn(Fault),
+    /// What was written is not acceptable.
+    Refused(String),
+}
+
+/// Verifies a frame as a whole, then shows its events.
+fn visit_frame(header: &FrameHeader, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), FrameFault> {
+    let frame = Frame::verify(header, bytes).map_err(FrameFault::Torn)?;
+    for block in frame.blocks().map_err(FrameFault::Torn)? {
+        for at in 0..block.count {
+            let index = block.first + at;
+            let op = header.first_op + u64::from(index);
+            let refused = |why: &str| FrameFault::Refused(format!("op {op}: {why}"));
+            let event = block.event(at).ok_or_else(|| refused("its place in the block is none"))?;
+            let last_in_frame = index + 1 == header.count;
+            let visit = Visit { op, book_time_us: header.book_time_us, event, last_in_frame };
+            (sink.visit)(visit).map_err(|why| refused(&why))?;
+        }
+    }
+    Ok(())
+}
+
+/// Decides, for a segment without a sound frame at `offset`, whether the book may end there.
+fn end_of_book(reader: &mut Reader, offset: u64, case: Case, detail: &'static str) -> Result<Rest, JournalError> {
+    let survey = reader.survey(offset)?;
+    if let Some(header) = survey.header {
+        let detail = format!("{detail}, and a sound frame follows at byte {header}");
+        return Err(reader.damaged(Case::DamagedFrame, offset, detail));
+    }
+    let (case, detail) = match survey.first_used {
+        Some(_) => (case, detail),
+        None if reader.length < reader.size => (Case::ShortTail, "the file is shorter than it was made"),
+        None => (Case::CleanEnd, "nothing follows"),
+    };
+    Ok(Rest { case, name: reader.name.clone(), offset, torn_bytes: survey.used_end - offset, detail })
+}
+
+/// Behind a seal there is nothing, and all of it is there.
+fn check_sealed(reader: &mut Reader, end: u64) -> Result<(), JournalError> {
+    if let Some(used) = reader.survey(end)?.first_used {
+        return Err(reader.damaged(Case::BytesAfterSeal, used, "there is something behind the seal"));
+    }
+    if reader.length < reader.size {
+        let detail = format!("it has {} bytes of {}", reader.length, reader.size);
+        return Err(reader.damaged(Case::ShortSegment, reader.length, detail));
+    }
+    Ok(())
+}
+
+/// A segment after the end of the book was made ahead and never written: else the end is not one.
+fn check_spare(reader: &mut Reader, start: u64, rest: &Rest) -> Result<(), JournalError> {
+    let key = reader.key;
+    let first = FrameHeader::decode(reader.page(start)?, &key).is_ok();
+    let survey = reader.survey(start)?;
+    if first || survey.header.is_some() {
+        let (case, what) = match rest.case {
+            Case::CleanEnd | Case::ShortTail => (Case::LostSeal, "the segment ends here without a seal"),
+            _ => (Case::DamagedFrame, rest.detail),
+        };
+        let detail = format!("{what}, and {} holds sound frames", reader.name);
+        return Err(JournalError::damaged(case, &rest.name, rest.offset, detail));
+    }
+    match survey.first_used {
+        Some(used) => Err(reader.damaged(Case::DirtySpare, used, "the book has not come this far")),
+        None => Ok(()),
+    }
+}
+
+impl JournalError {
+    /// The same damage, seen more closely.
+    fn moved_to(self, at: u64) -> Self {
+        match self {
+            Self::Damaged { file, case, detail, .. } => Self::Damaged { file, offset: at, case, detail },
+            other => other,
+        }
+    }
+}
