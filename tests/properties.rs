@@ -325,14 +325,22 @@ fn a_full_book_takes_no_new_member_and_forgets_that_one_asked() {
 
 #[test]
 fn counters_of_caps_stay_within_their_bound_and_those_that_there_are_go_on() {
-    let limits = Limits { cap_counters_max: 12, ..ROOMY };
-    let mut run = Run::new(13, limits);
-    let verdicts = run.steps(13, 700);
-    assert_eq!(run.model.counters().len(), 12);
-    let full = verdicts.iter().position(|verdict| *verdict == Verdict::Limit).expect("the counters run out");
-    let capped = |verdict: &Verdict| matches!(class_of(verdict).as_str(), "capped" | "clipped");
-    assert!(verdicts[full..].iter().any(capped));
-    run.balances_agree();
+    let (mut full, mut went_on) = (0, 0);
+    for cap_counters_max in 4..16 {
+        let seed = 100 + u64::try_from(cap_counters_max).unwrap();
+        let mut run = Run::new(seed, Limits { cap_counters_max, ..ROOMY });
+        let mut limited = false;
+        for verdict in run.steps(seed, 600) {
+            limited |= verdict == Verdict::Limit;
+            let capped = matches!(class_of(&verdict).as_str(), "capped" | "clipped");
+            went_on += usize::from(limited && capped);
+        }
+        assert!(run.model.counters().len() <= cap_counters_max);
+        full += usize::from(limited);
+        run.balances_agree();
+    }
+    assert!(full >= 4, "the counters ran out in {full} books");
+    assert!(went_on > 40, "{went_on} awards were capped or clipped after that");
 }
 
 #[test]

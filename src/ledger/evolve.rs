@@ -265,7 +265,8 @@ impl Ledger {
                 let key = (member, share.campaign, span);
                 self.note(|ledger| Some(Undo::Cap(key, ledger.caps.get(&key).copied())));
                 if let Some(used) = self.caps.get_mut(&key) {
-                    *used = used.checked_sub(share.taken).ok_or("a cap's counter falls below zero")?;
+                    // A counter may have been forgotten since the earn and begun anew: it holds less than the refund.
+                    *used = used.saturating_sub(share.taken);
                     if *used == 0 {
                         self.caps.remove(&key);
                     }
