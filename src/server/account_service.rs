@@ -74,8 +74,8 @@ impl Accounts {
     /// The event, if it is one of the program and, where a key is asked for, holds that key.
     async fn shown(&self, stored: &StoredEvent, program: &str, key: Option<&str>) -> Result<Option<pb::Event>, Status> {
         let handle = self.desk.handle();
-        let event = codec::decode(&stored.bytes)
-            .map_err(|error| status::unreadable(&Unreadable::Codec(stored.op, error)))?;
+        let event =
+            codec::decode(&stored.bytes).map_err(|error| status::unreadable(&Unreadable::Codec(stored.op, error)))?;
         let member = match event.common().map(|common| common.member) {
             Some(MemberRef::Known(number)) => self.member_id(number).await?,
             Some(MemberRef::Opened(_, id) | MemberRef::Unknown(id)) => id.to_owned(),
@@ -157,8 +157,7 @@ impl AccountService for Accounts {
         let number = program(&self.desk, &request.program)?;
         member_shape("member", &request.member)?;
         let question = Question::read(&request).map_err(|fault| status::invalid(&[fault]))?;
-        let (op, mut states) =
-            self.members(number, &request.program, std::iter::once(request.member.clone())).await?;
+        let (op, mut states) = self.members(number, &request.program, std::iter::once(request.member.clone())).await?;
         let book_id = self.desk.info().book_id.clone();
         let mut response = pb::ListEventsResponse { book_id, op: op.0, ..Default::default() };
         if let Some(state) = states.pop().flatten() {
@@ -171,10 +170,7 @@ impl AccountService for Accounts {
         Ok(Response::new(response))
     }
 
-    async fn get_event(
-        &self,
-        request: Request<pb::GetEventRequest>,
-    ) -> Result<Response<pb::GetEventResponse>, Status> {
+    async fn get_event(&self, request: Request<pb::GetEventRequest>) -> Result<Response<pb::GetEventResponse>, Status> {
         let pb::GetEventRequest { program: program_id, name } = request.into_inner();
         program(&self.desk, &program_id)?;
         let (op, key) = match name {
@@ -216,11 +212,8 @@ impl AccountService for Accounts {
         };
         trials.retain(|trial| asked.is_empty() || trial.program == asked);
         trials.sort_unstable_by(|a, b| a.program.cmp(&b.program));
-        let mut response = pb::GetTrialBalanceResponse {
-            book_id: self.desk.info().book_id.clone(),
-            op: op.0,
-            ..Default::default()
-        };
+        let mut response =
+            pb::GetTrialBalanceResponse { book_id: self.desk.info().book_id.clone(), op: op.0, ..Default::default() };
         for trial in &trials {
             show_trial(&mut response, trial);
         }
@@ -230,11 +223,8 @@ impl AccountService for Accounts {
 
 fn show_trial(response: &mut pb::GetTrialBalanceResponse, trial: &ProgramTrial) {
     let asset = "points";
-    let mut total = pb::TrialBalanceTotal {
-        program: trial.program.clone(),
-        asset: asset.to_owned(),
-        ..Default::default()
-    };
+    let mut total =
+        pb::TrialBalanceTotal { program: trial.program.clone(), asset: asset.to_owned(), ..Default::default() };
     let mut rows = BTreeMap::new();
     for row in trial.rows.iter().filter(|row| row.balance != 0) {
         let credit = row.balance.max(0);

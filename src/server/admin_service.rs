@@ -209,8 +209,7 @@ impl AdminService for Admin {
         let request = request.into_inner();
         let body_hash = hash(AdminBody::FundCampaign(&request));
         let pb::FundCampaignRequest { program, campaign, points, key, actor, reason } = request;
-        let points =
-            shape::points("points", points).map_err(|fault| status::invalid(&[fault.of(key.clone())]))?;
+        let points = shape::points("points", points).map_err(|fault| status::invalid(&[fault.of(key.clone())]))?;
         let act = Act { program, key, actor, reason, body_hash };
         let fund = |campaign| AdminAction::FundCampaign { campaign, points };
         let (receipt, campaign) = self.change(act, campaign, fund).await?;

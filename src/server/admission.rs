@@ -113,7 +113,10 @@ pub(super) struct AdmissionLayer {
 
 impl AdmissionLayer {
     /// A layer that counts in `admission`; `overloaded` tells whether the engine takes no more for now.
-    pub(super) fn new(admission: Arc<Admission>, overloaded: impl Fn() -> Option<Refusal> + Send + Sync + 'static) -> Self {
+    pub(super) fn new(
+        admission: Arc<Admission>,
+        overloaded: impl Fn() -> Option<Refusal> + Send + Sync + 'static,
+    ) -> Self {
         Self { admission, overloaded: Arc::new(overloaded) }
     }
 }

@@ -5,9 +5,8 @@ use std::mem;
 use super::body_hash::body_hash;
 use super::shape::{self, Fault};
 use crate::constants::{
-    AMOUNT_MINOR_MAX, EVENT_KIND_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX,
-    METADATA_PAIRS_MAX, OCCURRED_US_MAX, OCCURRED_US_MIN, PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_ID_BYTES_MAX,
-    REFERENCE_BYTES_MAX,
+    AMOUNT_MINOR_MAX, EVENT_KIND_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_PAIRS_MAX,
+    OCCURRED_US_MAX, OCCURRED_US_MIN, PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_ID_BYTES_MAX, REFERENCE_BYTES_MAX,
 };
 use crate::ledger::command::{Action, Basis, Command, Notes, Original, Purpose};
 use crate::ledger::ids::{Op, ProgramNo};

@@ -66,7 +66,8 @@ impl Scribe<'_> {
         awards.sort_unstable_by(|a, b| a.campaign.cmp(&b.campaign));
         if earned.base != 0 {
             let base = points(earned.base);
-            let award = pb::Award { source: pb::Source::Base.into(), desired: base, awarded: base, ..Default::default() };
+            let award =
+                pb::Award { source: pb::Source::Base.into(), desired: base, awarded: base, ..Default::default() };
             awards.insert(0, award);
         }
         receipt.desired = awards.iter().map(|award| award.desired).sum();

@@ -110,14 +110,14 @@ pub struct Running {
 /// # Errors
 /// [`ServeError`]; nothing was served then.
 pub async fn start(data: &Path, listen: SocketAddr, config: &Config) -> Result<Running, ServeError> {
-    let disk = RealDisk::open(data).map_err(|error| ServeError::Io(format!("cannot open {}", data.display()), error))?;
+    let disk =
+        RealDisk::open(data).map_err(|error| ServeError::Io(format!("cannot open {}", data.display()), error))?;
     let listener =
         TcpListener::bind(listen).await.map_err(|error| ServeError::Io(format!("cannot listen on {listen}"), error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Io("no address".to_owned(), error))?;
     let engine_config = config.engine();
-    let opened = tokio::task::spawn_blocking(move || {
-        Engine::start(Arc::new(disk), Arc::new(RealClock::new()), &engine_config)
-    });
+    let opened =
+        tokio::task::spawn_blocking(move || Engine::start(Arc::new(disk), Arc::new(RealClock::new()), &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
     let recovery = engine.recovery();
     tracing::info!(?recovery, "the book is open");

@@ -71,7 +71,12 @@ impl Question {
     ///
     /// # Errors
     /// A book that cannot be read; within, a page token that leads to no event of the member.
-    pub(super) fn answer(&self, handle: &Handle, id: String, state: &MemberState) -> Result<Result<Page, Fault>, Unreadable> {
+    pub(super) fn answer(
+        &self,
+        handle: &Handle,
+        id: String,
+        state: &MemberState,
+    ) -> Result<Result<Page, Fault>, Unreadable> {
         let names = handle.names();
         let scribe = Scribe { info: handle.book_info(), names: &names };
         let mut events = Vec::new();

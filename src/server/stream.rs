@@ -194,7 +194,8 @@ impl Pipeline {
             Some(Ok(answer)) => self.desk.receipts(answer.body, false).await,
             Some(Err(refusal)) => Err(status::refused(refusal)),
         };
-        let response = sound.map(|sound| pb::PostStreamResponse { receipts: self.in_order(sound, group.items, group.faults) });
+        let response =
+            sound.map(|sound| pb::PostStreamResponse { receipts: self.in_order(sound, group.items, group.faults) });
         drop(group.load);
         let failed = response.is_err();
         responses.send(response).await.is_ok() && !failed

@@ -66,7 +66,8 @@ async fn a_campaign_is_funded_once_however_often_it_is_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_awards_only_while_it_is_open() {
     let mut house = House::furnished().await;
-    let act = |key: &str| (PROGRAM.to_owned(), CAMPAIGN.to_owned(), key.to_owned(), "ana".to_owned(), "test".to_owned());
+    let act =
+        |key: &str| (PROGRAM.to_owned(), CAMPAIGN.to_owned(), key.to_owned(), "ana".to_owned(), "test".to_owned());
     let pause = |key: &str| {
         let (program, campaign, key, actor, reason) = act(key);
         pb::PauseCampaignRequest { program, campaign, key, actor, reason }

@@ -209,10 +209,7 @@ async fn a_refund_says_what_it_took_from_whom_and_what_is_owed() {
         .iter()
         .map(|part| (part.source(), part.campaign.as_str(), part.original, part.taken, part.taken_total))
         .collect();
-    assert_eq!(
-        parts,
-        [(Source::Base, "", 100, 100, 100), (Source::Campaign, "double-night", 100, 100, 100)]
-    );
+    assert_eq!(parts, [(Source::Base, "", 100, 100, 100), (Source::Campaign, "double-night", 100, 100, 100)]);
     assert_eq!(receipt.balance, Some(pb::Balance { available: 0, debt: 150 }));
     let receipt = house.post(gift("k4", "ann", 60)).await.unwrap();
     assert_eq!(receipt.balance, Some(pb::Balance { available: 0, debt: 90 }));

@@ -81,8 +81,7 @@ async fn an_event_shows_what_was_sent_and_what_was_moved() {
     assert_eq!((earn.metadata["till"].as_str(), earn.event_kind.as_str()), ("4", "purchase"));
     assert_eq!((earn.occurred_at_us, earn.amount_minor, earn.rule_version), (1_290_000_000_000_000, 10_000, 1));
     assert_eq!(earn.body_hash.len(), 16);
-    let mut legs: Vec<_> =
-        earn.legs.iter().map(|leg| (leg.account.as_str(), leg.amount, leg.lots.len())).collect();
+    let mut legs: Vec<_> = earn.legs.iter().map(|leg| (leg.account.as_str(), leg.amount, leg.lots.len())).collect();
     legs.sort_unstable();
     assert_eq!(legs, [("campaign/double-night", -100, 0), ("issuance", -100, 0), ("member/available", 200, 2)]);
     let back = house.event(receipts[3].op).await.unwrap();
@@ -92,7 +91,10 @@ async fn an_event_shows_what_was_sent_and_what_was_moved() {
     let unknown = house.event(receipts[6].op).await.unwrap();
     assert_eq!((unknown.kind(), unknown.member.as_str()), (Kind::Redeem, "nobody"));
     let funded = house.event(2).await.unwrap();
-    assert_eq!((funded.kind(), funded.points, funded.campaign.as_str()), (Kind::CampaignFunded, BUDGET, "double-night"));
+    assert_eq!(
+        (funded.kind(), funded.points, funded.campaign.as_str()),
+        (Kind::CampaignFunded, BUDGET, "double-night")
+    );
     assert_eq!((funded.actor.as_str(), funded.actor_reason.as_str()), ("ana", "test"));
 }
 
@@ -162,8 +164,7 @@ async fn what_is_not_there_is_not_found_with_a_reason() {
         assert_eq!(reason(&status), (Code::NotFound, "EVENT_NOT_FOUND".into()));
     }
     let name = Some(pb::get_event_request::Name::Key("other".into()));
-    let status =
-        house.accounts.get_event(pb::GetEventRequest { program: PROGRAM.into(), name }).await.unwrap_err();
+    let status = house.accounts.get_event(pb::GetEventRequest { program: PROGRAM.into(), name }).await.unwrap_err();
     assert_eq!(reason(&status), (Code::NotFound, "EVENT_NOT_FOUND".into()));
     let request = pb::GetMemberRequest { program: PROGRAM.into(), member: "nobody".into() };
     let status = house.accounts.get_member(request).await.unwrap_err();
