@@ -123,7 +123,7 @@ const _: () = assert!(
 const _: () = assert!(BLOCK_BYTES_MAX <= 1 << 16, "offsets in a block are 16 bits wide");
 const _: () = assert!(FRAME_BYTES_MAX < 1 << 32, "lengths in a frame are 32 bits wide");
 const _: () = assert!(
-    FRAME_BYTES_MAX % PAGE_BYTES == 0 && SEGMENT_BYTES_DEFAULT % PAGE_BYTES as u64 == 0,
+    FRAME_BYTES_MAX.is_multiple_of(PAGE_BYTES) && SEGMENT_BYTES_DEFAULT.is_multiple_of(PAGE_BYTES as u64),
     "frames and segments are whole pages"
 );
 const _: () = assert!(FRAME_HEADER_BYTES <= PAGE_BYTES, "a frame's header lies in its first page");
@@ -134,7 +134,10 @@ const _: () = assert!(
     "what a client names leaves most of an event to what happened"
 );
 const _: () = assert!(
-    POINTS_MAX < i64::MAX / COMMANDS_PER_BATCH_MAX as i64
-        && AMOUNT_MINOR_MAX < i64::MAX / COMMANDS_PER_BATCH_MAX as i64,
+    POINTS_MAX == AMOUNT_MINOR_MAX,
+    "points and money of one command have one bound, so that either may stand for the other in a rate of one to one"
+);
+const _: () = assert!(
+    POINTS_MAX as u64 * (COMMANDS_PER_BATCH_MAX as u64) < i64::MAX as u64,
     "a batch of the greatest movements sums without overflow"
 );

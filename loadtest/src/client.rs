@@ -15,20 +15,13 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// Connects to `host:port`.
 pub(crate) async fn connect(target: &str) -> Result<Channel, Failure> {
-    let address = if target.contains("://") {
-        target.to_owned()
-    } else {
-        format!("http://{target}")
-    };
+    let address = if target.contains("://") { target.to_owned() } else { format!("http://{target}") };
     let endpoint = Endpoint::from_shared(address)?
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-    Ok(endpoint
-        .connect()
-        .await
-        .map_err(|error| format!("cannot connect to {target}: {error:?}"))?)
+    Ok(endpoint.connect().await.map_err(|error| format!("cannot connect to {target}: {error:?}"))?)
 }
 
 /// A client of the generated kind.

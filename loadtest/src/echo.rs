@@ -7,8 +7,8 @@ use std::process::Command as Process;
 use clap::Args;
 use stampbook::proto::ledger_service_server::{LedgerService, LedgerServiceServer};
 use stampbook::proto::{
-    Award, Balance, Command, Outcome, PostBatchRequest, PostBatchResponse, PostRequest,
-    PostResponse, PostStreamRequest, PostStreamResponse, Receipt, Source,
+    Award, Balance, Command, Outcome, PostBatchRequest, PostBatchResponse, PostRequest, PostResponse,
+    PostStreamRequest, PostStreamResponse, Receipt, Source,
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -69,21 +69,14 @@ fn receipt(command: Command) -> Receipt {
         awarded: 50,
         reason: 0,
     };
-    let base = Award {
-        source: Source::Base.into(),
-        campaign: String::new(),
-        ..campaign.clone()
-    };
+    let base = Award { source: Source::Base.into(), campaign: String::new(), ..campaign.clone() };
     Receipt {
         outcome: Outcome::Applied.into(),
         key: command.key,
         book_id: BOOK_ID.to_owned(),
         op: 123_456_789,
         book_time_us: 1_800_000_000_000_000,
-        balance: Some(Balance {
-            available: 12_345,
-            debt: 0,
-        }),
+        balance: Some(Balance { available: 12_345, debt: 0 }),
         desired: 100,
         awarded: 100,
         awards: vec![base, campaign],
@@ -100,16 +93,8 @@ impl LedgerService for Echo {
         Ok(Response::new(PostResponse { receipt }))
     }
 
-    async fn post_batch(
-        &self,
-        request: Request<PostBatchRequest>,
-    ) -> Result<Response<PostBatchResponse>, Status> {
-        let receipts = request
-            .into_inner()
-            .items
-            .into_iter()
-            .map(receipt)
-            .collect();
+    async fn post_batch(&self, request: Request<PostBatchRequest>) -> Result<Response<PostBatchResponse>, Status> {
+        let receipts = request.into_inner().items.into_iter().map(receipt).collect();
         Ok(Response::new(PostBatchResponse { receipts }))
     }
 

@@ -20,11 +20,7 @@ use clap::{Parser, Subcommand};
 type Failure = Box<dyn Error + Send + Sync>;
 
 #[derive(Parser)]
-#[command(
-    name = "loadtest",
-    version,
-    about = "Campaign traffic for a Stampbook server"
-)]
+#[command(name = "loadtest", version, about = "Campaign traffic for a Stampbook server")]
 struct Arguments {
     /// End with one line of JSON on standard output instead of a table.
     #[arg(long, global = true)]
@@ -51,11 +47,8 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let json = arguments.json;
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::from)
-        .and_then(|runtime| {
+    let outcome =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::from).and_then(|runtime| {
             runtime.block_on(async {
                 match arguments.command {
                     Command::Demo(options) => demo::demo(options, json).await,

@@ -32,12 +32,7 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .map_err(|error| format!("cannot start {program}: {error}"))?;
-        let mut stdout = BufReader::new(
-            child
-                .stdout
-                .take()
-                .ok_or("the server has no standard output")?,
-        );
+        let mut stdout = BufReader::new(child.stdout.take().ok_or("the server has no standard output")?);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
         let Some(address) = line.trim().strip_prefix("listening on ") else {
@@ -46,11 +41,7 @@ impl Server {
             let said = log.map(last_lines).unwrap_or_default();
             return Err(format!("{program} did not say where it listens: {status}\n{said}").into());
         };
-        Ok(Self {
-            child,
-            address: address.to_owned(),
-            _stdout: stdout,
-        })
+        Ok(Self { child, address: address.to_owned(), _stdout: stdout })
     }
 
     /// SIGKILL: the process gets no say in it.
@@ -64,20 +55,14 @@ impl Server {
     pub(crate) fn terminate(&mut self) -> Result<(), Failure> {
         // The standard library knows no signal but SIGKILL; every shell knows the others.
         let pid = self.child.id().to_string();
-        let sent = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &pid])
-            .status()?;
+        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status()?;
         if !sent.success() {
             return Err("cannot send SIGTERM to the server".into());
         }
         let patience = Instant::now() + Duration::from_secs(10);
         while Instant::now() < patience {
             if let Some(status) = self.child.try_wait()? {
-                return if status.success() {
-                    Ok(())
-                } else {
-                    Err(format!("the server ended with {status}").into())
-                };
+                return if status.success() { Ok(()) } else { Err(format!("the server ended with {status}").into()) };
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -109,37 +94,20 @@ pub(crate) fn stampbook() -> Result<PathBuf, Failure> {
     if cargo.is_some() || !binary.exists() {
         build(folder, &cargo.unwrap_or_else(|| "cargo".into()))?;
     }
-    if binary.exists() {
-        Ok(binary)
-    } else {
-        Err(format!("{} is not there", binary.display()).into())
-    }
+    if binary.exists() { Ok(binary) } else { Err(format!("{} is not there", binary.display()).into()) }
 }
 
 fn build(folder: &Path, cargo: &std::ffi::OsStr) -> Result<(), Failure> {
-    let target = folder
-        .parent()
-        .ok_or("this program lies in no target folder")?;
+    let target = folder.parent().ok_or("this program lies in no target folder")?;
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "-p", "stampbook", "--bin", "stampbook"]);
     command
-        .args([
-            "--manifest-path",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"),
-            "--target-dir",
-        ])
+        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"), "--target-dir"])
         .arg(target);
     if folder.ends_with("release") {
         command.arg("--release");
     }
     // The result of the build is the result of this call; its output is not part of ours.
-    let status = command
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err("cargo could not build stampbook".into())
-    }
+    let status = command.stdout(Stdio::null()).status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err("cargo could not build stampbook".into()) }
 }

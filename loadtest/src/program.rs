@@ -2,8 +2,7 @@
 
 use stampbook::proto::admin_service_client::AdminServiceClient;
 use stampbook::proto::{
-    Campaign, FundCampaignRequest, GetCampaignRequest, GetProgramRequest, Outcome,
-    PutProgramRequest, Receipt,
+    Campaign, FundCampaignRequest, GetCampaignRequest, GetProgramRequest, Outcome, PutProgramRequest, Receipt,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -22,11 +21,8 @@ pub(crate) struct Fixture {
 }
 
 /// For `run`.
-pub(crate) const LOAD: Fixture = Fixture {
-    program: "loadtest",
-    campaign: "double-points",
-    definition: include_str!("../programs/loadtest.toml"),
-};
+pub(crate) const LOAD: Fixture =
+    Fixture { program: "loadtest", campaign: "double-points", definition: include_str!("../programs/loadtest.toml") };
 
 /// For `demo`.
 pub(crate) const NIGHT: Fixture = Fixture {
@@ -38,16 +34,11 @@ pub(crate) const NIGHT: Fixture = Fixture {
 const ACTOR: &str = "loadtest";
 
 impl Fixture {
-    /// Puts the program if there is none, and funds the campaign with `points` if it holds less.
+    /// Puts the program if there is none, and funds the campaign with `points` if it holds less than half of that.
     pub(crate) async fn set_up(&self, channel: Channel, points: i64) -> Result<(), Failure> {
         let mut admin = AdminServiceClient::new(channel.clone());
         let program = self.program.to_owned();
-        match admin
-            .get_program(GetProgramRequest {
-                program: program.clone(),
-            })
-            .await
-        {
+        match admin.get_program(GetProgramRequest { program: program.clone() }).await {
             Ok(_) => {}
             Err(status) if matches!(status.code(), Code::InvalidArgument | Code::NotFound) => {
                 let put = PutProgramRequest {
@@ -63,7 +54,7 @@ impl Fixture {
             Err(status) => return Err(status.into()),
         }
         let campaign = self.campaign(channel).await?;
-        if campaign.left < points {
+        if campaign.left < points / 2 {
             let fund = FundCampaignRequest {
                 program,
                 campaign: self.campaign.to_owned(),
@@ -80,17 +71,9 @@ impl Fixture {
 
     /// The campaign as it stands.
     pub(crate) async fn campaign(&self, channel: Channel) -> Result<Campaign, Failure> {
-        let get = GetCampaignRequest {
-            program: self.program.to_owned(),
-            campaign: self.campaign.to_owned(),
-        };
-        let answer = AdminServiceClient::new(channel)
-            .get_campaign(get)
-            .await?
-            .into_inner();
-        answer
-            .campaign
-            .ok_or_else(|| "the answer holds no campaign".into())
+        let get = GetCampaignRequest { program: self.program.to_owned(), campaign: self.campaign.to_owned() };
+        let answer = AdminServiceClient::new(channel).get_campaign(get).await?.into_inner();
+        answer.campaign.ok_or_else(|| "the answer holds no campaign".into())
     }
 }
 

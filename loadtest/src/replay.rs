@@ -10,8 +10,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use stampbook::proto::ledger_service_client::LedgerServiceClient;
 use stampbook::proto::{
-    Command, Earn, Outcome, PostBatchRequest, Receipt, Refund, command::Action, earn::Basis,
-    refund::Amount,
+    Command, Earn, Outcome, PostBatchRequest, Receipt, Refund, command::Action, earn::Basis, refund::Amount,
 };
 use tonic::Code;
 use tonic::transport::Channel;
@@ -87,34 +86,19 @@ impl Row {
         let occurred_at: DateTime = self.occurred_at.parse()?;
         let event_kind = "purchase".to_owned();
         let (prefix, action) = match self.kind {
-            Kind::Purchase => (
-                "purchase",
-                Action::Earn(Earn {
-                    basis: Some(Basis::AmountMinor(self.amount_minor)),
-                    event_kind,
-                }),
-            ),
+            Kind::Purchase => {
+                ("purchase", Action::Earn(Earn { basis: Some(Basis::AmountMinor(self.amount_minor)), event_kind }))
+            }
             Kind::Refund => {
                 let amount = Some(Amount::AmountMinor(self.amount_minor));
-                (
-                    "refund",
-                    Action::Refund(Refund {
-                        original: None,
-                        amount,
-                        event_kind,
-                    }),
-                )
+                ("refund", Action::Refund(Refund { original: None, amount, event_kind }))
             }
         };
         Ok(Command {
             program: program.to_owned(),
             key: format!("{prefix}-{}", self.invoice),
             member: self.member,
-            occurred_at_us: Some(
-                zone.to_ambiguous_timestamp(occurred_at)
-                    .compatible()?
-                    .as_microsecond(),
-            ),
+            occurred_at_us: Some(zone.to_ambiguous_timestamp(occurred_at).compatible()?.as_microsecond()),
             reference: self.invoice,
             location: self.region,
             metadata: [("items".to_owned(), self.items)].into(),
@@ -196,15 +180,10 @@ pub(crate) async fn replay(options: Options, json: bool) -> Result<(), Failure> 
     let commands = read(&options)?;
     let mut client = client::ledger(client::connect(&options.target).await?);
     let bar = ProgressBar::new(u64::try_from(commands.len())?);
-    bar.set_style(ProgressStyle::with_template(
-        "{bar:40} {human_pos}/{human_len} {per_sec} {msg}",
-    )?);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {msg}")?);
     let mut report = Report::default();
     let begun = Instant::now();
-    let first_us = commands
-        .first()
-        .and_then(|command| command.occurred_at_us)
-        .unwrap_or_default();
+    let first_us = commands.first().and_then(|command| command.occurred_at_us).unwrap_or_default();
     let mut rest = commands.as_slice();
     while !rest.is_empty() {
         let due = match options.speed {
@@ -230,13 +209,10 @@ pub(crate) async fn replay(options: Options, json: bool) -> Result<(), Failure> 
 
 fn read(options: &Options) -> Result<Vec<Command>, Failure> {
     let zone = TimeZone::get(&options.time_zone)?;
-    let mut reader = csv::Reader::from_path(&options.trace)
-        .map_err(|e| format!("{}: {e}", options.trace.display()))?;
+    let mut reader = csv::Reader::from_path(&options.trace).map_err(|e| format!("{}: {e}", options.trace.display()))?;
     let mut commands = Vec::new();
     for (row, line) in reader.deserialize::<Row>().zip(2..) {
-        let command = row
-            .map_err(Failure::from)
-            .and_then(|row| row.command(&options.program, &zone));
+        let command = row.map_err(Failure::from).and_then(|row| row.command(&options.program, &zone));
         commands.push(command.map_err(|e| format!("{}:{line}: {e}", options.trace.display()))?);
     }
     Ok(commands)
@@ -251,36 +227,20 @@ fn due(rest: &[Command], first_us: i64, elapsed: Duration, times: u32) -> usize 
 
 /// One receipt for each. A server that sheds load is asked again; any other failure ends the replay, and running it once more settles
 /// what is unknown.
-async fn post(
-    client: &mut LedgerServiceClient<Channel>,
-    commands: &[Command],
-) -> Result<Vec<Receipt>, Failure> {
+async fn post(client: &mut LedgerServiceClient<Channel>, commands: &[Command]) -> Result<Vec<Receipt>, Failure> {
     loop {
-        let request = PostBatchRequest {
-            items: commands.to_vec(),
-            atomic: false,
-        };
+        let request = PostBatchRequest { items: commands.to_vec(), atomic: false };
         match client.post_batch(request).await {
             Ok(response) => {
                 let receipts = response.into_inner().receipts;
                 if receipts.len() == commands.len() {
                     return Ok(receipts);
                 }
-                return Err(format!(
-                    "{} receipts for {} commands",
-                    receipts.len(),
-                    commands.len()
-                )
-                .into());
+                return Err(format!("{} receipts for {} commands", receipts.len(), commands.len()).into());
             }
-            Err(status) if status.code() == Code::ResourceExhausted => {
-                tokio::time::sleep(PAUSE).await
-            }
+            Err(status) if status.code() == Code::ResourceExhausted => tokio::time::sleep(PAUSE).await,
             Err(status) if client::is_worth_repeating(&status) => {
-                return Err(format!(
-                    "the outcome of a batch is unknown, replay the trace again: {status}"
-                )
-                .into());
+                return Err(format!("the outcome of a batch is unknown, replay the trace again: {status}").into());
             }
             Err(status) => return Err(status.into()),
         }
@@ -295,22 +255,14 @@ mod tests {
 
     fn row(line: &str) -> Command {
         let text = format!("occurred_at,kind,invoice,member,amount_minor,items,region\n{line}\n");
-        let row: Row = csv::Reader::from_reader(text.as_bytes())
-            .deserialize()
-            .next()
-            .unwrap()
-            .unwrap();
-        row.command("p", &TimeZone::get("Europe/London").unwrap())
-            .unwrap()
+        let row: Row = csv::Reader::from_reader(text.as_bytes()).deserialize().next().unwrap().unwrap();
+        row.command("p", &TimeZone::get("Europe/London").unwrap()).unwrap()
     }
 
     #[test]
     fn exact_repeats_are_the_same_command_and_a_refund_is_another_than_its_purchase() {
         let purchase = row("2009-12-01T07:45,purchase,489434,13085,50530,166,domestic");
-        assert_eq!(
-            purchase,
-            row("2009-12-01T07:45,purchase,489434,13085,50530,166,domestic")
-        );
+        assert_eq!(purchase, row("2009-12-01T07:45,purchase,489434,13085,50530,166,domestic"));
         let refund = row("2009-12-01T07:45,refund,489434,13085,50530,166,domestic");
         assert_ne!(purchase.key, refund.key);
     }
@@ -325,8 +277,7 @@ mod tests {
 
     #[test]
     fn a_paced_replay_posts_what_has_happened_by_then() {
-        let rows = ["07:45", "07:46", "09:06"]
-            .map(|at| row(&format!("2009-12-01T{at},purchase,1,1,1,1,domestic")));
+        let rows = ["07:45", "07:46", "09:06"].map(|at| row(&format!("2009-12-01T{at},purchase,1,1,1,1,domestic")));
         let first = rows.first().and_then(|row| row.occurred_at_us).unwrap();
         assert_eq!(due(&rows, first, Duration::ZERO, 60), 1);
         assert_eq!(due(&rows, first, Duration::from_secs(1), 60), 2);

@@ -19,7 +19,7 @@ use crate::tally::{Summary, Tally, grouped};
 use crate::wire::{BytesCodec, Receipts, Writer, batch_path, post_path, stream_path};
 use crate::{Failure, client, program};
 
-/// Points for the campaign: more than any run awards.
+/// Points for the campaign, more than any run awards: the most that one funding may move.
 const BUDGET: i64 = 1_000_000_000_000;
 /// After an error a caller waits, so that a server in trouble is not hammered.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -74,7 +74,7 @@ pub(crate) struct Options {
 /// Posts to a running server and prints what it took.
 pub(crate) async fn run(options: Options, json: bool) -> Result<(), Failure> {
     let channel = client::connect(&options.target).await?;
-    program::LOAD.set_up(channel, BUDGET / 10).await?;
+    program::LOAD.set_up(channel, BUDGET).await?;
     let summary = drive(&options.target, &options.load).await?;
     summary.print(&options.load.title(&options.target), json)
 }
@@ -122,26 +122,13 @@ pub(crate) async fn drive(target: &str, load: &Load) -> Result<Summary, Failure>
     let mut callers = JoinSet::new();
     let mut sequence = 0;
     for channel in channels {
-        let lane = Arc::new(Lane {
-            grpc: client::raw(channel),
-            tally: Mutex::new(Tally::new()?),
-            until,
-        });
-        let tasks = if load.mode == Mode::Stream {
-            1
-        } else {
-            load.in_flight
-        };
+        let lane = Arc::new(Lane { grpc: client::raw(channel), tally: Mutex::new(Tally::new()?), until });
+        let tasks = if load.mode == Mode::Stream { 1 } else { load.in_flight };
         for _ in 0..tasks {
-            let writer = Writer::new(
-                program::LOAD.program,
-                load.members,
-                Rng::new(seed, sequence),
-            )
-            .ok_or("the template of a command cannot be patched")?;
+            let writer = Writer::new(program::LOAD.program, load.members, Rng::new(seed, sequence))
+                .ok_or("the template of a command cannot be patched")?;
             sequence += 1;
-            let (lane, in_flight, batch) =
-                (Arc::clone(&lane), load.in_flight, usize::from(load.batch));
+            let (lane, in_flight, batch) = (Arc::clone(&lane), load.in_flight, usize::from(load.batch));
             match load.mode {
                 Mode::Unary => callers.spawn(call(lane, post_path(), writer, 1)),
                 Mode::Batch => callers.spawn(call(lane, batch_path(), writer, batch)),
@@ -151,10 +138,7 @@ pub(crate) async fn drive(target: &str, load: &Load) -> Result<Summary, Failure>
         lanes.push(lane);
     }
     while !callers.is_empty() {
-        if tokio::time::timeout(Duration::from_millis(250), callers.join_next())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(Duration::from_millis(250), callers.join_next()).await.is_err() {
             show(&bar, &lanes, begun);
         }
     }
@@ -163,11 +147,7 @@ pub(crate) async fn drive(target: &str, load: &Load) -> Result<Summary, Failure>
     let mut total = Tally::new()?;
     for lane in lanes {
         let lane = Arc::into_inner(lane).ok_or("a caller is still running")?;
-        total.add(
-            lane.tally
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner),
-        )?;
+        total.add(lane.tally.into_inner().unwrap_or_else(PoisonError::into_inner))?;
     }
     Ok(total.summary(elapsed))
 }
@@ -179,16 +159,11 @@ async fn call(lane: Arc<Lane>, path: PathAndQuery, mut writer: Writer, commands:
         let request = Request::new(writer.request(commands));
         let sent = Instant::now();
         let answer = match grpc.ready().await {
-            Ok(()) => grpc
-                .unary(request, path.clone(), BytesCodec::<Receipts>::new())
-                .await
-                .map_err(|s| s.to_string()),
+            Ok(()) => grpc.unary(request, path.clone(), BytesCodec::<Receipts>::new()).await.map_err(|s| s.to_string()),
             Err(error) => Err(error.to_string()),
         };
         match answer {
-            Ok(response) => {
-                lane.count(|tally| tally.answered(&response.get_ref().receipts, sent.elapsed()))
-            }
+            Ok(response) => lane.count(|tally| tally.answered(&response.get_ref().receipts, sent.elapsed())),
             Err(error) => {
                 lane.count(|tally| tally.failed(commands, || error));
                 tokio::time::sleep(PAUSE).await;
@@ -201,9 +176,7 @@ async fn call(lane: Arc<Lane>, path: PathAndQuery, mut writer: Writer, commands:
 async fn stream(lane: Arc<Lane>, mut writer: Writer, commands: usize, in_flight: usize) {
     while Instant::now() < lane.until {
         let mut unanswered = VecDeque::new();
-        if let Err(error) =
-            one_stream(&lane, &mut writer, commands, in_flight, &mut unanswered).await
-        {
+        if let Err(error) = one_stream(&lane, &mut writer, commands, in_flight, &mut unanswered).await {
             let lost = unanswered.iter().map(|(count, _)| count).sum();
             lane.count(|tally| tally.failed(lost, || error.to_string()));
             tokio::time::sleep(PAUSE).await;
@@ -223,10 +196,7 @@ async fn one_stream(
     grpc.ready().await?;
     let (sender, receiver) = mpsc::channel(in_flight);
     let request = Request::new(ReceiverStream::new(receiver));
-    let mut responses = grpc
-        .streaming(request, stream_path(), BytesCodec::<Receipts>::new())
-        .await?
-        .into_inner();
+    let mut responses = grpc.streaming(request, stream_path(), BytesCodec::<Receipts>::new()).await?.into_inner();
     let mut sender = Some(sender);
     loop {
         while let Some(to) = &sender {
@@ -240,11 +210,7 @@ async fn one_stream(
             }
         }
         let Some(response) = responses.message().await? else {
-            return if unanswered.is_empty() {
-                Ok(())
-            } else {
-                Err("the stream ended before its receipts".into())
-            };
+            return if unanswered.is_empty() { Ok(()) } else { Err("the stream ended before its receipts".into()) };
         };
         let mut receipts = response.receipts.as_slice();
         while let Some((owed, sent)) = unanswered.front_mut().filter(|_| !receipts.is_empty()) {
@@ -265,11 +231,7 @@ fn show(bar: &ProgressBar, lanes: &[Arc<Lane>], begun: Instant) {
         lane.count(|tally| commands += tally.commands());
     }
     let rate = crate::tally::rate_per_s(commands, begun.elapsed());
-    bar.set_message(format!(
-        "{} commands, {} a second",
-        grouped(commands),
-        grouped(rate)
-    ));
+    bar.set_message(format!("{} commands, {} a second", grouped(commands), grouped(rate)));
     bar.tick();
 }
 

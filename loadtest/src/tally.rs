@@ -9,6 +9,9 @@ use stampbook::proto::Outcome;
 use crate::Failure;
 use crate::wire::Counted;
 
+/// Ten minutes: whatever takes longer is counted as that.
+const LATENCY_US_MAX: u64 = 600_000_000;
+
 /// Counts of one or more callers.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -23,23 +26,15 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing counted yet; latencies are kept to three digits.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let latencies_us = Histogram::new(3)?;
-        Ok(Self {
-            latencies_us,
-            commands: 0,
-            rejected: 0,
-            replayed: 0,
-            errors: 0,
-            last_error: None,
-        })
+        let latencies_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?;
+        Ok(Self { latencies_us, commands: 0, rejected: 0, replayed: 0, errors: 0, last_error: None })
     }
 
     /// Receipts that came `after` their request was sent.
     pub(crate) fn answered(&mut self, receipts: &[Counted], after: Duration) {
         let count = u64::try_from(receipts.len()).unwrap_or(u64::MAX);
         self.commands += count;
-        self.latencies_us
-            .saturating_record_n(microseconds(after), count);
+        self.latencies_us.saturating_record_n(microseconds(after), count);
         for receipt in receipts {
             self.replayed += u64::from(receipt.replayed);
             match Outcome::try_from(receipt.outcome) {
@@ -123,10 +118,7 @@ impl Summary {
         );
         println!("  {} commands/s", grouped(self.rate_per_s));
         println!("  {}", self.latencies());
-        println!(
-            "  {} rejected, {} replayed, {} errors",
-            self.rejected, self.replayed, self.errors
-        );
+        println!("  {} rejected, {} replayed, {} errors", self.rejected, self.replayed, self.errors);
         if let Some(error) = &self.last_error {
             println!("  the last error: {error}");
         }
@@ -135,10 +127,7 @@ impl Summary {
 
     /// The quantiles in one line.
     pub(crate) fn latencies(&self) -> String {
-        format!(
-            "p50 {} us, p99 {} us, p99.9 {} us, max {} us",
-            self.p50_us, self.p99_us, self.p999_us, self.max_us
-        )
+        format!("p50 {} us, p99 {} us, p99.9 {} us, max {} us", self.p50_us, self.p99_us, self.p999_us, self.max_us)
     }
 }
 
@@ -156,9 +145,7 @@ pub(crate) fn rate_per_s(events: u64, elapsed: Duration) -> u64 {
 /// With commas between thousands.
 pub(crate) fn grouped(number: impl ToString) -> String {
     let digits = number.to_string();
-    let (sign, digits) = digits
-        .strip_prefix('-')
-        .map_or(("", digits.as_str()), |rest| ("-", rest));
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
     let mut text = sign.to_owned();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -171,7 +158,20 @@ pub(crate) fn grouped(number: impl ToString) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_latencies_counted() {
+        let mut tally = Tally::new().unwrap();
+        let receipt = Counted { outcome: Outcome::Applied.into(), replayed: false };
+        tally.answered(&[receipt; 60], Duration::from_millis(8));
+        tally.answered(&[receipt; 40], Duration::from_millis(500));
+        let summary = tally.summary(Duration::from_millis(50));
+        assert_eq!((summary.commands, summary.rate_per_s, summary.errors), (100, 2_000, 0));
+        assert_eq!((summary.p50_us / 100, summary.p99_us / 1_000, summary.max_us / 1_000), (80, 500, 500));
+    }
 
     #[test]
     fn thousands_are_grouped() {

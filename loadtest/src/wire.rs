@@ -84,15 +84,8 @@ pub(crate) struct Writer {
 impl Writer {
     /// For `program`, over that many members.
     pub(crate) fn new(program: &str, members: u64, rng: Rng) -> Option<Self> {
-        let templates = [
-            Template::new(program, "purchase")?,
-            Template::new(program, "visit")?,
-        ];
-        Some(Self {
-            templates,
-            members,
-            rng,
-        })
+        let templates = [Template::new(program, "purchase")?, Template::new(program, "visit")?];
+        Some(Self { templates, members, rng })
     }
 
     /// A request of `commands` commands, each under a new key.
@@ -115,11 +108,7 @@ impl Writer {
         to.extend_from_slice(&template.bytes);
         let [low, high, ..] = amount.to_le_bytes();
         // Between 128 and 16,383: seven bits in each of two bytes.
-        patch(
-            to,
-            start + template.amount,
-            &[low | 0x80, (high << 1) | (low >> 7)],
-        );
+        patch(to, start + template.amount, &[low | 0x80, (high << 1) | (low >> 7)]);
         patch(to, start + template.key, &key);
         patch(to, start + template.member, &member);
     }
@@ -227,26 +216,13 @@ mod tests {
         let mut writer = Writer::new("loadtest", 1_000, Rng::new(7, 0)).unwrap();
         let request = PostBatchRequest::decode(writer.request(500).as_slice()).unwrap();
         assert_eq!(request.items.len(), 500);
-        let (mut keys, mut members, mut kinds) =
-            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut keys, mut members, mut kinds) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for command in request.items {
-            let Some(Action::Earn(earn)) = command.action else {
-                panic!("not an earn")
-            };
-            let Some(Basis::AmountMinor(amount)) = earn.basis else {
-                panic!("not by spend")
-            };
+            let Some(Action::Earn(earn)) = command.action else { panic!("not an earn") };
+            let Some(Basis::AmountMinor(amount)) = earn.basis else { panic!("not by spend") };
             assert!((200..10_000).contains(&amount));
-            assert_eq!(
-                (command.program.as_str(), command.key.len()),
-                ("loadtest", ID_BYTES)
-            );
-            let number: u64 = command
-                .member
-                .strip_prefix("member-")
-                .unwrap()
-                .parse()
-                .unwrap();
+            assert_eq!((command.program.as_str(), command.key.len()), ("loadtest", ID_BYTES));
+            let number: u64 = command.member.strip_prefix("member-").unwrap().parse().unwrap();
             assert!(number < 1_000);
             keys.insert(command.key);
             members.insert(command.member);
@@ -259,26 +235,10 @@ mod tests {
 
     #[test]
     fn what_is_counted_is_what_the_receipts_say() {
-        let receipt = Receipt {
-            outcome: Outcome::Rejected.into(),
-            replayed: true,
-            key: "k".into(),
-            op: 7,
-            ..Receipt::default()
-        };
-        let response = PostBatchResponse {
-            receipts: vec![receipt; 3],
-        };
+        let receipt =
+            Receipt { outcome: Outcome::Rejected.into(), replayed: true, key: "k".into(), op: 7, ..Receipt::default() };
+        let response = PostBatchResponse { receipts: vec![receipt; 3] };
         let counted = Receipts::decode(response.encode_to_vec().as_slice()).unwrap();
-        assert_eq!(
-            counted.receipts,
-            vec![
-                Counted {
-                    outcome: Outcome::Rejected.into(),
-                    replayed: true
-                };
-                3
-            ]
-        );
+        assert_eq!(counted.receipts, vec![Counted { outcome: Outcome::Rejected.into(), replayed: true }; 3]);
     }
 }

@@ -80,7 +80,7 @@ macro_rules! act {
                 reason: reason.clone(),
                 $($field,)*
             };
-            let answer = admin.$call(request).await.map_err(|status| remote::failure(&status))?.into_inner();
+            let answer = admin.$call(request).await.map_err(|status| remote::unanswered(&status))?.into_inner();
             acted(answer.receipt.as_ref(), answer.campaign.as_ref())
         })
     };

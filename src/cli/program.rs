@@ -179,8 +179,11 @@ fn unknown_program(status: &Status) -> bool {
 
 /// The server's remarks on a definition (`definition:LINE:COLUMN:path`), under the name of the file it came from.
 fn in_file(status: &Status, file: &Path) -> Failure {
-    let mut failure = remote::failure(status);
-    failure.text = failure.text.replace("\ndefinition:", &format!("\n{}:", file.display()));
+    let mut failure = remote::unanswered(status);
+    for before in [" ", "\n"] {
+        let here = format!("{before}{}:", file.display());
+        failure.text = failure.text.replace(&format!("{before}definition:"), &here);
+    }
     failure
 }
 

@@ -66,14 +66,24 @@ pub(super) fn failure(status: &Status) -> Failure {
         None => format!("{:?}: {}", status.code(), status.message()),
     };
     for violation in &violations {
-        text = format!("{text}\n{}: {}", violation.field, violation.description);
-    }
-    if code == EXIT_IO {
-        text.push_str("\nthe outcome is unknown: the same command again, with the same key, settles it");
+        let line = format!("{}: {}", violation.field, violation.description);
+        // The first one is often the message itself.
+        if !status.message().contains(&line) {
+            text = format!("{text}\n{line}");
+        }
     }
     let fields: Vec<_> = violations.iter().map(|v| json!({ "field": v.field, "message": v.description })).collect();
     let json = json!({ "error": status.message(), "code": format!("{:?}", status.code()), "reason": reason, "fields": fields });
     Failure { code, text, json }
+}
+
+/// An act that the server did not answer with an OK.
+pub(super) fn unanswered(status: &Status) -> Failure {
+    let mut failure = failure(status);
+    if failure.code == EXIT_IO {
+        failure.text.push_str("\nthe outcome is unknown: the same command again, with the same key, settles it");
+    }
+    failure
 }
 
 /// A name of the contract without its prefix, such as `VERSION_MISMATCH`.

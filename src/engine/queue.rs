@@ -9,11 +9,14 @@ use super::bell::Bell;
 use super::request::{Answer, Refusal, Refused, Work};
 use super::resolve::Attached;
 
+/// Where the answer to a request goes.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+
 /// A request on its way through the engine.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) work: Work,
-    pub(crate) reply: oneshot::Sender<Result<Answer, Refusal>>,
+    pub(crate) reply: Reply,
     /// When it was queued, by the monotonic clock in microseconds.
     pub(crate) queued_us: u64,
     /// What was read from the book for it.

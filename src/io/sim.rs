@@ -146,7 +146,9 @@ impl SimDisk {
     /// Changes one byte of a file, durably and behind everyone's back.
     pub fn flip(&self, name: &str, offset: usize, mask: u8) {
         let mut state = self.lock();
-        let Some(inode) = state.names.get(name).copied().and_then(|at| state.inodes.get_mut(at)) else { return };
+        let Some(inode) = state.names.get(name).copied().and_then(|at| state.inodes.get_mut(at)) else {
+            return;
+        };
         for image in [&mut inode.seen, &mut inode.durable] {
             if let Some(byte) = image.get_mut(offset) {
                 *byte ^= mask;

@@ -116,7 +116,9 @@ impl Book {
         let short = Fault { at: 0, what: "the frame's index does not lead to the op" };
         let range =
             index.block_of(in_frame).and_then(|block| Some((block, index.start(block)?, index.start(block + 1)?)));
-        let Some((block_at, start, next)) = range else { return Err(found.damaged(&short)) };
+        let Some((block_at, start, next)) = range else {
+            return Err(found.damaged(&short));
+        };
         let length = to_usize(next.byte.saturating_sub(start.byte).into());
         let bytes = found.open.bytes(at + u64::from(start.byte), length)?;
         let block = index.verify_block(block_at, &bytes).map_err(|fault| found.damaged(&fault))?;
@@ -163,11 +165,10 @@ impl Book {
 
     fn open(&self, segment: u32) -> Result<OpenFile, JournalError> {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = open.iter().position(|file| file.segment == segment) {
-            if let Some(file) = open.remove(at) {
-                open.push_front(file.clone());
-                return Ok(file);
-            }
+        let known = open.iter().position(|file| file.segment == segment);
+        if let Some(file) = known.and_then(|at| open.remove(at)) {
+            open.push_front(file.clone());
+            return Ok(file);
         }
         let copies = self.shared.copies.read().unwrap_or_else(PoisonError::into_inner);
         let copy = copies.get(to_usize(segment.into())).copied().unwrap_or(0);

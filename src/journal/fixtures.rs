@@ -56,9 +56,7 @@ pub(crate) fn open(disk: &SimDisk) -> Result<(Opened, Vec<Vec<u8>>), JournalErro
 
 /// Scans the book on `disk` and returns the number of its events.
 pub(crate) fn scan_all(disk: &dyn Disk) -> Result<u64, JournalError> {
-    let mut events = 0;
-    scan(disk, &mut |_| Ok(events += 1), &mut |_| {}).map(|_| ())?;
-    Ok(events)
+    scan(disk, &mut |_| Ok(()), &mut |_| {}).map(|report| report.recovery.events)
 }
 
 /// A book with frames of these numbers of events, on a disk of its own; witnessed only if asked.

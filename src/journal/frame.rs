@@ -241,15 +241,21 @@ impl FrameBuilder {
 
     /// Drops the open block and opens the one before it again; false if there is none.
     fn reopen_block(&mut self) -> bool {
-        let Some(at) = self.closed.len().checked_sub(1) else { return false };
-        let Some(block) = self.closed_block(at) else { return false };
+        let Some(at) = self.closed.len().checked_sub(1) else {
+            return false;
+        };
+        let Some(block) = self.closed_block(at) else {
+            return false;
+        };
         let ends: Vec<u16> = (0..block.count)
             .scan(0, |end, at| {
                 *end += block.event(at).map_or(0, <[u8]>::len);
                 u16::try_from(*end).ok()
             })
             .collect();
-        let Some(start) = self.closed.pop() else { return false };
+        let Some(start) = self.closed.pop() else {
+            return false;
+        };
         self.closed_events = start.event;
         self.open_start = to_usize(start.byte.into());
         self.open_ends = ends;

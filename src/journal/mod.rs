@@ -15,6 +15,7 @@ mod error;
 mod frame;
 mod layout;
 mod open;
+mod reader;
 mod recovery;
 mod segment;
 mod verify;
@@ -97,7 +98,7 @@ impl JournalOptions {
 
     fn check(&self) -> Result<(), JournalError> {
         let page = to_u64(PAGE_BYTES);
-        if self.segment_bytes % page == 0 && (5..=u64::from(u32::MAX)).contains(&(self.segment_bytes / page)) {
+        if self.segment_bytes.is_multiple_of(page) && (5..=u64::from(u32::MAX)).contains(&(self.segment_bytes / page)) {
             Ok(())
         } else {
             Err(JournalError::Options(format!("segment_bytes is {}", self.segment_bytes)))

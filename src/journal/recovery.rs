@@ -7,8 +7,9 @@ use crate::io::Disk;
 use super::JournalOptions;
 use super::error::{Case, JournalError};
 use super::layout::SegmentHeader;
+use super::reader::Reader;
 use super::segment::{Content, Segment, make, remove_all};
-use super::walk::{Progress, Reader, Sink, Walked, WalkedSegment, walk_segment};
+use super::walk::{Progress, Sink, Walked, WalkedSegment, walk_segment};
 use super::{to_u64, to_usize};
 
 /// What was found when a book was opened or scanned.
@@ -57,7 +58,9 @@ impl RecoveryReport {
 /// anything drops them.
 pub(crate) fn keep_cut(disk: &dyn Disk, walked: &Walked) -> Result<Option<String>, JournalError> {
     let rest = &walked.rest;
-    let Some(tail) = walked.segments.get(walked.tail).filter(|_| rest.torn_bytes > 0) else { return Ok(None) };
+    let Some(tail) = walked.segments.get(walked.tail).filter(|_| rest.torn_bytes > 0) else {
+        return Ok(None);
+    };
     let mut bytes = vec![0; to_usize(rest.torn_bytes)];
     tail.segment.file.read_at(&mut bytes, rest.offset).map_err(JournalError::io("read", &rest.name))?;
     let taken = disk.list().map_err(JournalError::io("list", "the directory"))?;

@@ -65,7 +65,15 @@ fn an_event_of_the_greatest_size_and_frames_of_many_blocks_are_read_back() {
         assert_eq!(whole.event(op).unwrap(), vec![fill; length]);
     }
     let mut last = Vec::new();
-    scan(&disk, &mut |visit| Ok(last.push(visit.last_in_frame)), &mut |_| {}).unwrap();
+    scan(
+        &disk,
+        &mut |visit| {
+            last.push(visit.last_in_frame);
+            Ok(())
+        },
+        &mut |_| {},
+    )
+    .unwrap();
     assert_eq!(last.iter().position(|last| *last), Some(lengths.len() - 1));
 }
 

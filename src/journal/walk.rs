@@ -2,22 +2,16 @@
 //!
 //! Used by opening and by offline verification alike; it changes nothing.
 
-use std::sync::Arc;
-
 use crate::constants::PAGE_BYTES;
 use crate::io::{Disk, DiskFile};
 
 use super::catalogue::{Catalogue, Place};
 use super::error::{Case, JournalError};
 use super::layout::{FrameHeader, FrameKind, Genesis, PageFault, SegmentHeader, is_zero};
+use super::reader::{PAGE, Reader};
 use super::segment::{Segment, SegmentFiles, segment_name};
 use super::verify::{Fault, Frame};
-use super::{Head, to_u64, to_usize};
-
-/// Reads are this large, so that a replay is bound by hashing and not by calls.
-const READ_BYTES: usize = 4 * 1024 * 1024;
-const PAGE: u64 = 4096;
-const _: () = assert!(PAGE as usize == PAGE_BYTES);
+use super::{Head, to_u64};
 
 /// One event of the book, as a replay meets it.
 #[derive(Debug, Clone, Copy)]
@@ -164,80 +158,6 @@ pub(crate) fn open_segment(disk: &dyn Disk, index: u32, copy: u32, genesis: &Gen
     Ok(Segment { header, file })
 }
 
-/// A segment's file, read in large steps; what it lacks of its size reads as zeros.
-pub(crate) struct Reader {
-    file: Arc<dyn DiskFile>,
-    name: String,
-    key: [u8; 32],
-    size: u64,
-    length: u64,
-    window: Vec<u8>,
-    window_offset: u64,
-}
-
-impl Reader {
-    pub(crate) fn new(segment: &Segment, key: [u8; 32]) -> Result<Self, JournalError> {
-        let name = segment.name();
-        let length = segment.file.len().map_err(JournalError::io("read the length of", &name))?;
-        let file = segment.file.clone();
-        Ok(Self { file, name, key, size: segment.header.bytes, length, window: Vec::new(), window_offset: 0 })
-    }
-
-    /// The bytes of a range that lies within the segment's size.
-    fn slice(&mut self, offset: u64, length: usize) -> Result<&[u8], JournalError> {
-        let window_end = self.window_offset + to_u64(self.window.len());
-        if offset < self.window_offset || offset + to_u64(length) > window_end {
-            let ahead = to_usize(self.size.saturating_sub(offset)).min(READ_BYTES);
-            self.window.resize(length.max(ahead), 0);
-            let read = self.file.read_at(&mut self.window, offset).map_err(JournalError::io("read", &self.name))?;
-            self.window.get_mut(read..).unwrap_or_default().fill(0);
-            self.window_offset = offset;
-        }
-        let at = to_usize(offset - self.window_offset);
-        Ok(self.window.get(at..at + length).unwrap_or_default())
-    }
-
-    fn page(&mut self, offset: u64) -> Result<&[u8], JournalError> {
-        self.slice(offset, PAGE_BYTES)
-    }
-
-    fn damaged(&self, case: Case, offset: u64, detail: impl Into<String>) -> JournalError {
-        JournalError::damaged(case, &self.name, offset, detail)
-    }
-
-    /// Looks at everything from `offset` to the end of the segment.
-    fn survey(&mut self, offset: u64) -> Result<Survey, JournalError> {
-        let mut survey = Survey { first_used: None, used_end: offset, header: None };
-        let mut at = offset;
-        while at + PAGE <= self.size {
-            let key = self.key;
-            let page = self.page(at)?;
-            if !is_zero(page) {
-                let before = page.iter().take_while(|byte| **byte == 0).count();
-                let behind = page.iter().rev().take_while(|byte| **byte == 0).count();
-                let sound = FrameHeader::decode(page, &key).is_ok();
-                survey.first_used.get_or_insert(at + to_u64(before));
-                survey.used_end = at + to_u64(PAGE_BYTES - behind);
-                // The frame under suspicion is no witness of itself.
-                if sound && at != offset {
-                    survey.header.get_or_insert(at);
-                }
-            }
-            at += PAGE;
-        }
-        Ok(survey)
-    }
-}
-
-/// What lies behind the last good frame of a segment.
-struct Survey {
-    first_used: Option<u64>,
-    /// End of the last byte that is not zero.
-    used_end: u64,
-    /// The first page after the first that holds a sound header of a frame.
-    header: Option<u64>,
-}
-
 /// Walks the frames of one segment. `None` if it is sealed, and else how the book ends in it.
 pub(crate) fn walk_segment(
     reader: &mut Reader,
@@ -253,7 +173,9 @@ pub(crate) fn walk_segment(
         }
         let header = match FrameHeader::decode(page, &key) {
             Ok(header) => header,
-            Err(PageFault::Bad(what)) => return end_of_book(reader, *end, Case::TornHeader, what).map(Some),
+            Err(PageFault::Bad(what)) => {
+                return end_of_book(reader, *end, Case::TornHeader, what).map(Some);
+            }
             Err(fault) => return Err(page_damage(fault, Case::UnknownVersion, &reader.name, *end)),
         };
         check_continues(reader, &header, &progress.chain, *end)?;
@@ -264,7 +186,9 @@ pub(crate) fn walk_segment(
                 let rest = end_of_book(reader, *end, Case::TornBody, fault.what);
                 return rest.map(Some).map_err(|error| error.moved_to(at));
             }
-            Err(FrameFault::Refused(why)) => return Err(reader.damaged(Case::EventRefused, *end, why)),
+            Err(FrameFault::Refused(why)) => {
+                return Err(reader.damaged(Case::EventRefused, *end, why));
+            }
         }
         if header.kind == FrameKind::Events {
             progress.catalogue.note(header.first_op, Place { segment: index, offset: *end });

@@ -118,7 +118,8 @@ impl Ledger {
         let budget_after = purse.budget.balance.checked_add(moved).ok_or(overflow)?;
         purse.funded.checked_add(moved).ok_or(overflow)?;
         let issuance = program.totals.issuance;
-        issuance.balance.checked_sub(moved).ok_or(overflow)?;
+        // As for members' commands, the range is symmetric, so that every balance can be negated.
+        issuance.balance.checked_sub(moved).filter(|after| *after > i64::MIN).ok_or(overflow)?;
         let link = at.op.distance_from(purse.budget.head);
         let mut legs = Legs::default();
         if moved != 0 {

@@ -3,7 +3,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::event::{Share, WINNERS_MAX};
+use super::event::{CapUse, Share, WINNERS_MAX};
 use super::ids::CampaignNo;
 use super::list::List;
 use super::reason::Reason;
@@ -25,10 +25,8 @@ pub struct Candidate<'s> {
     pub multiplier: Ratio,
     /// Points left in its budget.
     pub budget_left: u64,
-    /// The room that the member's cap leaves, if there is a cap.
-    pub cap_room: Option<u64>,
-    /// The first local day of the cap's span.
-    pub cap_day: i32,
+    /// The member's cap and the room that it leaves, if there is a cap.
+    pub cap: Option<CapUse>,
     /// What it does when its budget is short.
     pub on_exhausted: OnExhausted,
 }
@@ -58,7 +56,7 @@ fn bonus_of(base: u64, numerator: u128, denominator: u128) -> Option<u64> {
 fn potential(base: u64, candidate: &Candidate<'_>) -> Option<u64> {
     let m = candidate.multiplier;
     let alone = bonus_of(base, u128::from(m.numerator), u128::from(m.denominator))?;
-    Some(alone.min(candidate.budget_left).min(candidate.cap_room.unwrap_or(u64::MAX)))
+    Some(alone.min(candidate.budget_left).min(candidate.cap.map_or(u64::MAX, |cap| cap.room)))
 }
 
 /// The winner of each group, in order of id. `None` where an award overflows or there are too many groups.
@@ -131,7 +129,7 @@ fn split(bonus: u64, winners: &[&Candidate<'_>]) -> Option<ArrayVec<u64, WINNERS
 
 /// A campaign's share after its cap and its budget.
 fn clip(desired: u64, winner: &Candidate<'_>) -> Share {
-    let room = winner.cap_room.unwrap_or(u64::MAX);
+    let room = winner.cap.map_or(u64::MAX, |cap| cap.room);
     let awarded = desired.min(room).min(winner.budget_left);
     let reason = match awarded < desired {
         true if winner.budget_left < room => Some(Reason::CampaignBudgetExhausted),
@@ -145,8 +143,7 @@ fn clip(desired: u64, winner: &Candidate<'_>) -> Share {
         short: desired.saturating_sub(awarded),
         reason,
         stopped: exhausted && winner.on_exhausted == OnExhausted::Stop,
-        cap_day: winner.cap_day,
-        cap_room: winner.cap_room,
+        cap: winner.cap,
     }
 }
 

@@ -8,6 +8,7 @@ use bincode::{BorrowDecode, Encode};
 use thiserror::Error;
 
 use super::event::Event;
+use super::spec::ProgramSpec;
 
 /// The most bytes an event may have, header included; asserted against the journal's bound where both are in sight.
 pub const EVENT_BYTES_LIMIT: usize = 15 * 1024;
@@ -75,6 +76,11 @@ fn kind_of(event: &Event<'_>) -> u8 {
 fn append<T: Encode>(value: &T, kind: u8, out: &mut Vec<u8>) -> Result<(), CodecError> {
     bincode::encode_into_writer(value, Appender(out), config())
         .map_err(|error| CodecError::Body { kind, text: error.to_string() })
+}
+
+/// Appends the bytes of a program's rules, as they stand in the event that brought them.
+pub(crate) fn append_rules(rules: &ProgramSpec, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    append(rules, 6, out)
 }
 
 /// Appends an event's bytes to `out`.

@@ -8,8 +8,8 @@ use jiff::civil::{Date, Weekday};
 use super::award::{self, Candidate, POINTS_MAX};
 use super::command::{Action, Basis, Command, Notes, Purpose};
 use super::event::{
-    Account, Adjusted, Asset, Balances, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId, NotesRef,
-    Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
+    Account, Adjusted, Asset, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId,
+    NotesRef, Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
 };
 use super::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use super::list::List;
@@ -152,13 +152,12 @@ impl Posting {
     }
 }
 
-/// What of an earn's interval has not left its lot.
-fn own_units(holding: &Holding, source: Source, interval: Option<super::original::Interval>) -> (Source, u64) {
-    let left = interval.map_or(0, |i| {
+/// How many of the units that an earn put into a lot have not left it.
+fn own_units(holding: &Holding, interval: Option<super::original::Interval>, source: Source) -> u64 {
+    interval.map_or(0, |i| {
         let end = i.position.saturating_add(i.units);
         end.saturating_sub(i.position.max(holding.lot(source).left))
-    });
-    (source, left)
+    })
 }
 
 /// floor(leg x refunded so far / amount) less what is taken, or the rest of the leg for the last part.
@@ -317,7 +316,7 @@ impl Ledger {
             let candidates = self.candidates(program, version, kind, known, occurred);
             shares =
                 award::shares(base, version.spec.greatest_total, &candidates).ok_or((Reason::AmountOverflow, field))?;
-            if shares.iter().any(|s| s.cap_room.is_some()) && self.caps.len() >= self.limits.cap_counters_max {
+            if !self.counters_fit(known, &shares) {
                 return Err(Halt::Limit);
             }
         }
@@ -326,6 +325,16 @@ impl Ledger {
         let common = common_of(command, member, &posting.holding, at);
         let version = version.number;
         Ok(Event::Earned(Earned { common, basis, event_kind, version, base, shares, legs: posting.legs }))
+    }
+
+    /// Whether the counters that an award begins find room beside those that there are.
+    fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share]) -> bool {
+        let begins = |share: &&Share| {
+            let key = member.zip(share.cap).map(|(member, cap)| (member, share.campaign, cap.span));
+            share.cap.is_some() && share.awarded > 0 && key.is_none_or(|key| !self.caps.contains_key(&key))
+        };
+        let begun = shares.iter().filter(begins).count();
+        begun == 0 || self.caps.len().saturating_add(begun) <= self.limits.cap_counters_max
     }
 
     /// The open campaigns of a version whose window and kinds take the event in.
@@ -350,10 +359,11 @@ impl Ledger {
             if campaign.purse.status != CampaignStatus::Open {
                 continue;
             }
-            let cap_day = spec.cap.and_then(|cap| cap_day(&program.zone, cap.per, occurred_at_us)).unwrap_or(0);
-            let cap_room = spec.cap.map(|cap| {
-                let used = member.and_then(|m| self.caps.get(&(m, *number, cap_day))).copied().unwrap_or(0);
-                cap.points.saturating_sub(used)
+            let cap = spec.cap.map(|cap| {
+                let first_day = cap_day(&program.zone, cap.per, occurred_at_us).unwrap_or(0);
+                let span = CapSpan { per: cap.per, first_day };
+                let used = member.and_then(|m| self.caps.get(&(m, *number, span))).copied().unwrap_or(0);
+                CapUse { span, room: cap.points.saturating_sub(used) }
             });
             candidates.push(Candidate {
                 campaign: *number,
@@ -361,8 +371,7 @@ impl Ledger {
                 group: &spec.group,
                 multiplier: spec.multiplier,
                 budget_left: u64::try_from(campaign.purse.budget.balance).unwrap_or(0),
-                cap_room,
-                cap_day,
+                cap,
                 on_exhausted: spec.on_exhausted,
             });
         }
@@ -411,9 +420,15 @@ impl Ledger {
         let (member, mut posting) = self.posting(command, Some(number), at.op)?;
         let (from, base, total) = take_back(program, facts, basis, at.op)?;
         fund_refund(program, &mut posting, base, &from)?;
+        // Each part leaves the lot that it entered; what the spender took of it there, the earn's other lot makes up for.
+        let own_base = own_units(&posting.holding, facts.base_lot, Source::Base);
+        let own_bonus = own_units(&posting.holding, facts.campaign_lot, Source::Campaign);
+        let (from_base, from_bonus) = (base.min(own_base), total.saturating_sub(base).min(own_bonus));
         let own = [
-            own_units(&posting.holding, Source::Base, facts.base_lot),
-            own_units(&posting.holding, Source::Campaign, facts.campaign_lot),
+            (Source::Base, from_base),
+            (Source::Campaign, from_bonus),
+            (Source::Base, own_base.saturating_sub(from_base)),
+            (Source::Campaign, own_bonus.saturating_sub(from_bonus)),
         ];
         posting.debit_into_debt(total, &own, "refund.amount")?;
         let common = common_of(command, member, &posting.holding, at);
@@ -559,8 +574,7 @@ fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> 
             taken,
             taken_total: share.taken.checked_add(taken).ok_or(overflow)?,
             closed: status == Some(CampaignStatus::Closed),
-            cap_day: share.cap_day,
-            capped: share.capped,
+            cap: share.cap,
         });
     }
     let from = TakenFrom {

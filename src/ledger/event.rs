@@ -7,7 +7,7 @@ use super::command::{Basis, Purpose};
 use super::ids::{CampaignNo, MemberNo, MemberRef, ProgramNo, VersionNo};
 use super::list::List;
 use super::reason::Reason;
-use super::spec::ProgramSpec;
+use super::spec::{CapPer, ProgramSpec};
 
 /// What is counted. Only points so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -155,6 +155,24 @@ pub struct Common<'a> {
     pub after: Balances,
 }
 
+/// A span that a member's cap counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct CapSpan {
+    /// The kind of span.
+    pub per: CapPer,
+    /// Its first local day, in days since the Unix epoch; 0 for the whole campaign.
+    pub first_day: i32,
+}
+
+/// What an award found of a member's cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CapUse {
+    /// The span.
+    pub span: CapSpan,
+    /// The room that was left before the award, in units.
+    pub room: u64,
+}
+
 /// A campaign's share in an award. What it awarded is the units of its leg, and none has no leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Share {
@@ -168,10 +186,8 @@ pub struct Share {
     pub reason: Option<Reason>,
     /// Whether the campaign stops with this award, its budget being short.
     pub stopped: bool,
-    /// The first local day (days since the Unix epoch) of the span that the member's cap counts in; 0 without a cap.
-    pub cap_day: i32,
-    /// The room that the cap left before this award, in units; `None` without a cap.
-    pub cap_room: Option<u64>,
+    /// The member's cap, if the campaign has one.
+    pub cap: Option<CapUse>,
 }
 
 /// An earn that was applied.
@@ -206,10 +222,8 @@ pub struct TakenShare {
     pub taken_total: u64,
     /// Whether the campaign was closed, so that its share went to `issuance`.
     pub closed: bool,
-    /// The first local day of the span whose cap room returns; 0 without a cap.
-    pub cap_day: i32,
-    /// Whether a cap counted the original award, so that room returns.
-    pub capped: bool,
+    /// The span of the cap that counted the original award, so that its room returns.
+    pub cap: Option<CapSpan>,
 }
 
 /// What a refund with an original says of it.

@@ -79,6 +79,7 @@ impl Ledger {
         if at.op != self.newest.next() {
             return Err("the event's op does not follow the one before it");
         }
+        self.turn_day(at.book_time_us);
         match event.legs().iter().try_fold(0_i64, |sum, leg| sum.checked_add(leg.amount)) {
             Some(0) => {}
             _ => return Err("the event's legs do not sum to zero"),
@@ -238,11 +239,11 @@ impl Ledger {
         if share.stopped {
             purse.status = CampaignStatus::Stopped;
         }
-        let (Some(_), Some(member)) = (share.cap_room, common.member.number()) else {
+        let (Some(cap), Some(member)) = (share.cap, common.member.number()) else {
             return Ok(());
         };
         if share.awarded > 0 {
-            let key = (member, share.campaign, share.cap_day);
+            let key = (member, share.campaign, cap.span);
             self.note(|ledger| Some(Undo::Cap(key, ledger.caps.get(&key).copied())));
             let used = self.caps.entry(key).or_insert(0);
             *used = used.checked_add(share.awarded).ok_or("a cap's counter overflows")?;
@@ -263,8 +264,8 @@ impl Ledger {
             let purse = &mut program.campaign_mut(share.campaign).ok_or("a share's campaign is unknown")?.purse;
             let taken = i64::try_from(share.taken).map_err(|_| "a share overflows")?;
             purse.awarded = purse.awarded.checked_sub(taken).ok_or("a campaign's awards overflow")?;
-            if let (true, Some(member)) = (share.capped, common.member.number()) {
-                let key = (member, share.campaign, share.cap_day);
+            if let (Some(span), Some(member)) = (share.cap, common.member.number()) {
+                let key = (member, share.campaign, span);
                 self.note(|ledger| Some(Undo::Cap(key, ledger.caps.get(&key).copied())));
                 if let Some(used) = self.caps.get_mut(&key) {
                     *used = used.checked_sub(share.taken).ok_or("a cap's counter falls below zero")?;

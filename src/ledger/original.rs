@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use super::command::{Basis, Command, Original};
-use super::event::{Account, Event, Source, WINNERS_MAX};
+use super::event::{Account, CapSpan, Event, Source, WINNERS_MAX};
 use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::state::Ledger;
 
@@ -16,10 +16,8 @@ pub struct OriginalShare {
     pub awarded: u64,
     /// What refunds took back so far.
     pub taken: u64,
-    /// The first local day of the span of the member's cap.
-    pub cap_day: i32,
-    /// Whether a cap counted it.
-    pub capped: bool,
+    /// The span of the cap that counted it.
+    pub cap: Option<CapSpan>,
 }
 
 /// The positions that an earn's units took in a lot.
@@ -129,8 +127,7 @@ impl Resolved {
                 campaign: share.campaign,
                 awarded: share.awarded,
                 taken: 0,
-                cap_day: share.cap_day,
-                capped: share.cap_room.is_some(),
+                cap: share.cap.map(|cap| cap.span),
             });
         }
         if let Some((refund_op, Event::Refunded(refund))) = latest_refund

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::codec;
 use super::command::Purpose;
 use super::ids::ProgramNo;
+use super::spec::CapPer;
 use super::state::{Ledger, Program};
 use super::view::{CampaignStatus, CampaignView, ProgramTrial, ProgramView, TrialRow};
 
@@ -86,9 +88,11 @@ impl Ledger {
         let mut hasher = blake3::Hasher::new_derive_key("stampbook state hash");
         hasher.update(&[STATE_HASH_VERSION]);
         hasher.update(&self.newest.0.to_le_bytes());
+        hash_count(&mut hasher, self.programs.len());
         for program in &self.programs {
             hash_program(&mut hasher, program);
         }
+        hash_count(&mut hasher, self.members.len());
         for (identity, holding) in self.members.iter() {
             hasher.update(&identity.program.0.to_le_bytes());
             hash_text(&mut hasher, &identity.id);
@@ -103,19 +107,28 @@ impl Ledger {
         }
         let mut keys: Vec<_> = self.keys.iter().map(|(high, low, op)| (op.0, high, low)).collect();
         keys.sort_unstable();
+        hash_count(&mut hasher, keys.len());
         for (op, high, low) in keys {
             hasher.update(&op.to_le_bytes()).update(&high.to_le_bytes()).update(&low.to_le_bytes());
         }
         let mut taken: Vec<_> = self.taken_back.iter().map(|(original, refund)| (original.0, refund.0)).collect();
         taken.sort_unstable();
+        hash_count(&mut hasher, taken.len());
         for (original, refund) in taken {
             hasher.update(&original.to_le_bytes()).update(&refund.to_le_bytes());
         }
-        let mut caps: Vec<_> = self.caps.iter().map(|((m, c, day), used)| (m.0, c.0, *day, *used)).collect();
+        let mut caps: Vec<_> = self.caps.iter().map(|((m, c, span), used)| (m.0, c.0, *span, *used)).collect();
         caps.sort_unstable();
-        for (member, campaign, day, used) in caps {
+        hash_count(&mut hasher, caps.len());
+        for (member, campaign, span, used) in caps {
             hasher.update(&member.to_le_bytes()).update(&campaign.to_le_bytes());
-            hasher.update(&day.to_le_bytes()).update(&used.to_le_bytes());
+            let per = match span.per {
+                CapPer::Campaign => 0,
+                CapPer::Day => 1,
+                CapPer::Week => 2,
+                CapPer::Month => 3_u8,
+            };
+            hasher.update(&[per]).update(&span.first_day.to_le_bytes()).update(&used.to_le_bytes());
         }
         *hasher.finalize().as_bytes()
     }
@@ -127,15 +140,27 @@ impl Ledger {
     }
 }
 
+/// How many entries follow, so that the end of one list cannot pass for the beginning of the next.
+fn hash_count(hasher: &mut blake3::Hasher, count: usize) {
+    hasher.update(&u64::try_from(count).unwrap_or(u64::MAX).to_le_bytes());
+}
+
 fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
     hasher.update(text.as_bytes()).update(&[0xff]);
 }
 
 fn hash_program(hasher: &mut blake3::Hasher, program: &Program) {
     hash_text(hasher, &program.id);
+    hash_count(hasher, program.versions.len());
     for version in &program.versions {
         hasher.update(&version.number.0.to_le_bytes()).update(&version.effective_from_us.to_le_bytes());
         hash_text(hasher, &version.definition);
+        let mut rules = Vec::new();
+        // Rules in the state came through an event's bytes, so they can be written again.
+        let written = codec::append_rules(&version.spec, &mut rules).is_ok();
+        hash_count(hasher, if written { rules.len() } else { usize::MAX });
+        hasher.update(&rules);
+        hash_count(hasher, version.campaigns.len());
         for campaign in &version.campaigns {
             hasher.update(&campaign.0.to_le_bytes());
         }
@@ -148,6 +173,7 @@ fn hash_program(hasher: &mut blake3::Hasher, program: &Program) {
         hasher.update(&sum.to_le_bytes());
     }
     hasher.update(&totals.members.to_le_bytes());
+    hash_count(hasher, program.campaigns.len());
     for campaign in &program.campaigns {
         hash_text(hasher, &campaign.spec.id);
         let status = match campaign.purse.status {

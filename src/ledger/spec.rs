@@ -34,7 +34,7 @@ pub struct Rule {
 }
 
 /// The span of local time over which a member's cap counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum CapPer {
     /// The whole campaign.
     Campaign,

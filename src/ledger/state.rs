@@ -6,12 +6,18 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::command::Purpose;
-use super::event::Balances;
+use super::decide::LATE_MAX_US;
+use super::event::{Balances, CapSpan};
 use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::keys::Keys;
 use super::members::{Holding, Members};
-use super::spec::{CampaignSpec, ProgramSpec, Rule};
+use super::spec::{CampaignSpec, CapPer, ProgramSpec, Rule};
 use super::view::CampaignStatus;
+
+/// A day in microseconds.
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+/// The days of the longest span of a cap.
+const MONTH_DAYS_MAX: i64 = 31;
 
 /// Programs that a book may hold.
 pub const PROGRAMS_MAX: usize = 64;
@@ -118,8 +124,8 @@ impl Version {
     }
 }
 
-/// What a cap counts: a member, a campaign of the member's program, the first local day of a span.
-pub(crate) type CapKey = (MemberNo, CampaignNo, i32);
+/// What a cap counts: a member, a campaign of the member's program, a span.
+pub(crate) type CapKey = (MemberNo, CampaignNo, CapSpan);
 
 /// What a step of an atomic batch was before it, so that the batch can be undone.
 #[derive(Debug)]
@@ -144,6 +150,8 @@ pub struct Ledger {
     pub(crate) keys: Keys,
     pub(crate) taken_back: HashMap<Op, Op>,
     pub(crate) caps: HashMap<CapKey, u64>,
+    /// The day of book time, since the Unix epoch, on which counters of caps were last swept.
+    pub(crate) swept_day: i64,
     pub(crate) undo: Option<Vec<Undo>>,
 }
 
@@ -159,6 +167,7 @@ impl Ledger {
             keys: Keys::new(),
             taken_back: HashMap::new(),
             caps: HashMap::new(),
+            swept_day: i64::MIN,
             undo: None,
         }
     }
@@ -248,6 +257,30 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Drops the counters of caps that no earn can meet any more, once a day of book time. A frame begins with it, and
+    /// an event that is replayed; never inside an undo scope, so that live state and replay agree at every op.
+    pub fn turn_day(&mut self, book_time_us: i64) {
+        let day = book_time_us.div_euclid(DAY_US);
+        if day <= self.swept_day || self.undo.is_some() {
+            return;
+        }
+        self.swept_day = day;
+        let (programs, members) = (&self.programs, &self.members);
+        self.caps.retain(|(member, number, span), _| {
+            let program = members.identity(*member).and_then(|m| programs.get(usize::from(m.program.0)));
+            let Some((program, newest)) = program.and_then(|p| p.newest().map(|newest| (p, newest))) else {
+                return true;
+            };
+            let Some(campaign) = program.campaign(*number) else { return true };
+            let end_day = match span.per {
+                CapPer::Campaign => campaign.spec.end_us.div_euclid(DAY_US),
+                CapPer::Day | CapPer::Week | CapPer::Month => i64::from(span.first_day) + MONTH_DAYS_MAX,
+            };
+            // A day more than business time may be late, for the distance between local and universal days.
+            newest.spec.import_mode || day <= end_day.saturating_add(LATE_MAX_US.div_euclid(DAY_US) + 1)
+        });
     }
 
     /// Begins a scope that [`Self::roll_back`] can undo.

@@ -3,8 +3,8 @@
 //! The encoding is specified at `Command` in `proto/stampbook/v1/ledger.proto`; callers in other languages compute the same.
 
 use crate::proto::{
-    Adjust, CloseCampaignRequest, Command, Earn, FundCampaignRequest, PauseCampaignRequest,
-    PutProgramRequest, Redeem, Refund, ResumeCampaignRequest, command::Action, earn::Basis, refund,
+    Adjust, CloseCampaignRequest, Command, Earn, FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, Redeem,
+    Refund, ResumeCampaignRequest, command::Action, earn::Basis, refund,
 };
 
 /// Keeps the hashes of commands apart from any other use of BLAKE3.
@@ -77,27 +77,13 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
             to.text(6, &fund.reason);
         }),
         AdminBody::PauseCampaign(pause) => body.message(3, |to| {
-            put_campaign_act(
-                to,
-                [&pause.program, &pause.campaign, &pause.actor, &pause.reason],
-            );
+            put_campaign_act(to, [&pause.program, &pause.campaign, &pause.actor, &pause.reason]);
         }),
         AdminBody::ResumeCampaign(resume) => body.message(4, |to| {
-            put_campaign_act(
-                to,
-                [
-                    &resume.program,
-                    &resume.campaign,
-                    &resume.actor,
-                    &resume.reason,
-                ],
-            );
+            put_campaign_act(to, [&resume.program, &resume.campaign, &resume.actor, &resume.reason]);
         }),
         AdminBody::CloseCampaign(close) => body.message(5, |to| {
-            put_campaign_act(
-                to,
-                [&close.program, &close.campaign, &close.actor, &close.reason],
-            );
+            put_campaign_act(to, [&close.program, &close.campaign, &close.actor, &close.reason]);
         }),
     }
     body.hash()
@@ -256,9 +242,7 @@ mod tests {
     }
 
     fn text(object: &Value, name: &str) -> String {
-        object
-            .get(name)
-            .map_or_else(String::new, |v| v.as_str().unwrap().to_owned())
+        object.get(name).map_or_else(String::new, |v| v.as_str().unwrap().to_owned())
     }
 
     fn number(object: &Value, name: &str) -> Option<i64> {
@@ -266,13 +250,9 @@ mod tests {
     }
 
     fn earn(json: &Value) -> Earn {
-        let basis = number(json, "amount_minor")
-            .map(Basis::AmountMinor)
-            .or_else(|| number(json, "points").map(Basis::Points));
-        Earn {
-            basis,
-            event_kind: text(json, "event_kind"),
-        }
+        let basis =
+            number(json, "amount_minor").map(Basis::AmountMinor).or_else(|| number(json, "points").map(Basis::Points));
+        Earn { basis, event_kind: text(json, "event_kind") }
     }
 
     fn refund(json: &Value) -> Refund {
@@ -285,16 +265,11 @@ mod tests {
         let amount = number(json, "amount_minor")
             .map(refund::Amount::AmountMinor)
             .or_else(|| number(json, "points").map(refund::Amount::Points));
-        Refund {
-            original,
-            amount,
-            event_kind: text(json, "event_kind"),
-        }
+        Refund { original, amount, event_kind: text(json, "event_kind") }
     }
 
     fn command(json: &Value) -> Command {
-        let purpose =
-            |json: &Value| Purpose::from_str_name(&text(json, "purpose")).unwrap_or_default();
+        let purpose = |json: &Value| Purpose::from_str_name(&text(json, "purpose")).unwrap_or_default();
         let action = json
             .get("earn")
             .map(|e| Action::Earn(earn(e)))
@@ -302,27 +277,18 @@ mod tests {
             .or_else(|| {
                 json.get("redeem").map(|r| {
                     let points = number(r, "points").unwrap_or_default();
-                    Action::Redeem(Redeem {
-                        points,
-                        purpose: purpose(r).into(),
-                    })
+                    Action::Redeem(Redeem { points, purpose: purpose(r).into() })
                 })
             })
             .or_else(|| {
                 json.get("adjust").map(|a| {
                     let points = number(a, "points").unwrap_or_default();
-                    Action::Adjust(Adjust {
-                        points,
-                        actor: text(a, "actor"),
-                        reason: text(a, "reason"),
-                    })
+                    Action::Adjust(Adjust { points, actor: text(a, "actor"), reason: text(a, "reason") })
                 })
             });
         let metadata = json.get("metadata").map_or_else(Default::default, |pairs| {
             let pairs = pairs.as_object().unwrap().iter();
-            pairs
-                .map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned()))
-                .collect()
+            pairs.map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect()
         });
         Command {
             program: text(json, "program"),
@@ -344,59 +310,26 @@ mod tests {
         let [actor, reason] = ["actor", "reason"].map(|name| text(json, name));
         match kind {
             "PutProgramRequest" => {
-                let expected_version =
-                    number(json, "expected_version").map(|v| u32::try_from(v).unwrap());
+                let expected_version = number(json, "expected_version").map(|v| u32::try_from(v).unwrap());
                 let definition = text(json, "definition");
-                let put = PutProgramRequest {
-                    program,
-                    definition,
-                    expected_version,
-                    key,
-                    actor,
-                    reason,
-                };
+                let put = PutProgramRequest { program, definition, expected_version, key, actor, reason };
                 admin_hash(AdminBody::PutProgram(&put), scratch)
             }
             "FundCampaignRequest" => {
                 let points = number(json, "points").unwrap();
-                let fund = FundCampaignRequest {
-                    program,
-                    campaign,
-                    points,
-                    key,
-                    actor,
-                    reason,
-                };
+                let fund = FundCampaignRequest { program, campaign, points, key, actor, reason };
                 admin_hash(AdminBody::FundCampaign(&fund), scratch)
             }
             "PauseCampaignRequest" => {
-                let pause = PauseCampaignRequest {
-                    program,
-                    campaign,
-                    key,
-                    actor,
-                    reason,
-                };
+                let pause = PauseCampaignRequest { program, campaign, key, actor, reason };
                 admin_hash(AdminBody::PauseCampaign(&pause), scratch)
             }
             "ResumeCampaignRequest" => {
-                let resume = ResumeCampaignRequest {
-                    program,
-                    campaign,
-                    key,
-                    actor,
-                    reason,
-                };
+                let resume = ResumeCampaignRequest { program, campaign, key, actor, reason };
                 admin_hash(AdminBody::ResumeCampaign(&resume), scratch)
             }
             _ => {
-                let close = CloseCampaignRequest {
-                    program,
-                    campaign,
-                    key,
-                    actor,
-                    reason,
-                };
+                let close = CloseCampaignRequest { program, campaign, key, actor, reason };
                 admin_hash(AdminBody::CloseCampaign(&close), scratch)
             }
         }
@@ -424,11 +357,7 @@ mod tests {
         let golden = golden();
         let mut scratch = Vec::new();
         for vector in golden["admin"].as_array().unwrap() {
-            let hash = admin(
-                vector["type"].as_str().unwrap(),
-                &vector["request"],
-                &mut scratch,
-            );
+            let hash = admin(vector["type"].as_str().unwrap(), &vector["request"], &mut scratch);
             assert_eq!(hex(&scratch), vector["body"], "body of {}", vector["name"]);
             assert_eq!(hex(&hash), vector["hash"], "hash of {}", vector["name"]);
         }
@@ -442,9 +371,7 @@ mod tests {
             let mut command = command(&vector["command"]);
             command.key = String::new();
             let body = format!("{command:?}");
-            let first = seen
-                .entry(vector["hash"].as_str().unwrap().to_owned())
-                .or_insert(body.clone());
+            let first = seen.entry(vector["hash"].as_str().unwrap().to_owned()).or_insert(body.clone());
             assert_eq!(*first, body, "{}", vector["name"]);
         }
     }

@@ -62,10 +62,7 @@ impl Shared {
 
     /// The next commands for one client.
     fn take(&self, count: usize) -> std::ops::Range<usize> {
-        let from = self
-            .next
-            .fetch_add(count, Ordering::Relaxed)
-            .min(self.night.commands);
+        let from = self.next.fetch_add(count, Ordering::Relaxed).min(self.night.commands);
         from..(from + count).min(self.night.commands)
     }
 
@@ -78,8 +75,7 @@ impl Shared {
         if op.swap(receipt.op, Ordering::Relaxed) != 0 {
             return Err(format!("command {index} was answered twice").into());
         }
-        self.found
-            .fetch_add(usize::from(receipt.replayed), Ordering::Relaxed);
+        self.found.fetch_add(usize::from(receipt.replayed), Ordering::Relaxed);
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.bar.inc(1);
         Ok(())
@@ -101,13 +97,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(shared: Arc<Shared>, latencies: Latencies) -> Self {
         let address = shared.address.clone();
-        Self {
-            shared,
-            latencies,
-            address,
-            connected: None,
-            away_since: None,
-        }
+        Self { shared, latencies, address, connected: None, away_since: None }
     }
 
     async fn ledger(&mut self) -> Result<LedgerServiceClient<Channel>, Failure> {
@@ -148,20 +138,10 @@ impl Client {
         sent: Instant,
     ) -> Result<(), Failure> {
         self.away_since = None;
-        let counted: Vec<_> = receipts
-            .iter()
-            .map(|receipt| Counted {
-                outcome: receipt.outcome,
-                replayed: receipt.replayed,
-            })
-            .collect();
-        self.latencies
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .answered(&counted, sent.elapsed());
-        indices
-            .zip(receipts)
-            .try_for_each(|(index, receipt)| self.shared.settle(index, receipt))
+        let counted: Vec<_> =
+            receipts.iter().map(|receipt| Counted { outcome: receipt.outcome, replayed: receipt.replayed }).collect();
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).answered(&counted, sent.elapsed());
+        indices.zip(receipts).try_for_each(|(index, receipt)| self.shared.settle(index, receipt))
     }
 
     /// One command a call.
@@ -172,16 +152,11 @@ impl Client {
                 return Ok(());
             }
             loop {
-                let request = PostRequest {
-                    command: Some(self.shared.night.command(range.start)),
-                };
+                let request = PostRequest { command: Some(self.shared.night.command(range.start)) };
                 let sent = Instant::now();
                 match self.ledger().await?.post(request).await {
                     Ok(response) => {
-                        let receipt = response
-                            .into_inner()
-                            .receipt
-                            .ok_or("a response without a receipt")?;
+                        let receipt = response.into_inner().receipt.ok_or("a response without a receipt")?;
                         self.settle(range, &[receipt], sent)?;
                         break;
                     }
@@ -199,20 +174,9 @@ impl Client {
                 return Ok(());
             }
             loop {
-                let items = range
-                    .clone()
-                    .map(|index| self.shared.night.command(index))
-                    .collect();
+                let items = range.clone().map(|index| self.shared.night.command(index)).collect();
                 let sent = Instant::now();
-                match self
-                    .ledger()
-                    .await?
-                    .post_batch(PostBatchRequest {
-                        items,
-                        atomic: false,
-                    })
-                    .await
-                {
+                match self.ledger().await?.post_batch(PostBatchRequest { items, atomic: false }).await {
                     Ok(response) => {
                         let receipts = response.into_inner().receipts;
                         if receipts.len() != range.len() {
@@ -251,9 +215,7 @@ impl Client {
             items: indices.map(|index| shared.night.command(index)).collect(),
         };
         for owed in unanswered.make_contiguous().chunks(MESSAGE) {
-            sender
-                .send(message(&mut owed.iter().map(|(index, _)| *index)))
-                .await?;
+            sender.send(message(&mut owed.iter().map(|(index, _)| *index))).await?;
         }
         let mut responses = match ledger.post_stream(ReceiverStream::new(receiver)).await {
             Ok(response) => response.into_inner(),
@@ -277,12 +239,9 @@ impl Client {
             }
             match responses.message().await {
                 Ok(Some(response)) => {
-                    let sent = unanswered
-                        .front()
-                        .map_or_else(Instant::now, |(_, sent)| *sent);
+                    let sent = unanswered.front().map_or_else(Instant::now, |(_, sent)| *sent);
                     let count = response.receipts.len().min(unanswered.len());
-                    let indices: Vec<_> =
-                        unanswered.drain(..count).map(|(index, _)| index).collect();
+                    let indices: Vec<_> = unanswered.drain(..count).map(|(index, _)| index).collect();
                     self.settle(indices.into_iter(), &response.receipts, sent)?;
                 }
                 Ok(None) if unanswered.is_empty() => return Ok(None),

@@ -55,33 +55,18 @@ pub(crate) struct Posted {
 
 /// Runs the night on a temporary directory and prints what it found.
 pub(crate) async fn demo(options: Options, json: bool) -> Result<(), Failure> {
-    let night = Night {
-        seed: options.seed,
-        commands: usize::try_from(options.commands)?,
-        members: options.members,
-    };
+    let night = Night { seed: options.seed, commands: usize::try_from(options.commands)?, members: options.members };
     eprintln!("building the server, if need be");
     let binary = stampbook()?;
-    let folder = tempfile::Builder::new()
-        .prefix("stampbook-demo-")
-        .tempdir()?;
+    let folder = tempfile::Builder::new().prefix("stampbook-demo-").tempdir()?;
     let data = folder.path().join("data");
     let mut server = start(&binary, &data)?;
-    eprintln!(
-        "a server listens on {}, its books are in {}",
-        server.address,
-        data.display()
-    );
+    eprintln!("a server listens on {}, its books are in {}", server.address, data.display());
     let channel = client::connect(&server.address).await?;
     program::NIGHT.set_up(channel, BUDGET).await?;
-    eprintln!(
-        "1 point per yuan; from 20:00 to midnight double points, from a budget of {}",
-        grouped(BUDGET)
-    );
+    eprintln!("1 point per yuan; from 20:00 to midnight double points, from a budget of {}", grouped(BUDGET));
     let bar = ProgressBar::new(u64::from(options.commands));
-    bar.set_style(ProgressStyle::with_template(
-        "{msg:>10} {bar:40} {human_pos}/{human_len} {per_sec}",
-    )?);
+    bar.set_style(ProgressStyle::with_template("{msg:>10} {bar:40} {human_pos}/{human_len} {per_sec}")?);
     bar.set_message("posting");
     bar.enable_steady_tick(Duration::from_millis(100));
     let (moved, address) = watch::channel(server.address.clone());
@@ -97,11 +82,7 @@ pub(crate) async fn demo(options: Options, json: bool) -> Result<(), Failure> {
 
 fn start(binary: &Path, data: &Path) -> Result<Server, Failure> {
     let mut command = Process::new(binary);
-    command
-        .arg("serve")
-        .arg("--data")
-        .arg(data)
-        .args(["--listen", "127.0.0.1:0"]);
+    command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
     Server::start(command, Some(&data.with_file_name("server.log")))
 }
 
@@ -143,21 +124,12 @@ async fn post(
     server.kill()?;
     let acknowledged_at_kill = shared.answered.load(Ordering::Relaxed);
     let killed = Instant::now();
-    let told = format!(
-        "kill -9 after {} acknowledged commands",
-        grouped(acknowledged_at_kill)
-    );
+    let told = format!("kill -9 after {} acknowledged commands", grouped(acknowledged_at_kill));
     shared.bar.suspend(|| eprintln!("{told}"));
     let (binary, data): (PathBuf, PathBuf) = (binary.to_owned(), data.to_owned());
     *server = tokio::task::spawn_blocking(move || start(&binary, &data)).await??;
     let away = killed.elapsed();
-    shared.bar.suspend(|| {
-        eprintln!(
-            "started again on {} within {} ms",
-            server.address,
-            away.as_millis()
-        )
-    });
+    shared.bar.suspend(|| eprintln!("started again on {} within {} ms", server.address, away.as_millis()));
     moved.send_replace(server.address.clone());
     while let Some(ended) = clients.join_next().await {
         ended??;
@@ -165,10 +137,7 @@ async fn post(
     let mut tallies = Vec::new();
     for (kind, tally) in latencies {
         let tally = Arc::into_inner(tally).ok_or("a client is still running")?;
-        tallies.push((
-            kind,
-            tally.into_inner().unwrap_or_else(PoisonError::into_inner),
-        ));
+        tallies.push((kind, tally.into_inner().unwrap_or_else(PoisonError::into_inner)));
     }
     Ok(Posted {
         elapsed: begun.elapsed(),
@@ -180,25 +149,14 @@ async fn post(
     })
 }
 
-fn report(
-    shared: &Shared,
-    posted: &Posted,
-    findings: &Findings,
-    json: bool,
-) -> Result<(), Failure> {
+fn report(shared: &Shared, posted: &Posted, findings: &Findings, json: bool) -> Result<(), Failure> {
     let commands = u64::try_from(shared.night.commands)?;
     let posting = posted.elapsed.saturating_sub(posted.away);
     let rate = rate_per_s(commands, posting);
-    let summaries: Vec<_> = posted
-        .latencies
-        .iter()
-        .map(|(kind, tally)| (*kind, tally.summary(posting)))
-        .collect();
+    let summaries: Vec<_> = posted.latencies.iter().map(|(kind, tally)| (*kind, tally.summary(posting))).collect();
     if json {
-        let clients: serde_json::Map<_, _> = summaries
-            .iter()
-            .map(|(kind, summary)| ((*kind).to_owned(), serde_json::json!(summary)))
-            .collect();
+        let clients: serde_json::Map<_, _> =
+            summaries.iter().map(|(kind, summary)| ((*kind).to_owned(), serde_json::json!(summary))).collect();
         let line = serde_json::json!({
             "commands": commands,
             "rate_per_s": rate,
@@ -214,11 +172,7 @@ fn report(
         });
         println!("{line}");
     } else {
-        println!(
-            "\n{} commands answered, {} a second while the server was up",
-            grouped(commands),
-            grouped(rate)
-        );
+        println!("\n{} commands answered, {} a second while the server was up", grouped(commands), grouped(rate));
         for (kind, summary) in &summaries {
             println!("  {kind:<8} {}", summary.latencies());
         }

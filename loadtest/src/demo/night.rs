@@ -26,16 +26,10 @@ impl Night {
         let member = format!("member-{:06}", rng.below(self.members));
         let action = if rng.below(10) == 0 {
             let points = i64::try_from(100 * (1 + rng.below(5))).unwrap_or(100);
-            Action::Redeem(Redeem {
-                points,
-                purpose: Purpose::CashOffset.into(),
-            })
+            Action::Redeem(Redeem { points, purpose: Purpose::CashOffset.into() })
         } else {
             let amount = i64::try_from(500 + rng.below(50_000)).unwrap_or(500);
-            Action::Earn(Earn {
-                basis: Some(Basis::AmountMinor(amount)),
-                event_kind: "purchase".to_owned(),
-            })
+            Action::Earn(Earn { basis: Some(Basis::AmountMinor(amount)), event_kind: "purchase".to_owned() })
         };
         Command {
             program: program::NIGHT.program.to_owned(),
@@ -51,10 +45,7 @@ impl Night {
 
     /// Spread evenly over the night.
     fn occurred_at_us(&self, index: usize) -> i64 {
-        let (index, all) = (
-            i128::try_from(index).unwrap_or_default(),
-            i128::try_from(self.commands).unwrap_or(1),
-        );
+        let (index, all) = (i128::try_from(index).unwrap_or_default(), i128::try_from(self.commands).unwrap_or(1));
         BEGINS_US + i64::try_from(i128::from(LASTS_US) * index / all.max(1)).unwrap_or_default()
     }
 }
@@ -65,11 +56,7 @@ mod tests {
 
     #[test]
     fn a_command_made_again_is_the_same_command() {
-        let night = Night {
-            seed: 3,
-            commands: 100,
-            members: 10,
-        };
+        let night = Night { seed: 3, commands: 100, members: 10 };
         for index in 0..100 {
             assert_eq!(night.command(index), night.command(index));
         }
@@ -78,11 +65,7 @@ mod tests {
 
     #[test]
     fn the_night_ends_at_midnight() {
-        let night = Night {
-            seed: 3,
-            commands: 1_000_000,
-            members: 10,
-        };
+        let night = Night { seed: 3, commands: 1_000_000, members: 10 };
         let last = night.command(999_999).occurred_at_us;
         assert!(last < Some(1_762_876_800_000_000) && last > Some(1_762_876_700_000_000));
     }

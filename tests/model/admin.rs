@@ -1,0 +1,135 @@
+//! What operators' commands come to, by the book of rules.
+
+use std::collections::BTreeMap;
+
+use stampbook::ledger::command::{AdminAction, AdminCommand};
+use stampbook::ledger::reason::Reason;
+use stampbook::ledger::spec::ProgramSpec;
+use stampbook::ledger::view::CampaignStatus;
+
+use super::book::Said;
+use super::{Happened, Model, Program, Refusal, Verdict, Version, What, add};
+
+/// The greatest balance, either way.
+const BALANCE_MAX: i128 = i64::MAX as i128;
+
+impl Model {
+    /// Decides an operator's command and keeps what it does.
+    pub(crate) fn post_admin(&mut self, command: &AdminCommand, book_time_us: i64) -> Verdict {
+        if let Some(known) = self.known(&command.program_id, &command.key, command.body_hash) {
+            return known;
+        }
+        let number = self.programs.iter().position(|program| program.id == command.program_id);
+        let decided = match (&command.action, number) {
+            (AdminAction::PutProgram { expected_version, spec, .. }, _) => {
+                self.put(&command.program_id, *expected_version, spec, book_time_us)
+            }
+            (_, None) => Err((Reason::ProgramUnknown, "program")),
+            (action, Some(number)) => change(&mut self.programs[number], action),
+        };
+        let said = match decided {
+            Ok(said) => said,
+            Err((reason, field)) => Said { refused: Some((reason, field.to_owned())), ..Said::default() },
+        };
+        if let Some(program) = self.programs.iter_mut().find(|program| program.id == command.program_id) {
+            program.post(self.history.len() + 1, &said.legs);
+        }
+        self.history.push(Happened {
+            program: command.program_id.clone(),
+            key: command.key.clone(),
+            body_hash: command.body_hash,
+            member: None,
+            reference: String::new(),
+            what: What::Other,
+            credited: BTreeMap::new(),
+        });
+        Verdict::Fresh(said)
+    }
+
+    fn put(&mut self, id: &str, expected: Option<u32>, spec: &ProgramSpec, book_time_us: i64) -> Result<Said, Refusal> {
+        let known = self.programs.iter().find(|program| program.id == id).cloned();
+        let mut program = known.clone().unwrap_or_else(|| Program { id: id.to_owned(), ..Program::default() });
+        let newest = u32::try_from(program.versions.len()).unwrap();
+        if expected.is_some_and(|expected| expected != newest) {
+            return Err((Reason::VersionMismatch, "expected_version"));
+        }
+        if let Some(before) = program.versions.last() {
+            let fixed = |spec: &ProgramSpec| (spec.currency.clone(), spec.time_zone.clone());
+            if fixed(&before.spec) != fixed(spec) {
+                return Err((Reason::ProgramFixedField, "definition"));
+            }
+        }
+        let asked = spec.effective_from_us.unwrap_or(book_time_us);
+        if newest > 0 && !spec.import_mode && asked < book_time_us {
+            return Err((Reason::EffectiveFromPast, "effective_from"));
+        }
+        let window_before = |id: &str| {
+            let campaigns = program.versions.last().map_or(&[][..], |version| &version.spec.campaigns);
+            campaigns.iter().find(|campaign| campaign.id == id).map(|campaign| campaign.start_us)
+        };
+        let starts_past = spec
+            .campaigns
+            .iter()
+            .any(|campaign| campaign.start_us < book_time_us && window_before(&campaign.id) != Some(campaign.start_us));
+        if !spec.import_mode && starts_past {
+            return Err((Reason::CampaignStartPast, "campaigns.start"));
+        }
+        let effective_from_us = if newest == 0 { i64::MIN } else { asked };
+        program.versions.push(Version { effective_from_us, spec: spec.clone() });
+        for campaign in &spec.campaigns {
+            program.campaigns.entry(campaign.id.clone()).or_insert(CampaignStatus::Open);
+        }
+        match self.programs.iter_mut().find(|program| program.id == id) {
+            Some(place) => *place = program,
+            None => self.programs.push(program),
+        }
+        Ok(Said { version: Some(newest + 1), ..Said::default() })
+    }
+}
+
+/// Funds, pauses, resumes or closes a campaign.
+fn change(program: &mut Program, action: &AdminAction) -> Result<Said, Refusal> {
+    let (AdminAction::FundCampaign { campaign, .. }
+    | AdminAction::PauseCampaign { campaign }
+    | AdminAction::ResumeCampaign { campaign }
+    | AdminAction::CloseCampaign { campaign }) = action
+    else {
+        unreachable!()
+    };
+    let status = *program.campaigns.get(campaign).ok_or((Reason::CampaignUnknown, "campaign"))?;
+    if status == CampaignStatus::Closed {
+        return Err((Reason::CampaignClosed, "campaign"));
+    }
+    let budget = format!("campaign/{campaign}");
+    let mut legs = BTreeMap::new();
+    let after = match action {
+        AdminAction::FundCampaign { points, .. } => {
+            let points = i128::from(*points);
+            let funded = program.funded.get(campaign).copied().unwrap_or(0) + points;
+            let balances = [program.balance(&budget) + points, points - program.balance("issuance"), funded];
+            if balances.iter().any(|balance| *balance > BALANCE_MAX) {
+                return Err((Reason::AmountOverflow, "points"));
+            }
+            program.funded.insert(campaign.clone(), funded);
+            add(&mut legs, "issuance", -points);
+            add(&mut legs, &budget, points);
+            status
+        }
+        AdminAction::PauseCampaign { .. } if status == CampaignStatus::Paused => {
+            return Err((Reason::CampaignPaused, "campaign"));
+        }
+        AdminAction::PauseCampaign { .. } => CampaignStatus::Paused,
+        AdminAction::ResumeCampaign { .. } if status == CampaignStatus::Open => {
+            return Err((Reason::CampaignNotPaused, "campaign"));
+        }
+        AdminAction::ResumeCampaign { .. } => CampaignStatus::Open,
+        _ => {
+            let rest = program.balance(&budget);
+            add(&mut legs, "issuance", rest);
+            add(&mut legs, &budget, -rest);
+            CampaignStatus::Closed
+        }
+    };
+    program.campaigns.insert(campaign.clone(), after);
+    Ok(Said { legs, ..Said::default() })
+}
