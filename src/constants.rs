@@ -22,12 +22,55 @@ pub const POINTS_MAX: i64 = 1_000_000_000_000;
 /// The greatest amount of money in one command, in minor units of the program's currency.
 pub const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
 
+/// Bytes of a program's or a campaign's id; at least one.
+pub const PROGRAM_ID_BYTES_MAX: usize = 64;
+/// Bytes of a reference.
+pub const REFERENCE_BYTES_MAX: usize = 128;
+/// Bytes of a channel, partner or location.
+pub const PLACE_BYTES_MAX: usize = 64;
+/// Bytes of an event kind.
+pub const EVENT_KIND_BYTES_MAX: usize = 64;
+/// Bytes of an actor's name; at least one.
+pub const ACTOR_BYTES_MAX: usize = 64;
+/// Bytes of an actor's reason; at least one.
+pub const ACTOR_REASON_BYTES_MAX: usize = 256;
+/// Commands in one message of a stream.
+pub const STREAM_ITEMS_MAX: usize = 1_000;
+/// Members in one read of balances.
+pub const MEMBERS_PER_READ_MAX: usize = 1_000;
+/// The earliest business time that has a calendar date in every time zone: 0001-01-03, in microseconds since the Unix epoch.
+pub const OCCURRED_US_MIN: i64 = -62_135_424_000_000_000;
+/// The latest business time that has a calendar date in every time zone: 9999-12-28, in microseconds since the Unix epoch.
+pub const OCCURRED_US_MAX: i64 = 253_401_955_200_000_000;
+
+/// Remarks on a program's definition that one answer holds.
+pub const REMARKS_SHOWN_MAX: usize = 32;
+
+// --- What a reader may ask ----------------------------------------------------------------------------------
+
+/// Events on a page of a statement.
+pub const PAGE_EVENTS_MAX: usize = 500;
+/// Events on a page of a statement when the caller does not say.
+pub const PAGE_EVENTS_DEFAULT: usize = 50;
+/// Events that one page of a statement may look at.
+pub const PAGE_SCAN_EVENTS_MAX: usize = 10_000;
+
 // --- What is in flight --------------------------------------------------------------------------------------
 
 /// Bytes of requests between arrival and answer, over all connections.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Requests waiting for the engine; one request is one item, however many commands it carries.
 pub const QUEUE_REQUESTS_MAX: usize = 8_192;
+/// Requests between headers and answer, over all connections; a stream counts as one.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 32_768;
+/// Requests that one connection may have open at a time.
+pub const REQUESTS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Commands of one stream between arrival and answer.
+pub const STREAM_COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
+/// Groups of commands of one stream between arrival and answer.
+pub const STREAM_GROUPS_IN_FLIGHT_MAX: usize = 64;
+/// A stream gathers commands that have arrived until it has this many, then sends them to the engine together.
+pub const STREAM_GROUP_COMMANDS: usize = 500;
 /// Frames that the engine may have decided and the journal not yet synced.
 pub const FRAMES_AHEAD_MAX: usize = 2;
 /// Idle time after which the last frame of the book gets a witness, in milliseconds.

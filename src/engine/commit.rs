@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::bell::Bell;
 use super::names::{Directory, Names};
-use super::request::{Answer, Refusal};
+use super::queue::Reply;
+use super::request::Answer;
 use crate::constants::{FRAMES_AHEAD_MAX, IDLE_WITNESS_MS};
 use crate::journal::{FrameBody, JournalError, Writer};
 
 /// An answer that waits for its op to become durable.
-pub(crate) type Held = (oneshot::Sender<Result<Answer, Refusal>>, Answer);
+pub(crate) type Held = (Reply, Answer);
 
 /// A frame and the answers that may go once it is durable, or answers alone that wait for the frames before.
 pub(crate) struct Job {

@@ -22,7 +22,7 @@ use tokio::sync::{oneshot, watch};
 use self::commit::Pipeline;
 use self::names::{Directory, Names};
 use self::queue::{Item, Queue};
-use self::request::{Answer, Refusal, Work};
+use self::request::{Answer, Refusal, Refused, Work};
 use self::resolve::Attached;
 use self::run::{Core, ResolveJob};
 use crate::constants::{FRAME_BYTES_MAX, PAGE_BYTES};
@@ -96,8 +96,8 @@ impl Handle {
     /// Queues a request. The receiver resolves when everything that the answer says is durable.
     ///
     /// # Errors
-    /// [`Refusal`] where the request was not taken; nothing was written.
-    pub fn submit(&self, work: Work) -> Result<oneshot::Receiver<Result<Answer, Refusal>>, Refusal> {
+    /// [`Refused`] where the request was not taken; nothing was written.
+    pub fn submit(&self, work: Work) -> Result<oneshot::Receiver<Result<Answer, Refusal>>, Refused> {
         let (reply, receiver) = oneshot::channel();
         let queued_us = self.shared.clock.monotonic_us();
         self.shared.queue.push(Item { work, reply, queued_us, attached: Attached::default() })?;

@@ -6,14 +6,17 @@ use crossbeam::queue::{ArrayQueue, SegQueue};
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
-use super::request::{Answer, Refusal, Work};
+use super::request::{Answer, Refusal, Refused, Work};
 use super::resolve::Attached;
+
+/// Where the answer to a request goes.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 /// A request on its way through the engine.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) work: Work,
-    pub(crate) reply: oneshot::Sender<Result<Answer, Refusal>>,
+    pub(crate) reply: Reply,
     /// When it was queued, by the monotonic clock in microseconds.
     pub(crate) queued_us: u64,
     /// What was read from the book for it.
@@ -49,12 +52,13 @@ impl Queue {
         &self.bell
     }
 
-    /// Queues a request, or says why not.
-    pub(crate) fn push(&self, item: Item) -> Result<(), Refusal> {
+    /// Queues a request, or hands it back and says why.
+    pub(crate) fn push(&self, item: Item) -> Result<(), Refused> {
+        let refused = |refusal| move |item: Item| Refused { refusal, work: item.work };
         if self.closing.load(Ordering::Acquire) {
-            return Err(Refusal::ShuttingDown);
+            return Err(refused(Refusal::ShuttingDown)(item));
         }
-        self.items.push(item).map_err(|_| Refusal::QueueFull)?;
+        self.items.push(item).map_err(refused(Refusal::QueueFull))?;
         self.bell.ring();
         // The engine may have ended between the look at `closing` and the push; then nobody else takes the item.
         if self.closed.load(Ordering::SeqCst) {

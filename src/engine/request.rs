@@ -112,6 +112,15 @@ pub enum AnswerBody {
     StateHash([u8; 32]),
 }
 
+/// A request that was not taken, handed back so that a caller who can wait may offer it again.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// The request.
+    pub work: Work,
+}
+
 /// Why a request was not taken, or got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

@@ -10,7 +10,7 @@ use crossbeam::channel::Sender;
 
 use super::commit::{Held, Job, Pipeline};
 use super::names::Names;
-use super::queue::{Item, Queue};
+use super::queue::{Item, Queue, Reply};
 use super::request::{Answer, AnswerBody, ItemResult, Read, Refusal, StreamId, Work};
 use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, resolve};
 use crate::constants::EVENT_BYTES_MAX;
@@ -28,6 +28,12 @@ pub(crate) type ResolveJob = (Item, Vec<Missing>);
 /// Something that must not be: the state and an event that was decided on it do not fit. The process ends.
 pub(crate) type Broken = String;
 
+/// What became of a command, and why it was refused if it was.
+type Decided<'c> = (ItemResult, Option<(Reason, &'c str)>);
+
+/// An answer, and whether it shows events of the open frame.
+pub(crate) type Pending = (Reply, Answer, bool);
+
 pub(crate) struct Core {
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
@@ -42,7 +48,7 @@ pub(crate) struct Core {
     /// Frames that may not be durable yet.
     pub(crate) frames: VecDeque<Arc<FrameBody>>,
     pub(crate) open: Option<FrameBuilder>,
-    pub(crate) answers: Vec<(tokio::sync::oneshot::Sender<Result<Answer, Refusal>>, Answer, bool)>,
+    pub(crate) answers: Vec<Pending>,
     pub(crate) names_changed: bool,
     pub(crate) book_time_us: i64,
     pub(crate) queue_age_max_us: u64,
@@ -102,7 +108,8 @@ impl Core {
         }
         let clock = &self.clock;
         let Some((item, waited_us)) = self.queue.pop(|| clock.monotonic_us()) else { return Ok(false) };
-        if waited_us > self.queue_age_max_us {
+        // A stream's items are decided in order and its caller is held back by flow control, so that none of them is too old.
+        if waited_us > self.queue_age_max_us && stream_of(&item).is_none() {
             // The caller may be gone.
             let _gone = item.reply.send(Err(Refusal::QueueTooOld));
             return Ok(true);
@@ -232,11 +239,7 @@ impl Core {
     }
 
     /// Decides one command. Beside the result it tells why the command was refused, if it was.
-    fn post_one<'c>(
-        &mut self,
-        command: &'c Command,
-        attached: &Attached,
-    ) -> Result<(ItemResult, Option<(Reason, &'c str)>), Broken> {
+    fn post_one<'c>(&mut self, command: &'c Command, attached: &Attached) -> Result<Decided<'c>, Broken> {
         if let Some(op) = self.ledger.key(command.key_print) {
             return Ok((ItemResult::Known(op), None));
         }
@@ -331,12 +334,7 @@ impl Core {
         }
     }
 
-    fn answer(
-        &mut self,
-        reply: tokio::sync::oneshot::Sender<Result<Answer, Refusal>>,
-        body: AnswerBody,
-        in_frame: bool,
-    ) {
+    fn answer(&mut self, reply: Reply, body: AnswerBody, in_frame: bool) {
         self.answers.push((reply, Answer { op: self.ledger.newest(), body }, in_frame));
     }
 

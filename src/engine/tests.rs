@@ -227,5 +227,5 @@ fn a_request_after_the_shutdown_is_refused_and_every_one_before_it_answered() {
     for receiver in waiting {
         assert!(receiver.blocking_recv().unwrap().is_ok());
     }
-    assert_eq!(client.handle.submit(Work::Read(Read::StateHash)).unwrap_err(), Refusal::ShuttingDown);
+    assert_eq!(client.handle.submit(Work::Read(Read::StateHash)).unwrap_err().refusal, Refusal::ShuttingDown);
 }

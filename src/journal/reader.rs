@@ -30,20 +30,9 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(segment: &Segment, key: [u8; 32]) -> Result<Self, JournalError> {
         let name = segment.name();
-        let length = segment
-            .file
-            .len()
-            .map_err(JournalError::io("read the length of", &name))?;
+        let length = segment.file.len().map_err(JournalError::io("read the length of", &name))?;
         let file = segment.file.clone();
-        Ok(Self {
-            file,
-            name,
-            key,
-            size: segment.header.bytes,
-            length,
-            window: Vec::new(),
-            window_offset: 0,
-        })
+        Ok(Self { file, name, key, size: segment.header.bytes, length, window: Vec::new(), window_offset: 0 })
     }
 
     /// The bytes of a range that lies within the segment's size.
@@ -52,10 +41,7 @@ impl Reader {
         if offset < self.window_offset || offset + to_u64(length) > window_end {
             let ahead = to_usize(self.size.saturating_sub(offset)).min(READ_BYTES);
             self.window.resize(length.max(ahead), 0);
-            let read = self
-                .file
-                .read_at(&mut self.window, offset)
-                .map_err(JournalError::io("read", &self.name))?;
+            let read = self.file.read_at(&mut self.window, offset).map_err(JournalError::io("read", &self.name))?;
             self.window.get_mut(read..).unwrap_or_default().fill(0);
             self.window_offset = offset;
         }
@@ -67,22 +53,13 @@ impl Reader {
         self.slice(offset, PAGE_BYTES)
     }
 
-    pub(crate) fn damaged(
-        &self,
-        case: Case,
-        offset: u64,
-        detail: impl Into<String>,
-    ) -> JournalError {
+    pub(crate) fn damaged(&self, case: Case, offset: u64, detail: impl Into<String>) -> JournalError {
         JournalError::damaged(case, &self.name, offset, detail)
     }
 
     /// Looks at everything from `offset` to the end of the segment.
     pub(crate) fn survey(&mut self, offset: u64) -> Result<Survey, JournalError> {
-        let mut survey = Survey {
-            first_used: None,
-            used_end: offset,
-            header: None,
-        };
+        let mut survey = Survey { first_used: None, used_end: offset, header: None };
         let mut last_used = None;
         let mut at = offset;
         while at + PAGE <= self.size {
@@ -102,12 +79,7 @@ impl Reader {
             at += PAGE;
         }
         if let Some(at) = last_used {
-            let zeros = self
-                .page(at)?
-                .iter()
-                .rev()
-                .take_while(|byte| **byte == 0)
-                .count();
+            let zeros = self.page(at)?.iter().rev().take_while(|byte| **byte == 0).count();
             survey.used_end = at + PAGE - to_u64(zeros);
         }
         Ok(survey)

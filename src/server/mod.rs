@@ -1,2 +1,19 @@
-//! server
+//! The server: gRPC on the network's side, the engine's queue on the other. Nothing here decides anything.
+
+mod account_service;
+mod admin_service;
+mod admission;
 pub mod body_hash;
+pub mod convert;
+mod desk;
+mod ledger_service;
+mod reason_text;
+pub mod receipt;
+mod serve;
+pub mod shape;
+pub mod show;
+mod statement;
+mod status;
+mod stream;
+
+pub use serve::{Ended, Running, ServeError, run, start};

@@ -1,0 +1,220 @@
+//! The server's settings: as written, and as checked.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::constants::{IN_FLIGHT_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_REQUESTS_MAX, SEGMENT_BYTES_DEFAULT};
+use crate::engine::EngineConfig;
+use crate::journal::JournalOptions;
+use crate::ledger::Limits;
+
+/// Members over all programs, unless the settings say otherwise.
+const MEMBERS_DEFAULT: u32 = 10_000_000;
+/// Counters of members' caps, unless the settings say otherwise.
+const CAP_COUNTERS_DEFAULT: usize = 10_000_000;
+/// How long a request may wait in the queue, unless the settings say otherwise.
+const QUEUE_AGE_MS_DEFAULT: u64 = 1_000;
+/// The longest that a request may be let wait.
+const QUEUE_AGE_MS_MAX: u64 = 60_000;
+/// The most requests that the queue may be made to hold: its slots are made at the start.
+const QUEUE_REQUESTS_CEILING: usize = 1 << 20;
+/// The most threads that may serve the network.
+const WORKER_THREADS_MAX: usize = 256;
+
+/// The settings as a file has them: nothing is needed, and nothing unknown is taken.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    members_max: Option<u32>,
+    cap_counters_max: Option<usize>,
+    queue_requests_max: Option<usize>,
+    queue_age_ms_max: Option<u64>,
+    segment_bytes: Option<u64>,
+    in_flight_bytes_max: Option<usize>,
+    worker_threads: Option<usize>,
+}
+
+/// The settings, checked and whole.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Members over all programs that the books may hold, from 1.
+    pub members_max: u32,
+    /// Counters of members' caps that the books may hold.
+    pub cap_counters_max: usize,
+    /// Requests that may wait for the engine, 1 to 2^20.
+    pub queue_requests_max: usize,
+    /// How long a request may wait for the engine before it is refused, 1 to 60,000 milliseconds.
+    pub queue_age_ms_max: u64,
+    /// Size of a new segment of the book, in bytes: whole pages of 4,096, at least the default.
+    pub segment_bytes: u64,
+    /// Bytes of requests between arrival and answer, at least one message of the greatest size.
+    pub in_flight_bytes_max: usize,
+    /// Threads that serve the network, 1 to 256.
+    pub worker_threads: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            members_max: MEMBERS_DEFAULT,
+            cap_counters_max: CAP_COUNTERS_DEFAULT,
+            queue_requests_max: QUEUE_REQUESTS_MAX,
+            queue_age_ms_max: QUEUE_AGE_MS_DEFAULT,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+            worker_threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+}
+
+/// Settings that cannot be used, in words that name the place.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads settings from a TOML file, or takes the defaults where there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the file cannot be read, or says what cannot be.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let named = |what: String| ConfigError(format!("{}: {what}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
+        Self::parse(&text).map_err(|error| named(error.0))
+    }
+
+    /// Reads settings from TOML.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with the line where the text is at fault.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let raw: Raw = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
+        let default = Self::default();
+        Ok(Self {
+            members_max: within("members_max", raw.members_max, default.members_max, 1, u32::MAX)?,
+            cap_counters_max: raw.cap_counters_max.unwrap_or(default.cap_counters_max),
+            queue_requests_max: within(
+                "queue_requests_max",
+                raw.queue_requests_max,
+                default.queue_requests_max,
+                1,
+                QUEUE_REQUESTS_CEILING,
+            )?,
+            queue_age_ms_max: within(
+                "queue_age_ms_max",
+                raw.queue_age_ms_max,
+                default.queue_age_ms_max,
+                1,
+                QUEUE_AGE_MS_MAX,
+            )?,
+            segment_bytes: segment(raw.segment_bytes)?,
+            in_flight_bytes_max: within(
+                "in_flight_bytes_max",
+                raw.in_flight_bytes_max,
+                default.in_flight_bytes_max,
+                MESSAGE_BYTES_MAX,
+                usize::MAX,
+            )?,
+            worker_threads: within(
+                "worker_threads",
+                raw.worker_threads,
+                default.worker_threads,
+                1,
+                WORKER_THREADS_MAX,
+            )?,
+        })
+    }
+
+    /// The engine's part.
+    #[must_use]
+    pub fn engine(&self) -> EngineConfig {
+        EngineConfig {
+            limits: Limits { members_max: self.members_max, cap_counters_max: self.cap_counters_max },
+            queue_requests_max: self.queue_requests_max,
+            queue_age_max_us: self.queue_age_ms_max.saturating_mul(1_000),
+            journal: JournalOptions::with_segment_bytes(self.segment_bytes),
+        }
+    }
+}
+
+fn within<T: PartialOrd + fmt::Display>(
+    name: &str,
+    value: Option<T>,
+    default: T,
+    least: T,
+    most: T,
+) -> Result<T, ConfigError> {
+    match value {
+        None => Ok(default),
+        Some(value) if least <= value && value <= most => Ok(value),
+        Some(value) => Err(ConfigError(format!("{name} is {value}; it must be {least} to {most}"))),
+    }
+}
+
+/// A segment holds two of the greatest frames, so none is smaller than the default.
+fn segment(bytes: Option<u64>) -> Result<u64, ConfigError> {
+    const PAGE: u64 = 4_096;
+    let most = u64::from(u32::MAX).saturating_mul(PAGE);
+    let bytes = within("segment_bytes", bytes, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, most)?;
+    if bytes % PAGE == 0 {
+        Ok(bytes)
+    } else {
+        Err(ConfigError(format!("segment_bytes is {bytes}; it must be whole pages of {PAGE}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.queue_requests_max, QUEUE_REQUESTS_MAX);
+        assert_eq!(config.segment_bytes, SEGMENT_BYTES_DEFAULT);
+    }
+
+    #[test]
+    fn what_is_said_is_taken() {
+        let config = Config::parse("members_max = 7\nqueue_age_ms_max = 20\nworker_threads = 3\n").unwrap();
+        assert_eq!((config.members_max, config.worker_threads), (7, 3));
+        assert_eq!(config.engine().queue_age_max_us, 20_000);
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_line() {
+        let error = Config::parse("members_max = 7\nmembers_min = 1\n").unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+        assert!(error.contains("members_min"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_by_name() {
+        for text in [
+            "members_max = 0",
+            "queue_requests_max = 0",
+            "queue_age_ms_max = 60001",
+            "segment_bytes = 4096",
+            "segment_bytes = 134217729",
+            "in_flight_bytes_max = 1",
+            "worker_threads = 0",
+        ] {
+            let name = text.split(' ').next().unwrap();
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(name), "{text}: {error}");
+        }
+    }
+}

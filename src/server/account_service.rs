@@ -1,0 +1,260 @@
+//! Reading members, their events and the trial balance.
+
+use std::collections::BTreeMap;
+
+use tonic::{Request, Response, Status};
+
+use super::desk::{Desk, Unreadable, blocking};
+use super::receipt::Scribe;
+use super::shape::{self, Fault};
+use super::statement::Question;
+use super::{show, status};
+use crate::constants::{MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX};
+use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
+use crate::journal::{JournalError, StoredEvent};
+use crate::ledger::codec;
+use crate::ledger::ids::{MemberNo, MemberRef, Op, ProgramNo};
+use crate::ledger::view::ProgramTrial;
+use crate::proto as pb;
+use crate::proto::account_service_server::AccountService;
+
+/// The service.
+pub(super) struct Accounts {
+    desk: Desk,
+}
+
+impl Accounts {
+    /// The service before an engine.
+    #[must_use]
+    pub(super) fn new(desk: Desk) -> Self {
+        Self { desk }
+    }
+
+    /// The states of members, in order, with the op they are as of.
+    async fn members(
+        &self,
+        program: ProgramNo,
+        program_id: &str,
+        ids: impl Iterator<Item = String>,
+    ) -> Result<(Op, Vec<Option<MemberState>>), Status> {
+        let prints = self.desk.handle().prints();
+        let asked = ids.map(|id| (program, prints.member(program_id, &id), id)).collect();
+        match self.desk.read(Read::Members(asked)).await? {
+            Answer { op, body: AnswerBody::Members(states) } => Ok((op, states)),
+            _ => Err(status::unexpected()),
+        }
+    }
+
+    /// A member's id by number, with the op of the answer.
+    async fn member_id(&self, number: MemberNo) -> Result<String, Status> {
+        match self.desk.read(Read::MemberIds(vec![number])).await?.body {
+            AnswerBody::MemberIds(mut ids) => ids.pop().flatten().ok_or_else(status::unexpected),
+            _ => Err(status::unexpected()),
+        }
+    }
+
+    async fn op_of_key(&self, print: u128) -> Result<Option<Op>, Status> {
+        match self.desk.read(Read::Key(print)).await?.body {
+            AnswerBody::Key(op) => Ok(op),
+            _ => Err(status::unexpected()),
+        }
+    }
+
+    /// An event of the book; `None` for an op that the book does not hold.
+    async fn stored(&self, op: Op) -> Result<Option<StoredEvent>, Status> {
+        let handle = self.desk.handle().clone();
+        let stored = blocking(move || match handle.book().read(op.0) {
+            Ok(stored) => Ok(Some(stored)),
+            Err(JournalError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        });
+        stored.await
+    }
+
+    /// The event, if it is one of the program and, where a key is asked for, holds that key.
+    async fn shown(&self, stored: &StoredEvent, program: &str, key: Option<&str>) -> Result<Option<pb::Event>, Status> {
+        let handle = self.desk.handle();
+        let event =
+            codec::decode(&stored.bytes).map_err(|error| status::unreadable(&Unreadable::Codec(stored.op, error)))?;
+        let member = match event.common().map(|common| common.member) {
+            Some(MemberRef::Known(number)) => self.member_id(number).await?,
+            Some(MemberRef::Opened(_, id) | MemberRef::Unknown(id)) => id.to_owned(),
+            None => String::new(),
+        };
+        let names = handle.names();
+        let scribe = Scribe { info: handle.book_info(), names: &names };
+        let shown = show::event(&scribe, Op(stored.op), stored.book_time_us, &event, member);
+        let (_, its_key, _) = event.identity();
+        let asked_for = shown.program == program && key.is_none_or(|key| key == its_key);
+        Ok(asked_for.then_some(shown))
+    }
+}
+
+/// A known program's number.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
+pub(super) fn program(desk: &Desk, id: &str) -> Result<ProgramNo, Status> {
+    shape::needed("program", id, PROGRAM_ID_BYTES_MAX).map_err(|fault| status::invalid(&[fault]))?;
+    desk.handle().program(id).ok_or_else(|| status::invalid(&[Fault::program_unknown("program")]))
+}
+
+fn member_shape(field: &str, id: &str) -> Result<(), Status> {
+    shape::needed(field, id, MEMBER_ID_BYTES_MAX).map_err(|fault| status::invalid(&[fault]))
+}
+
+#[tonic::async_trait]
+impl AccountService for Accounts {
+    async fn get_member(
+        &self,
+        request: Request<pb::GetMemberRequest>,
+    ) -> Result<Response<pb::GetMemberResponse>, Status> {
+        let pb::GetMemberRequest { program: program_id, member } = request.into_inner();
+        let number = program(&self.desk, &program_id)?;
+        member_shape("member", &member)?;
+        let (op, mut states) = self.members(number, &program_id, std::iter::once(member.clone())).await?;
+        let Some(state) = states.pop().flatten() else {
+            return Err(status::not_found(pb::Reason::MemberUnknown, "no posting has created this member"));
+        };
+        let member = Some(show::member(member, &state));
+        let book_id = self.desk.info().book_id.clone();
+        Ok(Response::new(pb::GetMemberResponse { member, book_id, op: op.0 }))
+    }
+
+    async fn batch_get_members(
+        &self,
+        request: Request<pb::BatchGetMembersRequest>,
+    ) -> Result<Response<pb::BatchGetMembersResponse>, Status> {
+        let pb::BatchGetMembersRequest { program: program_id, members: ids } = request.into_inner();
+        let number = program(&self.desk, &program_id)?;
+        if ids.is_empty() {
+            return Err(status::invalid(&[Fault::missing("members")]));
+        }
+        if ids.len() > MEMBERS_PER_READ_MAX {
+            let message = format!("{} ids; at most {MEMBERS_PER_READ_MAX} are taken", ids.len());
+            return Err(status::invalid(&[Fault::new("members", pb::Reason::TooManyItems, message)]));
+        }
+        for (place, id) in ids.iter().enumerate() {
+            member_shape(&format!("members[{place}]"), id)?;
+        }
+        let (op, states) = self.members(number, &program_id, ids.iter().cloned()).await?;
+        let book_id = self.desk.info().book_id.clone();
+        let mut response = pb::BatchGetMembersResponse { book_id, op: op.0, ..Default::default() };
+        for (id, state) in ids.into_iter().zip(states) {
+            match state {
+                Some(state) => response.members.push(show::member(id, &state)),
+                None => response.unknown.push(id),
+            }
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<pb::ListEventsRequest>,
+    ) -> Result<Response<pb::ListEventsResponse>, Status> {
+        let request = request.into_inner();
+        let number = program(&self.desk, &request.program)?;
+        member_shape("member", &request.member)?;
+        let question = Question::read(&request).map_err(|fault| status::invalid(&[fault]))?;
+        let (op, mut states) = self.members(number, &request.program, std::iter::once(request.member.clone())).await?;
+        let book_id = self.desk.info().book_id.clone();
+        let mut response = pb::ListEventsResponse { book_id, op: op.0, ..Default::default() };
+        if let Some(state) = states.pop().flatten() {
+            let handle = self.desk.handle().clone();
+            let page = blocking(move || question.answer(&handle, request.member, &state)).await?;
+            let (events, next_page_token) = page.map_err(|fault| status::invalid(&[fault]))?;
+            response.events = events;
+            response.next_page_token = next_page_token;
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn get_event(&self, request: Request<pb::GetEventRequest>) -> Result<Response<pb::GetEventResponse>, Status> {
+        let pb::GetEventRequest { program: program_id, name } = request.into_inner();
+        program(&self.desk, &program_id)?;
+        let (op, key) = match name {
+            None => return Err(status::invalid(&[Fault::missing("op")])),
+            Some(pb::get_event_request::Name::Op(op)) => (Some(Op(op)), None),
+            Some(pb::get_event_request::Name::Key(key)) => {
+                shape::key(&key).map_err(|fault| status::invalid(&[fault]))?;
+                let print = self.desk.handle().prints().key(&program_id, &key);
+                (self.op_of_key(print).await?, Some(key))
+            }
+        };
+        let stored = match op {
+            Some(op) => self.stored(op).await?,
+            None => None,
+        };
+        let event = match &stored {
+            Some(stored) => self.shown(stored, &program_id, key.as_deref()).await?,
+            None => None,
+        };
+        let Some(event) = event else {
+            return Err(status::not_found(pb::Reason::EventNotFound, "there is no such event in this program"));
+        };
+        let book_id = self.desk.info().book_id.clone();
+        let op = self.desk.handle().book().durable_op();
+        Ok(Response::new(pb::GetEventResponse { event: Some(event), book_id, op }))
+    }
+
+    async fn get_trial_balance(
+        &self,
+        request: Request<pb::GetTrialBalanceRequest>,
+    ) -> Result<Response<pb::GetTrialBalanceResponse>, Status> {
+        let asked = request.into_inner().program;
+        if !asked.is_empty() {
+            program(&self.desk, &asked)?;
+        }
+        let Answer { op, body: AnswerBody::TrialBalance(mut trials) } = self.desk.read(Read::TrialBalance).await?
+        else {
+            return Err(status::unexpected());
+        };
+        trials.retain(|trial| asked.is_empty() || trial.program == asked);
+        trials.sort_unstable_by(|a, b| a.program.cmp(&b.program));
+        let mut response =
+            pb::GetTrialBalanceResponse { book_id: self.desk.info().book_id.clone(), op: op.0, ..Default::default() };
+        for trial in &trials {
+            show_trial(&mut response, trial);
+        }
+        Ok(Response::new(response))
+    }
+}
+
+fn show_trial(response: &mut pb::GetTrialBalanceResponse, trial: &ProgramTrial) {
+    let asset = "points";
+    let mut total =
+        pb::TrialBalanceTotal { program: trial.program.clone(), asset: asset.to_owned(), ..Default::default() };
+    let mut rows = BTreeMap::new();
+    for row in trial.rows.iter().filter(|row| row.balance != 0) {
+        let credit = row.balance.max(0);
+        let debit = row.balance.min(0).saturating_neg();
+        total.debit = total.debit.saturating_add(debit);
+        total.credit = total.credit.saturating_add(credit);
+        let class = i32::from(class_of(&row.account));
+        let shown = pb::TrialBalanceRow {
+            program: trial.program.clone(),
+            class,
+            account: row.account.clone(),
+            asset: asset.to_owned(),
+            debit,
+            credit,
+        };
+        rows.insert((class, row.account.clone()), shown);
+    }
+    response.rows.extend(rows.into_values());
+    response.totals.push(total);
+}
+
+/// The class in the chart of accounts.
+fn class_of(account: &str) -> pb::AccountClass {
+    match account.split_once('/') {
+        Some(("member", "available")) => pb::AccountClass::MemberLiability,
+        Some(("member", "debt")) => pb::AccountClass::MemberDebt,
+        Some(("campaign", _)) => pb::AccountClass::CampaignBudget,
+        Some(("redemption", _)) => pb::AccountClass::Redemption,
+        _ if account == "issuance" => pb::AccountClass::Issuance,
+        _ if account == "adjustment" => pb::AccountClass::Adjustment,
+        _ => pb::AccountClass::Unspecified,
+    }
+}

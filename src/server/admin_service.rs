@@ -1,0 +1,257 @@
+//! Operating: programs and campaigns.
+
+use tonic::{Request, Response, Status};
+
+use super::account_service::program as known_program;
+use super::body_hash::{AdminBody, admin_hash};
+use super::desk::{Desk, Sent, Unreadable, blocking};
+use super::shape::{self, Fault};
+use super::{show, status};
+use crate::constants::{PROGRAM_ID_BYTES_MAX, REMARKS_SHOWN_MAX};
+use crate::engine::request::{Answer, AnswerBody, Read, Work};
+use crate::ledger::codec;
+use crate::ledger::command::{AdminAction, AdminCommand};
+use crate::ledger::event::Event;
+use crate::ledger::ids::{Op, ProgramNo};
+use crate::ledger::view::{CampaignView, ProgramView};
+use crate::program;
+use crate::proto as pb;
+use crate::proto::admin_service_server::AdminService;
+
+/// The service.
+pub(super) struct Admin {
+    desk: Desk,
+}
+
+/// What every request that changes state has.
+struct Act {
+    program: String,
+    key: String,
+    actor: String,
+    reason: String,
+    body_hash: [u8; 16],
+}
+
+impl Act {
+    fn check(&self) -> Result<(), Fault> {
+        shape::needed("program", &self.program, PROGRAM_ID_BYTES_MAX)?;
+        shape::key(&self.key)?;
+        shape::act("", &self.actor, &self.reason)
+    }
+}
+
+impl Admin {
+    /// The service before an engine.
+    #[must_use]
+    pub(super) fn new(desk: Desk) -> Self {
+        Self { desk }
+    }
+
+    /// Posts an operator's command; an OK answer is APPLIED or REJECTED.
+    async fn post(&self, act: Act, action: AdminAction) -> Result<pb::Receipt, Status> {
+        let sent = Sent { key: act.key.clone(), body_hash: act.body_hash };
+        let command = AdminCommand {
+            key_print: self.desk.handle().prints().key(&act.program, &act.key),
+            program_id: act.program,
+            key: act.key,
+            body_hash: act.body_hash,
+            actor: act.actor,
+            reason: act.reason,
+            action,
+        };
+        let answer = self.desk.ask(Work::Admin(Box::new(command))).await?;
+        let receipt = self.desk.receipt(answer.body, sent).await?;
+        match receipt.outcome() {
+            pb::Outcome::Applied | pb::Outcome::Rejected => Ok(receipt),
+            _ => Err(status::unposted(&receipt)),
+        }
+    }
+
+    /// Posts a change of a campaign and reads the campaign as it stands then.
+    async fn change(
+        &self,
+        act: Act,
+        campaign: String,
+        action: impl FnOnce(String) -> AdminAction,
+    ) -> Result<(pb::Receipt, Option<pb::Campaign>), Status> {
+        let checked = act.check().and_then(|()| shape::needed("campaign", &campaign, PROGRAM_ID_BYTES_MAX));
+        checked.map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
+        let number = known_program(&self.desk, &act.program)?;
+        let receipt = self.post(act, action(campaign.clone())).await?;
+        let (_, campaigns) = self.campaigns(number).await?;
+        let campaign = campaigns.iter().find(|view| view.spec.id == campaign).map(show::campaign);
+        Ok((receipt, campaign))
+    }
+
+    async fn programs(&self) -> Result<(Op, Vec<ProgramView>), Status> {
+        match self.desk.read(Read::Programs).await? {
+            Answer { op, body: AnswerBody::Programs(programs) } => Ok((op, programs)),
+            _ => Err(status::unexpected()),
+        }
+    }
+
+    async fn campaigns(&self, program: ProgramNo) -> Result<(Op, Vec<CampaignView>), Status> {
+        match self.desk.read(Read::Campaigns(program)).await? {
+            Answer { op, body: AnswerBody::Campaigns(campaigns) } => Ok((op, campaigns)),
+            _ => Err(status::unexpected()),
+        }
+    }
+
+    /// The version that a receipt's event put; 0 where it put none. It is read from the book, for a replay is the same.
+    async fn version_put(&self, receipt: &pb::Receipt) -> Result<u32, Status> {
+        let handle = self.desk.handle().clone();
+        let op = receipt.op;
+        let version = blocking(move || {
+            let stored = handle.book().read(op)?;
+            match codec::decode(&stored.bytes).map_err(|error| Unreadable::Codec(op, error))? {
+                Event::ProgramPut(put) => Ok::<_, Unreadable>(put.version.0),
+                _ => Ok(0),
+            }
+        });
+        version.await
+    }
+
+    fn book_id(&self) -> String {
+        self.desk.info().book_id.clone()
+    }
+}
+
+/// A definition's remarks as faults of the request, each naming line, column and field.
+fn faults(remarks: &[program::Remark], key: &str) -> Vec<Fault> {
+    let fault = |remark: &program::Remark| {
+        let field = format!("definition:{}:{}:{}", remark.line, remark.column, remark.field);
+        Fault::new(field, pb::Reason::DefinitionInvalid, remark.message.clone()).of(key.to_owned())
+    };
+    remarks.iter().take(REMARKS_SHOWN_MAX).map(fault).collect()
+}
+
+/// The hash of a request's body as it was sent.
+fn hash(request: AdminBody<'_>) -> [u8; 16] {
+    admin_hash(request, &mut Vec::new())
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    async fn put_program(
+        &self,
+        request: Request<pb::PutProgramRequest>,
+    ) -> Result<Response<pb::PutProgramResponse>, Status> {
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::PutProgram(&request));
+        let pb::PutProgramRequest { program: id, definition, expected_version, key, actor, reason } = request;
+        let act = Act { program: id, key, actor, reason, body_hash };
+        act.check().map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
+        let parsed = program::parse(&definition, "definition")
+            .map_err(|remarks| status::invalid(&faults(&remarks, &act.key)))?;
+        if parsed.id != act.program {
+            let fault = Fault::malformed("program", "is another than the definition's id");
+            return Err(status::invalid(&[fault.of(act.key)]));
+        }
+        let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
+        let action = AdminAction::PutProgram { expected_version, spec: Box::new(parsed.spec), definition };
+        let receipt = self.post(act, action).await?;
+        let version = self.version_put(&receipt).await?;
+        Ok(Response::new(pb::PutProgramResponse { receipt: Some(receipt), version, warnings }))
+    }
+
+    async fn get_program(
+        &self,
+        request: Request<pb::GetProgramRequest>,
+    ) -> Result<Response<pb::GetProgramResponse>, Status> {
+        let id = request.into_inner().program;
+        known_program(&self.desk, &id)?;
+        let (op, programs) = self.programs().await?;
+        let view = programs.iter().find(|view| view.id == id).ok_or_else(status::unexpected)?;
+        let program = Some(show::program(view));
+        Ok(Response::new(pb::GetProgramResponse { program, book_id: self.book_id(), op: op.0 }))
+    }
+
+    async fn list_programs(
+        &self,
+        _request: Request<pb::ListProgramsRequest>,
+    ) -> Result<Response<pb::ListProgramsResponse>, Status> {
+        let (op, mut programs) = self.programs().await?;
+        programs.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let programs = programs.iter().map(show::program).collect();
+        Ok(Response::new(pb::ListProgramsResponse { programs, book_id: self.book_id(), op: op.0 }))
+    }
+
+    async fn list_campaigns(
+        &self,
+        request: Request<pb::ListCampaignsRequest>,
+    ) -> Result<Response<pb::ListCampaignsResponse>, Status> {
+        let number = known_program(&self.desk, &request.into_inner().program)?;
+        let (op, mut campaigns) = self.campaigns(number).await?;
+        campaigns.sort_unstable_by(|a, b| a.spec.id.cmp(&b.spec.id));
+        let campaigns = campaigns.iter().map(show::campaign).collect();
+        Ok(Response::new(pb::ListCampaignsResponse { campaigns, book_id: self.book_id(), op: op.0 }))
+    }
+
+    async fn get_campaign(
+        &self,
+        request: Request<pb::GetCampaignRequest>,
+    ) -> Result<Response<pb::GetCampaignResponse>, Status> {
+        let pb::GetCampaignRequest { program, campaign: id } = request.into_inner();
+        let number = known_program(&self.desk, &program)?;
+        shape::needed("campaign", &id, PROGRAM_ID_BYTES_MAX).map_err(|fault| status::invalid(&[fault]))?;
+        let (op, campaigns) = self.campaigns(number).await?;
+        let Some(view) = campaigns.iter().find(|view| view.spec.id == id) else {
+            return Err(status::not_found(pb::Reason::CampaignUnknown, "the program has no such campaign"));
+        };
+        let campaign = Some(show::campaign(view));
+        Ok(Response::new(pb::GetCampaignResponse { campaign, book_id: self.book_id(), op: op.0 }))
+    }
+
+    async fn fund_campaign(
+        &self,
+        request: Request<pb::FundCampaignRequest>,
+    ) -> Result<Response<pb::FundCampaignResponse>, Status> {
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::FundCampaign(&request));
+        let pb::FundCampaignRequest { program, campaign, points, key, actor, reason } = request;
+        let points = shape::points("points", points).map_err(|fault| status::invalid(&[fault.of(key.clone())]))?;
+        let act = Act { program, key, actor, reason, body_hash };
+        let fund = |campaign| AdminAction::FundCampaign { campaign, points };
+        let (receipt, campaign) = self.change(act, campaign, fund).await?;
+        Ok(Response::new(pb::FundCampaignResponse { receipt: Some(receipt), campaign }))
+    }
+
+    async fn pause_campaign(
+        &self,
+        request: Request<pb::PauseCampaignRequest>,
+    ) -> Result<Response<pb::PauseCampaignResponse>, Status> {
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::PauseCampaign(&request));
+        let pb::PauseCampaignRequest { program, campaign, key, actor, reason } = request;
+        let act = Act { program, key, actor, reason, body_hash };
+        let pause = |campaign| AdminAction::PauseCampaign { campaign };
+        let (receipt, campaign) = self.change(act, campaign, pause).await?;
+        Ok(Response::new(pb::PauseCampaignResponse { receipt: Some(receipt), campaign }))
+    }
+
+    async fn resume_campaign(
+        &self,
+        request: Request<pb::ResumeCampaignRequest>,
+    ) -> Result<Response<pb::ResumeCampaignResponse>, Status> {
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::ResumeCampaign(&request));
+        let pb::ResumeCampaignRequest { program, campaign, key, actor, reason } = request;
+        let act = Act { program, key, actor, reason, body_hash };
+        let resume = |campaign| AdminAction::ResumeCampaign { campaign };
+        let (receipt, campaign) = self.change(act, campaign, resume).await?;
+        Ok(Response::new(pb::ResumeCampaignResponse { receipt: Some(receipt), campaign }))
+    }
+
+    async fn close_campaign(
+        &self,
+        request: Request<pb::CloseCampaignRequest>,
+    ) -> Result<Response<pb::CloseCampaignResponse>, Status> {
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::CloseCampaign(&request));
+        let pb::CloseCampaignRequest { program, campaign, key, actor, reason } = request;
+        let act = Act { program, key, actor, reason, body_hash };
+        let close = |campaign| AdminAction::CloseCampaign { campaign };
+        let (receipt, campaign) = self.change(act, campaign, close).await?;
+        Ok(Response::new(pb::CloseCampaignResponse { receipt: Some(receipt), campaign }))
+    }
+}

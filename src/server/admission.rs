@@ -1,0 +1,234 @@
+//! Admission at the door: what is too much is refused on the headers, before a body is read, and bodies are counted from
+//! arrival to answer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::status;
+use crate::engine::request::Refusal;
+use crate::proto as pb;
+
+/// The one method whose messages are admitted one by one, while it lasts.
+const STREAM_PATH: &str = "/stampbook.v1.LedgerService/PostStream";
+/// What only our own services are held to: health and reflection answer under load too.
+const OUR_PATHS: &str = "/stampbook.v1.";
+
+/// What is in flight, and how much of it may be.
+#[derive(Debug)]
+pub(super) struct Admission {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    requests: AtomicUsize,
+    requests_max: usize,
+}
+
+impl Admission {
+    /// Nothing in flight, and at most so many bytes and requests.
+    #[must_use]
+    pub(super) fn new(bytes_max: usize, requests_max: usize) -> Arc<Self> {
+        Arc::new(Self { bytes: AtomicUsize::new(0), bytes_max, requests: AtomicUsize::new(0), requests_max })
+    }
+
+    /// Bytes of bodies between arrival and answer.
+    #[must_use]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Admits a request, if there is room for one more.
+    fn enter(self: &Arc<Self>) -> Option<Arc<Charge>> {
+        // From here on the count is given back when the charge is dropped, also when this request finds no room.
+        let charge = Arc::new(Charge { admission: Arc::clone(self), bytes: AtomicUsize::new(0) });
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        (before < self.requests_max && !charge.is_crowded()).then_some(charge)
+    }
+}
+
+/// A request in flight, with the bytes of it that have arrived and are not yet answered.
+#[derive(Debug)]
+pub(super) struct Charge {
+    admission: Arc<Admission>,
+    bytes: AtomicUsize,
+}
+
+impl Charge {
+    /// Counts bytes that arrived; false when they are more than may be in flight.
+    fn add(&self, bytes: usize) -> bool {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.admission.bytes.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= self.admission.bytes_max
+    }
+
+    /// Whether as much is in flight, over all requests, as may be.
+    #[must_use]
+    pub(super) fn is_crowded(&self) -> bool {
+        self.admission.bytes() >= self.admission.bytes_max
+    }
+
+    /// Hands on all bytes counted so far, to be released apart from the rest of the request.
+    #[must_use]
+    pub(super) fn split(&self) -> Load {
+        Load { admission: Arc::clone(&self.admission), bytes: self.bytes.swap(0, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.admission.bytes.fetch_sub(*self.bytes.get_mut(), Ordering::Relaxed);
+        self.admission.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of a part of a request, in flight until this is dropped.
+#[derive(Debug)]
+pub(super) struct Load {
+    admission: Arc<Admission>,
+    bytes: usize,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.admission.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+type Overloaded = Arc<dyn Fn() -> Option<Refusal> + Send + Sync>;
+
+/// Puts admission before the services.
+#[derive(Clone)]
+pub(super) struct AdmissionLayer {
+    admission: Arc<Admission>,
+    overloaded: Overloaded,
+}
+
+impl AdmissionLayer {
+    /// A layer that counts in `admission`; `overloaded` tells whether the engine takes no more for now.
+    pub(super) fn new(
+        admission: Arc<Admission>,
+        overloaded: impl Fn() -> Option<Refusal> + Send + Sync + 'static,
+    ) -> Self {
+        Self { admission, overloaded: Arc::new(overloaded) }
+    }
+}
+
+impl<S> Layer<S> for AdmissionLayer {
+    type Service = Admitted<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Admitted { inner, admission: Arc::clone(&self.admission), overloaded: Arc::clone(&self.overloaded) }
+    }
+}
+
+/// Services behind admission.
+#[derive(Clone)]
+pub(super) struct Admitted<S> {
+    inner: S,
+    admission: Arc<Admission>,
+    overloaded: Overloaded,
+}
+
+impl<S> Admitted<S> {
+    /// The charge of a request that is let in.
+    fn admit(&self, streams: bool) -> Result<Arc<Charge>, Refusal> {
+        // A stream is let in at any time: it meets overload by waiting.
+        match (self.overloaded)() {
+            Some(refusal) if !streams || refusal == Refusal::ShuttingDown => Err(refusal),
+            _ => self.admission.enter().ok_or(Refusal::InFlight),
+        }
+    }
+}
+
+impl<S> Service<Request<Body>> for Admitted<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let path = request.uri().path();
+        if !path.starts_with(OUR_PATHS) {
+            return Box::pin(self.inner.call(request));
+        }
+        let streams = path == STREAM_PATH;
+        let charge = match self.admit(streams) {
+            Ok(charge) => charge,
+            Err(refusal) => return Box::pin(std::future::ready(Ok(status::refused(refusal).into_http()))),
+        };
+        if streams {
+            request.extensions_mut().insert(Arc::clone(&charge));
+        }
+        let counted = Arc::clone(&charge);
+        let request = request.map(|body| Body::new(Counted { body, charge: counted, bounded: !streams }));
+        let response = self.inner.call(request);
+        Box::pin(async move {
+            let response = response.await.map(name_the_size);
+            drop(charge);
+            response
+        })
+    }
+}
+
+/// A message over the limit is a wrong shape, and says so with the reason.
+fn name_the_size(response: Response<Body>) -> Response<Body> {
+    let over = response.headers().get("grpc-status").is_some_and(|code| code.as_bytes() == b"11");
+    if !over {
+        return response;
+    }
+    let said = Status::from_header_map(response.headers());
+    let message = said.as_ref().map(Status::message).unwrap_or_default();
+    status::plain(Code::InvalidArgument, pb::Reason::MessageTooLarge, message).into_http()
+}
+
+/// A request's body that counts what arrives of it.
+struct Counted {
+    body: Body,
+    charge: Arc<Charge>,
+    /// Whether it fails when too much is in flight; a stream waits instead.
+    bounded: bool,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let arrived = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        if arrived != 0 && !self.charge.add(arrived) && self.bounded {
+            return Poll::Ready(Some(Err(status::refused(Refusal::InFlight))));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

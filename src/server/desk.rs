@@ -1,0 +1,254 @@
+//! What the services share: asking the engine, and turning its answers into receipts.
+
+use std::fmt::Display;
+use std::mem;
+use std::sync::Arc;
+
+use tonic::Status;
+
+use super::convert::Converter;
+use super::receipt::{Scribe, aborted, conflict, members_limit};
+use super::status;
+use crate::engine::request::{Answer, AnswerBody, ItemResult, Read, Refusal, Work};
+use crate::engine::{BookInfo, Handle};
+use crate::journal::{Book, FrameBody, JournalError, StoredEvent};
+use crate::ledger::codec::{self, CodecError};
+use crate::ledger::command::Command;
+use crate::ledger::ids::{Op, ProgramNo};
+use crate::proto as pb;
+
+/// The engine as the services see it.
+#[derive(Clone)]
+pub(super) struct Desk {
+    handle: Handle,
+}
+
+/// What a key is bound to.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    /// The key.
+    pub key: String,
+    /// The hash of the body.
+    pub body_hash: [u8; 16],
+}
+
+impl Sent {
+    /// What a member's command is bound to; its key is taken out of it.
+    #[must_use]
+    pub(super) fn of(command: &mut Command) -> Self {
+        Self { key: mem::take(&mut command.key), body_hash: command.body_hash }
+    }
+}
+
+/// A command whose key was taken, at its place in the request.
+struct Known {
+    place: usize,
+    sent: Sent,
+    op: Op,
+}
+
+/// Why an event that the book holds could not be shown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    /// The book did not give it.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Its bytes are none that this build knows.
+    #[error("op {0}: {1}")]
+    Codec(u64, CodecError),
+}
+
+impl Desk {
+    /// The desk before an engine.
+    #[must_use]
+    pub(super) fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+
+    /// The engine's handle.
+    #[must_use]
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The book's name.
+    #[must_use]
+    pub(super) fn info(&self) -> &BookInfo {
+        self.handle.book_info()
+    }
+
+    /// A converter for the commands of one request.
+    pub(super) fn converter(&self) -> Converter<'_, impl Fn(&str) -> Option<ProgramNo>> {
+        Converter::new(|id: &str| self.handle.program(id), self.handle.prints())
+    }
+
+    /// Asks the engine and waits until all that it says is durable.
+    ///
+    /// # Errors
+    /// The status of a refusal.
+    pub(super) async fn ask(&self, work: Work) -> Result<Answer, Status> {
+        let answer = self.handle.submit(work).map_err(|refused| status::refused(refused.refusal))?;
+        // A sender dropped without an answer died with the engine, its outcome unknown.
+        let answered = answer.await.unwrap_or(Err(Refusal::Unknown));
+        answered.map_err(status::refused)
+    }
+
+    /// Asks the engine for a part of the state.
+    ///
+    /// # Errors
+    /// The status of a refusal.
+    pub(super) async fn read(&self, read: Read) -> Result<Answer, Status> {
+        self.ask(Work::Read(read)).await
+    }
+
+    /// The receipts of a request's commands, in order.
+    ///
+    /// # Errors
+    /// A status where the book cannot be read; every command of the request is settled all the same.
+    pub(super) async fn receipts(&self, body: AnswerBody, atomic: bool) -> Result<Vec<pb::Receipt>, Status> {
+        let AnswerBody::Posted { results, frame, mut commands } = body else {
+            return Err(status::unexpected());
+        };
+        if results.len() != commands.len() {
+            return Err(status::unexpected());
+        }
+        let sent = commands.iter_mut().map(Sent::of);
+        self.settle(&results, frame, sent, atomic).await
+    }
+
+    /// The receipt of an operator's command.
+    ///
+    /// # Errors
+    /// A status where the book cannot be read.
+    pub(super) async fn receipt(&self, body: AnswerBody, sent: Sent) -> Result<pb::Receipt, Status> {
+        let AnswerBody::Posted { results, frame, .. } = body else {
+            return Err(status::unexpected());
+        };
+        let mut receipts = self.settle(&results, frame, std::iter::once(sent), false).await?;
+        receipts.pop().ok_or_else(status::unexpected)
+    }
+
+    async fn settle(
+        &self,
+        results: &[ItemResult],
+        frame: Option<Arc<FrameBody>>,
+        sent: impl Iterator<Item = Sent>,
+        atomic: bool,
+    ) -> Result<Vec<pb::Receipt>, Status> {
+        let names = self.handle.names();
+        let scribe = Scribe { info: self.info(), names: &names };
+        let mut receipts = Vec::with_capacity(results.len());
+        let mut known = Vec::new();
+        for (place, (result, sent)) in results.iter().zip(sent).enumerate() {
+            receipts.push(match *result {
+                ItemResult::Fresh(op) => fresh(&scribe, frame.as_deref(), op, sent.key)?,
+                ItemResult::MembersLimit => members_limit(scribe.info, sent.key),
+                ItemResult::Aborted => aborted(scribe.info, sent.key),
+                ItemResult::Known(op) => {
+                    known.push(Known { place, sent, op });
+                    pb::Receipt::default()
+                }
+            });
+        }
+        if !known.is_empty() {
+            self.settle_known(&mut receipts, known, frame).await?;
+            if atomic {
+                refuse_mixture(self.info(), &mut receipts, results);
+            }
+        }
+        Ok(receipts)
+    }
+
+    /// Reads what the known keys stand for, off the runtime, in one task for all of them.
+    async fn settle_known(
+        &self,
+        receipts: &mut [pb::Receipt],
+        known: Vec<Known>,
+        frame: Option<Arc<FrameBody>>,
+    ) -> Result<(), Status> {
+        let handle = self.handle.clone();
+        let settled = blocking(move || {
+            let names = handle.names();
+            let scribe = Scribe { info: handle.book_info(), names: &names };
+            let look_up = |known: Known| {
+                let place = known.place;
+                known_receipt(&scribe, handle.book(), frame.as_deref(), known).map(|receipt| (place, receipt))
+            };
+            known.into_iter().map(look_up).collect::<Result<Vec<_>, Unreadable>>()
+        });
+        for (place, receipt) in settled.await? {
+            if let Some(slot) = receipts.get_mut(place) {
+                *slot = receipt;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs a task that reads the disk where it holds up no other request.
+///
+/// # Errors
+/// The status of a book that cannot be read.
+pub(super) async fn blocking<T, E, F>(task: F) -> Result<T, Status>
+where
+    T: Send + 'static,
+    E: Display + Send + 'static,
+    F: FnOnce() -> Result<T, E> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(task).await {
+        Ok(done) => done.map_err(|error| status::unreadable(&error)),
+        Err(error) => Err(status::unreadable(&error)),
+    }
+}
+
+/// The receipt of an event decided for this very request.
+fn fresh(scribe: &Scribe<'_>, frame: Option<&FrameBody>, op: Op, key: String) -> Result<pb::Receipt, Status> {
+    let frame = frame.ok_or_else(status::unexpected)?;
+    let bytes = frame.event(op.0).ok_or_else(status::unexpected)?;
+    let event = codec::decode(bytes).map_err(|error| status::unreadable(&Unreadable::Codec(op.0, error)))?;
+    Ok(scribe.receipt(op, frame.book_time_us(), &event, key))
+}
+
+/// The first receipt again, or a conflict.
+fn known_receipt(
+    scribe: &Scribe<'_>,
+    book: &Book,
+    frame: Option<&FrameBody>,
+    known: Known,
+) -> Result<pb::Receipt, Unreadable> {
+    let Known { sent, op, .. } = known;
+    let receipt = |bytes: &[u8], book_time_us: i64| {
+        let event = codec::decode(bytes).map_err(|error| Unreadable::Codec(op.0, error))?;
+        let (_, key, body_hash) = event.identity();
+        if key != sent.key || body_hash != sent.body_hash {
+            return Ok(conflict(scribe.info, sent.key, pb::Reason::KeyReused, op));
+        }
+        let mut receipt = scribe.receipt(op, book_time_us, &event, sent.key);
+        receipt.replayed = true;
+        Ok(receipt)
+    };
+    // A key sent twice in one request may have been decided with it.
+    match frame.and_then(|frame| Some((frame.event(op.0)?, frame.book_time_us()))) {
+        Some((bytes, book_time_us)) => receipt(bytes, book_time_us),
+        None => {
+            let StoredEvent { book_time_us, bytes, .. } = book.read(op.0)?;
+            receipt(&bytes, book_time_us)
+        }
+    }
+}
+
+/// Composes the answer of an atomic batch in which keys are known: all of them, or that of one remembered rejection, and
+/// it stands as it is; else the whole is a conflict that changes nothing.
+fn refuse_mixture(info: &BookInfo, receipts: &mut [pb::Receipt], results: &[ItemResult]) {
+    let known = results.iter().filter(|result| matches!(result, ItemResult::Known(_))).count();
+    let rejection = receipts.iter().any(|receipt| receipt.replayed && receipt.outcome() == pb::Outcome::Rejected);
+    if known == results.len() || (known == 1 && rejection) {
+        return;
+    }
+    for receipt in receipts {
+        if receipt.outcome() != pb::Outcome::Conflict {
+            let key = mem::take(&mut receipt.key);
+            *receipt = conflict(info, key, pb::Reason::BatchKeysMixed, Op(receipt.op));
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What can be judged from a request alone: what is missing, too long, out of range or malformed.
+
+use crate::constants::{ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, KEY_BYTES_MAX, POINTS_MAX};
+use crate::proto as pb;
+
+/// A request, or an item of one, whose shape is wrong. Nothing was written and its key is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The path of the field at fault.
+    pub field: String,
+    /// What is wrong with it.
+    pub reason: pb::Reason,
+    /// The same for a person's eyes.
+    pub message: String,
+    /// The key of the command, as sent.
+    pub key: String,
+}
+
+impl Fault {
+    /// A fault in `field`.
+    pub fn new(field: impl Into<String>, reason: pb::Reason, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason, message: message.into(), key: String::new() }
+    }
+
+    /// A field that is needed and absent.
+    pub fn missing(field: &str) -> Self {
+        Self::new(field, pb::Reason::FieldMissing, format!("{field} is needed"))
+    }
+
+    /// A field that cannot be what it should be.
+    pub fn malformed(field: &str, why: &str) -> Self {
+        Self::new(field, pb::Reason::FieldMalformed, format!("{field} {why}"))
+    }
+
+    /// A number outside its range.
+    pub fn out_of_range(field: &str, why: &str) -> Self {
+        Self::new(field, pb::Reason::FieldOutOfRange, format!("{field} {why}"))
+    }
+
+    /// A program that the book does not hold.
+    pub fn program_unknown(field: &str) -> Self {
+        Self::new(field, pb::Reason::ProgramUnknown, "there is no such program")
+    }
+
+    /// The fault of the item that `key` names.
+    #[must_use]
+    pub fn of(mut self, key: String) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The fault as seen from the message that holds the item: `prefix` comes before the field.
+    #[must_use]
+    pub fn within(mut self, prefix: &str) -> Self {
+        self.field.insert_str(0, prefix);
+        self
+    }
+}
+
+/// A text of at most `bytes_max` bytes, which may be empty.
+///
+/// # Errors
+/// `FIELD_TOO_LONG`.
+pub fn text(field: &str, text: &str, bytes_max: usize) -> Result<(), Fault> {
+    if text.len() <= bytes_max {
+        return Ok(());
+    }
+    let message = format!("{field} has {} bytes; at most {bytes_max} are taken", text.len());
+    Err(Fault::new(field, pb::Reason::FieldTooLong, message))
+}
+
+/// A text of 1 to `bytes_max` bytes.
+///
+/// # Errors
+/// `FIELD_MISSING`, `FIELD_TOO_LONG`.
+pub fn needed(field: &str, value: &str, bytes_max: usize) -> Result<(), Fault> {
+    if value.is_empty() { Err(Fault::missing(field)) } else { text(field, value, bytes_max) }
+}
+
+/// A number of 1 to `max`.
+///
+/// # Errors
+/// `FIELD_OUT_OF_RANGE`.
+pub fn amount(field: &str, amount: i64, max: i64) -> Result<u64, Fault> {
+    match u64::try_from(amount) {
+        Ok(units) if units > 0 && amount <= max => Ok(units),
+        _ => Err(Fault::out_of_range(field, &format!("must be 1 to {max}"))),
+    }
+}
+
+/// Points of 1 to the fixed limit.
+///
+/// # Errors
+/// `FIELD_OUT_OF_RANGE`.
+pub fn points(field: &str, points: i64) -> Result<u64, Fault> {
+    amount(field, points, POINTS_MAX)
+}
+
+/// Who acts and why, as operators' commands must say.
+///
+/// # Errors
+/// `FIELD_MISSING`, `FIELD_TOO_LONG`.
+pub fn act(prefix: &str, actor: &str, reason: &str) -> Result<(), Fault> {
+    needed(&format!("{prefix}actor"), actor, ACTOR_BYTES_MAX)?;
+    needed(&format!("{prefix}reason"), reason, ACTOR_REASON_BYTES_MAX)
+}
+
+/// An idempotency key.
+///
+/// # Errors
+/// `FIELD_MISSING`, `FIELD_TOO_LONG`.
+pub fn key(key: &str) -> Result<(), Fault> {
+    needed("key", key, KEY_BYTES_MAX)
+}

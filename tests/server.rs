@@ -1,0 +1,19 @@
+//! The server over a real socket and a real disk.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(unreachable_pub, reason = "an integration test has no readers outside")]
+
+#[path = "server/atomic.rs"]
+mod atomic;
+#[path = "server/house.rs"]
+mod house;
+#[path = "server/life.rs"]
+mod life;
+#[path = "server/operating.rs"]
+mod operating;
+#[path = "server/posting.rs"]
+mod posting;
+#[path = "server/reading.rs"]
+mod reading;
+#[path = "server/streaming.rs"]
+mod streaming;
