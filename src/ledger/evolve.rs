@@ -28,7 +28,7 @@ pub struct Hashes {
     /// The key's fingerprint.
     pub key: u128,
     /// The hash of the member's id; looked at only where the event creates the member.
-    pub member: u64,
+    pub member: u128,
 }
 
 type Step = Result<(), &'static str>;
@@ -113,12 +113,9 @@ impl Ledger {
         Ok(())
     }
 
-    fn open_member(&mut self, program: ProgramNo, number: MemberNo, id: &str, hash: u64) -> Step {
-        if self.members.find(program, hash, id).is_some() {
-            return Err("the event opens a member that exists");
-        }
+    fn open_member(&mut self, program: ProgramNo, number: MemberNo, id: &str, hash: u128) -> Step {
         if self.members.open(program, hash, id) != Some(number) {
-            return Err("the event opens a member out of order");
+            return Err("the event opens a member out of order, or one that exists");
         }
         self.note(|_| Some(Undo::Opened));
         let program = self.program_mut(program).ok_or("the event's program is unknown")?;

@@ -9,7 +9,7 @@ use super::command::Purpose;
 use super::decide::LATE_MAX_US;
 use super::event::{Balances, CapSpan};
 use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
-use super::keys::Keys;
+use super::index::Index;
 use super::members::{Holding, Members};
 use super::spec::{CampaignSpec, CapPer, ProgramSpec, Rule};
 use super::view::CampaignStatus;
@@ -147,7 +147,7 @@ pub struct Ledger {
     pub(crate) newest: Op,
     pub(crate) programs: Vec<Program>,
     pub(crate) members: Members,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Index<Op>,
     pub(crate) taken_back: HashMap<Op, Op>,
     pub(crate) caps: HashMap<CapKey, u64>,
     /// The day of book time, since the Unix epoch, on which counters of caps were last swept.
@@ -164,7 +164,7 @@ impl Ledger {
             newest: Op(0),
             programs: Vec::new(),
             members: Members::new(),
-            keys: Keys::new(),
+            keys: Index::new(),
             taken_back: HashMap::new(),
             caps: HashMap::new(),
             swept_day: i64::MIN,
@@ -184,10 +184,10 @@ impl Ledger {
         self.keys.get(print)
     }
 
-    /// The number of a member.
+    /// The number of the member whose id has that hash, see [`super::print::Prints::member`].
     #[must_use]
-    pub fn member(&self, program: ProgramNo, member_hash: u64, id: &str) -> Option<MemberNo> {
-        self.members.find(program, member_hash, id)
+    pub fn member(&self, member_hash: u128) -> Option<MemberNo> {
+        self.members.find(member_hash)
     }
 
     /// A member's balances; zeros for a number that no member has.

@@ -340,8 +340,7 @@ impl Book {
     /// The member's balances as readers are shown them; `None` for an id that names no member.
     pub(crate) fn balances(&self, program: usize, member: &str) -> Option<Balances> {
         let id = &self.shelf.program_ids[program];
-        let number = ProgramNo(u16::try_from(program).unwrap());
-        let member = self.ledger.member(number, self.prints.member(id, member), member)?;
+        let member = self.ledger.member(self.prints.member(id, member))?;
         Some(self.ledger.balances(member))
     }
 
