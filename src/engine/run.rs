@@ -235,7 +235,14 @@ impl Core {
     }
 
     fn post_each(&mut self, commands: &[Command], attached: &Attached) -> Result<Vec<ItemResult>, Broken> {
-        commands.iter().map(|command| self.post_one(command, attached).map(|(result, _)| result)).collect()
+        let mut results = Vec::with_capacity(commands.len());
+        for pass in commands.chunks(COMMANDS_PER_PASS) {
+            self.ledger.touch(pass);
+            for command in pass {
+                results.push(self.post_one(command, attached)?.0);
+            }
+        }
+        Ok(results)
     }
 
     /// Decides one command. Beside the result it tells why the command was refused, if it was.
@@ -394,6 +401,8 @@ impl Core {
     }
 }
 
+/// Commands whose look-ups wait for memory together.
+const COMMANDS_PER_PASS: usize = 64;
 /// Answers that one frame lets go at most, so that reads alone cannot pile up behind a sync.
 const ANSWERS_PER_FRAME_MAX: usize = 4_096;
 

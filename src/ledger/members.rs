@@ -1,5 +1,7 @@
 //! Members by id and by number: who they are, written once, apart from what they own, which changes all the time.
 
+use std::hint::black_box;
+
 use super::event::{Balances, Source};
 use super::ids::{MemberNo, Op, ProgramNo};
 use super::index::Index;
@@ -90,6 +92,17 @@ impl Members {
     /// The number that the next member gets; `None` where numbers are used up.
     pub(crate) fn next(&self) -> Option<MemberNo> {
         u32::try_from(self.len()).ok().map(MemberNo)
+    }
+
+    pub(crate) fn touch(&self, hash: u128) {
+        self.numbers.touch(hash);
+    }
+
+    /// Loads what the member owns, if there is such a member.
+    pub(crate) fn touch_holding(&self, hash: u128) {
+        if let Some(holding) = self.find(hash).and_then(|number| self.holdings.get(slot(number))) {
+            black_box((holding.head, holding.lots.last().map(|lot| lot.left)));
+        }
     }
 
     pub(crate) fn find(&self, hash: u128) -> Option<MemberNo> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::command::Purpose;
+use super::command::{Command, Purpose};
 use super::decide::LATE_MAX_US;
 use super::event::{Balances, CapSpan};
 use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
@@ -176,6 +176,18 @@ impl Ledger {
     #[must_use]
     pub fn newest(&self) -> Op {
         self.newest
+    }
+
+    /// Loads what deciding these commands will look up: each pass waits for memory once and not once a command. It
+    /// changes nothing and says nothing.
+    pub fn touch(&self, commands: &[Command]) {
+        for command in commands {
+            self.keys.touch(command.key_print);
+            self.members.touch(command.member_hash);
+        }
+        for command in commands {
+            self.members.touch_holding(command.member_hash);
+        }
     }
 
     /// The op that took a key, if one did.
