@@ -13,6 +13,8 @@ mod life;
 mod operating;
 #[path = "server/posting.rs"]
 mod posting;
+#[path = "server/process.rs"]
+mod process;
 #[path = "server/reading.rs"]
 mod reading;
 #[path = "server/streaming.rs"]

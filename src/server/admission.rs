@@ -20,6 +20,8 @@ use crate::proto as pb;
 
 /// The one method whose messages are admitted one by one, while it lasts.
 const STREAM_PATH: &str = "/stampbook.v1.LedgerService/PostStream";
+/// The one method whose answers are so small that they need not be counted until they are read.
+const POST_PATH: &str = "/stampbook.v1.LedgerService/Post";
 /// What only our own services are held to: health and reflection answer under load too.
 const OUR_PATHS: &str = "/stampbook.v1.";
 
@@ -156,7 +158,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future = Finishing<Result<Self::Response, Self::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -165,12 +167,12 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
         if !path.starts_with(OUR_PATHS) {
-            return Box::pin(self.inner.call(request));
+            return Finishing::new(self.inner.call(request));
         }
-        let streams = path == STREAM_PATH;
+        let (streams, small) = (path == STREAM_PATH, path == POST_PATH);
         let charge = match self.admit(streams) {
             Ok(charge) => charge,
-            Err(refusal) => return Box::pin(std::future::ready(Ok(status::refused(refusal).into_http()))),
+            Err(refusal) => return Finishing::new(std::future::ready(Ok(status::refused(refusal).into_http()))),
         };
         if streams {
             request.extensions_mut().insert(Arc::clone(&charge));
@@ -178,11 +180,43 @@ where
         let counted = Arc::clone(&charge);
         let request = request.map(|body| Body::new(Counted { body, charge: counted, bounded: !streams }));
         let response = self.inner.call(request);
-        Box::pin(async move {
+        Finishing::new(async move {
             let response = response.await.map(name_the_size);
-            drop(charge);
-            response
+            // A stream counts its messages itself, until each is answered.
+            if streams || small { response } else { response.map(|response| response.map(|body| hold(body, charge))) }
         })
+    }
+}
+
+/// A request that was let in runs to its end also when its caller goes away: what it sent is with the engine, and counts as
+/// in flight until the engine is done with it.
+pub(super) struct Finishing<T: Send + 'static> {
+    future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+}
+
+impl<T: Send + 'static> Finishing<T> {
+    fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self { future: Some(Box::pin(future)) }
+    }
+}
+
+impl<T: Send + 'static> Future for Finishing<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(future) = &mut self.future else { return Poll::Pending };
+        let done = std::task::ready!(future.as_mut().poll(cx));
+        self.future = None;
+        Poll::Ready(done)
+    }
+}
+
+impl<T: Send + 'static> Drop for Finishing<T> {
+    fn drop(&mut self) {
+        // Outside a runtime there is nothing to finish with: the process is on its way out.
+        if let (Some(future), Ok(runtime)) = (self.future.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(future);
+        }
     }
 }
 
@@ -230,5 +264,167 @@ impl http_body::Body for Counted {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// An answer that counts as in flight until the client has read it.
+fn hold(body: Body, charge: Arc<Charge>) -> Body {
+    Body::new(Held { body, _charge: charge })
+}
+
+struct Held {
+    body: Body,
+    _charge: Arc<Charge>,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::convert::Infallible;
+
+    use http_body::Body as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A service that reads the whole body, then waits for a word before it answers.
+    struct Waiting(Option<oneshot::Receiver<()>>);
+
+    impl Service<Request<Body>> for Waiting {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let word = self.0.take();
+            Box::pin(async move {
+                let mut body = request.into_body();
+                while let Some(frame) = frame(&mut body).await {
+                    if let Err(status) = frame {
+                        return Ok(status.into_http());
+                    }
+                }
+                if let Some(word) = word {
+                    let _ = word.await;
+                }
+                Ok(Response::new(sent(4)))
+            })
+        }
+    }
+
+    async fn frame(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
+        std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
+    }
+
+    /// A body of so many bytes.
+    fn sent(bytes: usize) -> Body {
+        Body::new(Once(Some(Bytes::from(vec![0; bytes]))))
+    }
+
+    struct Once(Option<Bytes>);
+
+    impl http_body::Body for Once {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+            Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    fn batch_of(bytes: usize) -> Request<Body> {
+        Request::builder().uri("/stampbook.v1.LedgerService/PostBatch").body(sent(bytes)).unwrap()
+    }
+
+    fn guarded(admission: &Arc<Admission>, word: Option<oneshot::Receiver<()>>) -> Admitted<Waiting> {
+        AdmissionLayer::new(Arc::clone(admission), || None).layer(Waiting(word))
+    }
+
+    fn code(response: &Response<Body>) -> Option<Code> {
+        Status::from_header_map(response.headers()).map(|status| status.code())
+    }
+
+    #[tokio::test]
+    async fn bytes_count_until_the_answer_is_read() {
+        let admission = Admission::new(100, 10);
+        let response = guarded(&admission, None).call(batch_of(60)).await.unwrap();
+        assert_eq!(admission.bytes(), 60);
+        // There is no room for another such one.
+        let refused = guarded(&admission, None).call(batch_of(60)).await.unwrap();
+        assert_eq!(code(&refused), Some(Code::ResourceExhausted));
+        let mut body = response.into_body();
+        while frame(&mut body).await.is_some() {}
+        drop(body);
+        assert_eq!(admission.bytes(), 0);
+        let response = guarded(&admission, None).call(batch_of(60)).await.unwrap();
+        assert_eq!(code(&response), None);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_does_not_make_room_before_the_work_is_done() {
+        let admission = Admission::new(100, 10);
+        let (word, waiting) = oneshot::channel();
+        let mut call = guarded(&admission, Some(waiting)).call(batch_of(60));
+        assert!(std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut call).poll(cx))).await.is_pending());
+        drop(call);
+        tokio::task::yield_now().await;
+        assert_eq!(admission.bytes(), 60);
+        word.send(()).unwrap();
+        while admission.bytes() != 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(admission.requests.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn overload_is_answered_on_the_headers_and_leaves_streams_and_health_alone() {
+        let admission = Admission::new(100, 1);
+        let overloaded = || Some(Refusal::QueueFull);
+        let mut guarded = AdmissionLayer::new(Arc::clone(&admission), overloaded).layer(Waiting(None));
+        let refused = guarded.call(batch_of(60)).await.unwrap();
+        assert_eq!(code(&refused), Some(Code::ResourceExhausted));
+        assert_eq!(admission.bytes(), 0);
+        for path in [STREAM_PATH, "/grpc.health.v1.Health/Check"] {
+            let request = Request::builder().uri(path).body(sent(1)).unwrap();
+            assert_eq!(code(&guarded.call(request).await.unwrap()), None, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_request_too_many_is_refused() {
+        let admission = Admission::new(100, 1);
+        let (_word, waiting) = oneshot::channel();
+        let mut first = guarded(&admission, Some(waiting)).call(batch_of(1));
+        assert!(std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut first).poll(cx))).await.is_pending());
+        let refused = guarded(&admission, None).call(batch_of(1)).await.unwrap();
+        assert_eq!(code(&refused), Some(Code::ResourceExhausted));
     }
 }

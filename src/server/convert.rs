@@ -206,3 +206,142 @@ fn notes(
     let metadata = metadata.into_iter().collect();
     Ok(Some(Box::new(Notes { reference, channel, partner, location, metadata })))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    fn convert(sent: pb::Command) -> Result<Command, Fault> {
+        let prints = Prints::new([7; 32]);
+        let programs = |id: &str| (id.len() == PROGRAM_ID_BYTES_MAX).then_some(ProgramNo(3));
+        Converter::new(programs, &prints).convert(sent)
+    }
+
+    fn with(action: pb::command::Action) -> pb::Command {
+        pb::Command {
+            program: "p".repeat(PROGRAM_ID_BYTES_MAX),
+            key: "key".into(),
+            member: "member".into(),
+            action: Some(action),
+            ..pb::Command::default()
+        }
+    }
+
+    fn spend(amount_minor: i64, event_kind: &str) -> pb::Command {
+        let basis = Some(pb::earn::Basis::AmountMinor(amount_minor));
+        with(pb::command::Action::Earn(pb::Earn { basis, event_kind: event_kind.into() }))
+    }
+
+    fn refund(
+        original: Option<pb::refund::Original>,
+        amount: Option<pb::refund::Amount>,
+        kind: &str,
+    ) -> Result<Action, Fault> {
+        let refund = pb::Refund { original, amount, event_kind: kind.into() };
+        convert(with(pb::command::Action::Refund(refund))).map(|command| command.action)
+    }
+
+    #[test]
+    fn every_field_is_taken_at_its_limit() {
+        let metadata = (0..8).map(|n| (n.to_string(), "v".repeat(63))).collect();
+        let sent = pb::Command {
+            key: "k".repeat(KEY_BYTES_MAX),
+            member: "m".repeat(MEMBER_ID_BYTES_MAX),
+            occurred_at_us: Some(OCCURRED_US_MAX),
+            reference: "r".repeat(REFERENCE_BYTES_MAX),
+            channel: "c".repeat(PLACE_BYTES_MAX),
+            partner: "p".repeat(PLACE_BYTES_MAX),
+            location: "l".repeat(PLACE_BYTES_MAX),
+            currency: "GBP".into(),
+            metadata,
+            ..spend(AMOUNT_MINOR_MAX, &"e".repeat(EVENT_KIND_BYTES_MAX))
+        };
+        let command = convert(sent).unwrap();
+        assert_eq!((command.program, command.key.len()), (ProgramNo(3), KEY_BYTES_MAX));
+        let notes = command.notes.unwrap();
+        assert_eq!((notes.reference.len(), notes.metadata.len()), (REFERENCE_BYTES_MAX, METADATA_PAIRS_MAX));
+        assert_eq!(command.currency.as_deref(), Some("GBP"));
+    }
+
+    #[test]
+    fn what_was_not_sent_is_absent() {
+        let command = convert(spend(1, "purchase")).unwrap();
+        assert_eq!((command.notes, command.currency, command.occurred_at_us), (None, None, None));
+    }
+
+    #[test]
+    fn the_key_is_not_part_of_the_body_but_has_a_print_of_its_own() {
+        let (a, b) = (spend(1, "purchase"), pb::Command { key: "other".into(), ..spend(1, "purchase") });
+        let (a, b) = (convert(a).unwrap(), convert(b).unwrap());
+        assert_eq!((a.body_hash, a.member_hash), (b.body_hash, b.member_hash));
+        assert_ne!(a.key_print, b.key_print);
+        assert_ne!(a.body_hash, convert(spend(2, "purchase")).unwrap().body_hash);
+    }
+
+    #[test]
+    fn a_fault_carries_the_key() {
+        let fault = convert(spend(0, "purchase")).unwrap_err();
+        assert_eq!((fault.field.as_str(), fault.key.as_str()), ("earn.amount_minor", "key"));
+    }
+
+    #[test]
+    fn spend_needs_an_event_kind_and_points_do_not() {
+        assert_eq!(convert(spend(1, "")).unwrap_err().field, "earn.event_kind");
+        let basis = Some(pb::earn::Basis::Points(5));
+        let earn = with(pb::command::Action::Earn(pb::Earn { basis, event_kind: String::new() }));
+        assert_eq!(convert(earn).unwrap().action, Action::Earn { basis: Basis::Points(5), event_kind: None });
+    }
+
+    #[test]
+    fn a_refund_names_its_original_or_the_kind_whose_rate_counts() {
+        use pb::refund::{Amount, Original as Named};
+        let minor = || Some(Amount::AmountMinor(5));
+        let by_op = refund(Some(Named::OriginalOp(9)), minor(), "").unwrap();
+        assert_eq!(by_op, Action::Refund { original: Original::Op(Op(9)), basis: Basis::Spend(5), event_kind: None });
+        let by_key = refund(Some(Named::OriginalKey("k".into())), Some(Amount::Points(5)), "").unwrap();
+        let Action::Refund { original: Original::Key(print), .. } = by_key else { panic!("{by_key:?}") };
+        assert_eq!(print, Prints::new([7; 32]).key(&"p".repeat(PROGRAM_ID_BYTES_MAX), "k"));
+        for (original, amount, kind, field) in [
+            (None, minor(), "", "refund.event_kind"),
+            (Some(Named::OriginalOp(9)), minor(), "purchase", "refund.event_kind"),
+            (Some(Named::OriginalOp(0)), minor(), "", "refund.original_op"),
+            (Some(Named::OriginalReference(String::new())), minor(), "", "refund.original_reference"),
+            (Some(Named::OriginalOp(9)), None, "", "refund.amount_minor"),
+            (Some(Named::OriginalOp(9)), Some(Amount::Points(0)), "", "refund.points"),
+        ] {
+            assert_eq!(refund(original, amount, kind).unwrap_err().field, field);
+        }
+        assert!(refund(None, minor(), "purchase").is_ok());
+        assert!(refund(None, Some(Amount::Points(5)), "").is_ok());
+    }
+
+    #[test]
+    fn an_unknown_purpose_is_not_taken_for_another() {
+        let redeem = |purpose| with(pb::command::Action::Redeem(pb::Redeem { points: 1, purpose }));
+        for purpose in 1..=6 {
+            assert!(convert(redeem(purpose)).is_ok());
+        }
+        for purpose in [0, 7, -1] {
+            assert_eq!(convert(redeem(purpose)).unwrap_err().field, "redeem.purpose");
+        }
+    }
+
+    #[test]
+    fn programs_are_told_apart_within_one_request() {
+        let prints = Prints::new([7; 32]);
+        let programs = |id: &str| match id {
+            "a" => Some(ProgramNo(0)),
+            "b" => Some(ProgramNo(1)),
+            _ => None,
+        };
+        let mut converter = Converter::new(programs, &prints);
+        let mut numbers = Vec::new();
+        for program in ["a", "b", "b", "a", "c", "a"] {
+            let sent = pb::Command { program: program.into(), ..spend(1, "purchase") };
+            numbers.push(converter.convert(sent).ok().map(|command| command.program.0));
+        }
+        assert_eq!(numbers, [Some(0), Some(1), Some(1), Some(0), None, Some(0)]);
+    }
+}

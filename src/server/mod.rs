@@ -16,4 +16,4 @@ mod statement;
 mod status;
 mod stream;
 
-pub use serve::{Ended, Running, ServeError, run, start};
+pub use serve::{Ended, Running, ServeError, run, start, start_on};

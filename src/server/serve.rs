@@ -26,6 +26,7 @@ use crate::config::{Config, ConfigError};
 use crate::constants::{MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX};
 use crate::engine::{Engine, Handle, StartError};
 use crate::io::real::{RealClock, RealDisk};
+use crate::io::{Clock, Disk};
 use crate::journal::JournalError;
 use crate::proto::account_service_server::AccountServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
@@ -112,12 +113,24 @@ pub struct Running {
 pub async fn start(data: &Path, listen: SocketAddr, config: &Config) -> Result<Running, ServeError> {
     let disk =
         RealDisk::open(data).map_err(|error| ServeError::Io(format!("cannot open {}", data.display()), error))?;
+    start_on(Arc::new(disk), Arc::new(RealClock::new()), listen, config).await
+}
+
+/// The same on any disk and clock.
+///
+/// # Errors
+/// [`ServeError`]; nothing was served then.
+pub async fn start_on(
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    listen: SocketAddr,
+    config: &Config,
+) -> Result<Running, ServeError> {
     let listener =
         TcpListener::bind(listen).await.map_err(|error| ServeError::Io(format!("cannot listen on {listen}"), error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Io("no address".to_owned(), error))?;
     let engine_config = config.engine();
-    let opened =
-        tokio::task::spawn_blocking(move || Engine::start(Arc::new(disk), Arc::new(RealClock::new()), &engine_config));
+    let opened = tokio::task::spawn_blocking(move || Engine::start(disk, clock, &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
     let recovery = engine.recovery();
     tracing::info!(?recovery, "the book is open");
@@ -236,11 +249,7 @@ pub fn run(data: PathBuf, listen: SocketAddr, config: Option<PathBuf>) -> ExitCo
     log_to_stderr();
     match serve(&data, listen, config.as_deref()) {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
-        Ok(Ended::JournalFailed(why)) => {
-            tracing::error!(%why, "the book cannot be written; nothing more is answered; restart to recover");
-            // Not by returning: destructors would tell callers that their requests failed, which nobody knows.
-            std::process::exit(i32::from(EXIT_IO))
-        }
+        Ok(Ended::JournalFailed(_)) => ExitCode::from(EXIT_IO),
         Ok(Ended::ListenerFailed(why)) => {
             tracing::error!(%why, "the listener failed");
             ExitCode::from(EXIT_IO)
@@ -267,6 +276,11 @@ fn serve(data: &Path, listen: SocketAddr, config: Option<&Path>) -> Result<Ended
         let _ = writeln!(stdout, "listening on {}", running.address()).and_then(|()| stdout.flush());
         Ok(running.until(told).await)
     });
+    if let Ok(Ended::JournalFailed(why)) = &ended {
+        tracing::error!(%why, "the book cannot be written; nothing more is answered; restart to recover");
+        // At once and without destructors: a request whose outcome nobody knows is told nothing.
+        std::process::exit(i32::from(EXIT_IO));
+    }
     // Neither waits for clients that keep connections open, nor for reads of the book that nobody awaits.
     runtime.shutdown_background();
     ended

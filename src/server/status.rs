@@ -76,7 +76,6 @@ pub(super) fn unposted(receipt: &pb::Receipt) -> Status {
     let code = match receipt.outcome() {
         pb::Outcome::Conflict => Code::AlreadyExists,
         pb::Outcome::Shed => Code::ResourceExhausted,
-        pb::Outcome::Aborted => Code::Aborted,
         _ => Code::Internal,
     };
     let mut details = details(reason, metadata);

@@ -92,10 +92,10 @@ impl Pipeline {
             let reads = self.end.is_none() && room && !parked && !crowded;
             tokio::select! {
                 biased;
-                () = responses.closed() => return,
+                () = responses.closed() => return self.abandon().await,
                 answered = answered(&mut self.groups) => {
                     if !self.respond(answered, &responses).await {
-                        return;
+                        return self.abandon().await;
                     }
                 }
                 message = self.inbound.message(), if reads => self.take(message).await,
@@ -103,6 +103,15 @@ impl Pipeline {
                 () = told(&mut stopping), if self.end.is_none() => {
                     self.end = Some(Err(status::refused(Refusal::ShuttingDown)));
                 }
+            }
+        }
+    }
+
+    /// Waits until the engine is done with what it has, though nobody reads the answers: until then it counts as in flight.
+    async fn abandon(mut self) {
+        while let Some(group) = self.groups.pop_front() {
+            if let Stage::Sent(pending) = group.stage {
+                let _unread = pending.await;
             }
         }
     }

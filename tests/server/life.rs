@@ -1,18 +1,23 @@
 //! Starting, going down, and what else a server is asked for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stampbook::config::Config;
+use stampbook::io::real::RealClock;
+use stampbook::io::sim::SimDisk;
 use stampbook::proto as pb;
 use stampbook::proto::Outcome;
-use stampbook::server::Ended;
+use stampbook::proto::admin_service_client::AdminServiceClient;
+use stampbook::proto::ledger_service_client::LedgerServiceClient;
+use stampbook::server::{Ended, start_on};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
-use crate::house::{House, connect, first, gift, reason, small, start_again};
+use crate::house::{House, connect, first, gift, loopback, reason, small, start_again};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn going_down_answers_every_admitted_request_within_five_seconds() {
@@ -172,4 +177,30 @@ async fn bytes_in_flight_are_given_back_when_they_are_answered() {
         count += response.receipts.len();
     }
     assert_eq!(count, 150_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_fails_ends_the_server_and_answers_nothing_more() {
+    let disk = SimDisk::new(1);
+    let running = start_on(Arc::new(disk.clone()), Arc::new(RealClock::new()), loopback(), &small()).await.unwrap();
+    let mut ledger = LedgerServiceClient::new(connect(running.address()).await);
+    let mut admin = AdminServiceClient::new(connect(running.address()).await);
+    let ended = tokio::spawn(running.until(std::future::pending()));
+    let put = pb::PutProgramRequest {
+        program: crate::house::PROGRAM.into(),
+        definition: crate::house::DEFINITION.into(),
+        key: "put-1".into(),
+        actor: "ana".into(),
+        reason: "test".into(),
+        ..Default::default()
+    };
+    admin.put_program(put).await.unwrap();
+    let post = |key: &str| pb::PostRequest { command: Some(gift(key, "ann", 1)) };
+    ledger.post(post("a")).await.unwrap();
+    // The book gets its witness once it is idle; from then on the next operation is the next post's.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    disk.fail_at(disk.operations() + 1);
+    let answer = tokio::time::timeout(Duration::from_millis(500), ledger.post(post("b"))).await;
+    assert!(answer.is_err(), "{answer:?}");
+    assert!(matches!(ended.await.unwrap(), Ended::JournalFailed(_)));
 }
