@@ -10,12 +10,13 @@ use stampbook::ledger::command::{Action, AdminAction, Basis, Original};
 use stampbook::ledger::event::{Account, Event};
 use stampbook::ledger::ids::Op;
 use stampbook::ledger::reason::Reason;
+use stampbook::ledger::spec::{Cap, CapPer, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 use stampbook::ledger::{Ledger, Limits, codec};
 
 use model::book::{Book, Posted, ROOMY};
 use model::generate::{Generator, PROGRAMS, Sent};
-use model::rules::{campaign, program, put, ratio, rule, spend};
+use model::rules::{DAY, campaign, program, put, ratio, refund, rule, spend};
 use model::{Model, Program, Verdict, What};
 
 const BOOKS: u64 = 68;
@@ -286,11 +287,15 @@ fn what_happens_in_a_scope_that_is_rolled_back_leaves_no_trace() {
     for round in 0..80_usize {
         run.steps(5, 20);
         let (shelf, model, generator) = (run.book.shelf.clone(), run.model.clone(), run.generator.clone());
+        // A batch is decided at one book time.
+        let now_us = run.generator.now_us;
+        run.book.ledger.turn_day(now_us);
         let before = run.book.ledger.state_hash();
         run.book.ledger.begin_undo();
         let mut fresh = 0;
         while fresh <= round % 20 {
             let sent = run.generator.next(&run.book);
+            run.generator.now_us = now_us;
             // An atomic batch holds members' commands alone.
             if matches!(sent, Sent::Member(_)) && matches!(run.post(&sent), Verdict::Fresh(_)) {
                 fresh += 1;
@@ -325,14 +330,22 @@ fn a_full_book_takes_no_new_member_and_forgets_that_one_asked() {
 
 #[test]
 fn counters_of_caps_stay_within_their_bound_and_those_that_there_are_go_on() {
-    let limits = Limits { cap_counters_max: 12, ..ROOMY };
-    let mut run = Run::new(13, limits);
-    let verdicts = run.steps(13, 700);
-    assert_eq!(run.model.counters().len(), 12);
-    let full = verdicts.iter().position(|verdict| *verdict == Verdict::Limit).expect("the counters run out");
-    let capped = |verdict: &Verdict| matches!(class_of(verdict).as_str(), "capped" | "clipped");
-    assert!(verdicts[full..].iter().any(capped));
-    run.balances_agree();
+    let (mut full, mut went_on) = (0, 0);
+    for cap_counters_max in 4..16 {
+        let seed = 100 + u64::try_from(cap_counters_max).unwrap();
+        let mut run = Run::new(seed, Limits { cap_counters_max, ..ROOMY });
+        let mut limited = false;
+        for verdict in run.steps(seed, 600) {
+            limited |= verdict == Verdict::Limit;
+            let capped = matches!(class_of(&verdict).as_str(), "capped" | "clipped");
+            went_on += usize::from(limited && capped);
+        }
+        assert!(run.model.counters().len() <= cap_counters_max);
+        full += usize::from(limited);
+        run.balances_agree();
+    }
+    assert!(full >= 4, "the counters ran out in {full} books");
+    assert!(went_on > 40, "{went_on} awards were capped or clipped after that");
 }
 
 #[test]
@@ -366,6 +379,41 @@ fn what_would_leave_the_range_of_the_books_is_refused_and_changes_nothing() {
     assert_eq!(post(spend(999_999_999_999, "purchase")), None);
     assert_eq!(post(spend(2, "purchase")), over);
     assert_eq!(post(spend(1, "purchase")), None);
+    run.balances_agree();
+}
+
+#[test]
+fn a_counter_that_was_forgotten_begins_anew_and_a_refund_from_before_takes_no_more_than_it_holds() {
+    let mut run = Run::new(41, ROOMY);
+    let begin_us = run.generator.now_us;
+    let mut capped = campaign("alpha", "a", ratio(2, 1));
+    capped.cap = Some(Cap { points: 60, per: CapPer::Day });
+    capped.start_us = begin_us;
+    let mut live = program(vec![rule("purchase", ratio(1, 1))], vec![capped]);
+    live.import_mode = false;
+    let import = ProgramSpec { import_mode: true, ..live.clone() };
+    let fund = AdminAction::FundCampaign { campaign: "alpha".to_owned(), points: 1_000 };
+    let operator = |run: &mut Run, action| {
+        let command = run.book.admin("high-street", &format!("operator-{}", run.model.history.len()), action);
+        assert!(matches!(run.post(&Sent::Admin(command)), Verdict::Fresh(said) if said.refused.is_none()));
+    };
+    // What the campaign awarded, or got back.
+    let bonus = |run: &mut Run, action| {
+        let mut command = run.book.command(0, &format!("caller-{}", run.model.history.len()), "ann", action);
+        command.occurred_at_us = Some(begin_us);
+        match run.post(&Sent::Member(command)) {
+            Verdict::Fresh(said) => said.parts.iter().map(|part| part.moved).sum(),
+            other => panic!("{other:?}"),
+        }
+    };
+    operator(&mut run, put(live));
+    operator(&mut run, fund);
+    assert_eq!((bonus(&mut run, spend(50, "purchase")), bonus(&mut run, spend(50, "purchase"))), (50, 10));
+    run.generator.now_us += 70 * DAY;
+    operator(&mut run, put(import));
+    assert_eq!(bonus(&mut run, spend(20, "purchase")), 20);
+    assert_eq!(bonus(&mut run, refund(Original::Op(Op(3)), 50)), 50);
+    assert_eq!(bonus(&mut run, spend(90, "purchase")), 60);
     run.balances_agree();
 }
 

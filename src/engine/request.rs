@@ -34,8 +34,8 @@ pub enum Work {
 /// A read of the state as of the newest op decided; answered when that op is durable.
 #[derive(Debug)]
 pub enum Read {
-    /// Members by id: `(program, id's hash, id)`.
-    Members(Vec<(ProgramNo, u64, String)>),
+    /// Members by the hashes of their ids.
+    Members(Vec<u128>),
     /// The ids behind members' numbers.
     MemberIds(Vec<MemberNo>),
     /// The op that a key's fingerprint was taken by.

@@ -316,8 +316,8 @@ impl Core {
         match read {
             Read::Members(ids) => AnswerBody::Members(
                 ids.iter()
-                    .map(|(program, hash, id)| {
-                        let number = self.ledger.member(*program, *hash, id)?;
+                    .map(|hash| {
+                        let number = self.ledger.member(*hash)?;
                         let (balances, head) = (self.ledger.balances(number), self.ledger.member_head(number));
                         Some(super::request::MemberState { number, balances, head })
                     })

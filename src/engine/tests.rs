@@ -160,7 +160,7 @@ fn an_atomic_batch_is_undone_by_the_first_refusal_which_alone_is_remembered() {
     ];
     let results = client.post(batch.clone(), true);
     assert_eq!(results, [ItemResult::Aborted, ItemResult::Aborted, ItemResult::Fresh(Op(4)), ItemResult::Aborted]);
-    let members = vec![(ProgramNo(0), client.handle.prints().member("p", "bob"), "bob".to_owned())];
+    let members = vec![client.handle.prints().member("p", "bob")];
     assert!(matches!(client.ask(Work::Read(Read::Members(members))).body, AnswerBody::Members(m) if m == [None]));
     let hash = client.state_hash();
     let again = client.post(batch, true);

@@ -139,7 +139,7 @@ pub struct Command {
     /// The member's id: 1 to 64 bytes.
     pub member: String,
     /// The id's keyed hash, see [`super::print::Prints::member`].
-    pub member_hash: u64,
+    pub member_hash: u128,
     /// Business time in microseconds since the Unix epoch; `None` for the time of booking.
     pub occurred_at_us: Option<i64>,
     /// A currency code that must match the program's, if given.

@@ -195,7 +195,7 @@ impl Ledger {
     /// of a refund's original.
     #[must_use]
     pub fn decide<'c>(&self, command: &'c Command, resolved: Option<&Resolved>, at: Moment) -> Decision<'c> {
-        let known = self.members.find(command.program, command.member_hash, &command.member);
+        let known = self.members.find(command.member_hash);
         let outcome = match &command.action {
             Action::Earn { basis, event_kind } => self.earn(command, *basis, event_kind.as_deref(), known, at),
             Action::Refund { original, basis, event_kind } => match original {
@@ -219,7 +219,7 @@ impl Ledger {
     /// The event that remembers a command's refusal.
     #[must_use]
     pub fn reject<'c>(&self, command: &'c Command, reason: Reason, field: &'c str, at: Moment) -> Event<'c> {
-        let known = self.members.find(command.program, command.member_hash, &command.member);
+        let known = self.members.find(command.member_hash);
         let (member, holding) = match known {
             Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
             None => (MemberRef::Unknown(&command.member), None),

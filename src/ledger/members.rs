@@ -1,12 +1,10 @@
 //! Members by id and by number: who they are, written once, apart from what they own, which changes all the time.
 
-use hashbrown::HashTable;
-
 use super::event::{Balances, Source};
 use super::ids::{MemberNo, Op, ProgramNo};
+use super::index::Index;
 use super::paged::Paged;
 
-const SHARDS: usize = 256;
 /// The lots that a member may have: one a source, as none expires yet.
 pub(crate) const LOTS: usize = 3;
 
@@ -14,7 +12,7 @@ pub(crate) const LOTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) program: ProgramNo,
-    pub(crate) hash: u64,
+    pub(crate) hash: u128,
     pub(crate) id: Box<str>,
 }
 
@@ -71,7 +69,7 @@ impl Holding {
 
 #[derive(Debug)]
 pub(crate) struct Members {
-    shards: Vec<HashTable<u32>>,
+    numbers: Index<MemberNo>,
     identities: Paged<Identity>,
     holdings: Paged<Holding>,
 }
@@ -80,17 +78,9 @@ fn slot(number: MemberNo) -> usize {
     usize::try_from(number.0).unwrap_or(usize::MAX)
 }
 
-fn place(hash: u64) -> usize {
-    usize::try_from((hash >> 32) % 256).unwrap_or(0)
-}
-
 impl Members {
     pub(crate) fn new() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
-            identities: Paged::new(),
-            holdings: Paged::new(),
-        }
+        Self { numbers: Index::new(), identities: Paged::new(), holdings: Paged::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -102,38 +92,25 @@ impl Members {
         u32::try_from(self.len()).ok().map(MemberNo)
     }
 
-    pub(crate) fn find(&self, program: ProgramNo, hash: u64, id: &str) -> Option<MemberNo> {
-        let identities = &self.identities;
-        let same = |number: &u32| {
-            identities
-                .get(slot(MemberNo(*number)))
-                .is_some_and(|known| known.hash == hash && known.program == program && &*known.id == id)
-        };
-        self.shards.get(place(hash))?.find(hash, same).map(|number| MemberNo(*number))
+    pub(crate) fn find(&self, hash: u128) -> Option<MemberNo> {
+        self.numbers.get(hash)
     }
 
-    pub(crate) fn open(&mut self, program: ProgramNo, hash: u64, id: &str) -> Option<MemberNo> {
+    /// Opens a member; `None` where the hash has one already.
+    pub(crate) fn open(&mut self, program: ProgramNo, hash: u128, id: &str) -> Option<MemberNo> {
         let number = self.next()?;
+        if !self.numbers.insert(hash, number) {
+            return None;
+        }
         self.identities.push(Identity { program, hash, id: id.into() });
         self.holdings.push(Holding::default());
-        let identities = &self.identities;
-        let shard = self.shards.get_mut(place(hash))?;
-        shard.insert_unique(hash, number.0, |known| {
-            identities.get(slot(MemberNo(*known))).map_or(0, |identity| identity.hash)
-        });
         Some(number)
     }
 
     /// Takes the newest member away again: for an atomic batch that is undone.
     pub(crate) fn close_newest(&mut self) {
-        let (Some(identity), Some(_)) = (self.identities.pop(), self.holdings.pop()) else {
-            return;
-        };
-        let gone = u32::try_from(self.identities.len()).unwrap_or(u32::MAX);
-        if let Some(shard) = self.shards.get_mut(place(identity.hash))
-            && let Ok(entry) = shard.find_entry(identity.hash, |number| *number == gone)
-        {
-            entry.remove();
+        if let (Some(identity), Some(_)) = (self.identities.pop(), self.holdings.pop()) {
+            self.numbers.remove(identity.hash);
         }
     }
 

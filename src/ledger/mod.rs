@@ -9,7 +9,7 @@ pub mod decide;
 pub mod event;
 pub mod evolve;
 pub mod ids;
-mod keys;
+mod index;
 pub mod list;
 mod members;
 pub mod original;

@@ -156,7 +156,7 @@ impl Ledger {
             Original::Op(op) if op.0 == 0 || *op > self.newest => Need::NotFound,
             Original::Op(op) => self.needs_original(*op),
             Original::Key(print) => self.key(*print).map_or(Need::NotFound, |op| self.needs_original(op)),
-            Original::Reference(_) => match self.members.find(command.program, command.member_hash, &command.member) {
+            Original::Reference(_) => match self.members.find(command.member_hash) {
                 Some(member) => Need::Walk { head: self.member_head(member) },
                 None => Need::NotFound,
             },

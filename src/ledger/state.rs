@@ -9,7 +9,7 @@ use super::command::Purpose;
 use super::decide::LATE_MAX_US;
 use super::event::{Balances, CapSpan};
 use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
-use super::keys::Keys;
+use super::index::Index;
 use super::members::{Holding, Members};
 use super::spec::{CampaignSpec, CapPer, ProgramSpec, Rule};
 use super::view::CampaignStatus;
@@ -147,7 +147,7 @@ pub struct Ledger {
     pub(crate) newest: Op,
     pub(crate) programs: Vec<Program>,
     pub(crate) members: Members,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Index<Op>,
     pub(crate) taken_back: HashMap<Op, Op>,
     pub(crate) caps: HashMap<CapKey, u64>,
     /// The day of book time, since the Unix epoch, on which counters of caps were last swept.
@@ -164,7 +164,7 @@ impl Ledger {
             newest: Op(0),
             programs: Vec::new(),
             members: Members::new(),
-            keys: Keys::new(),
+            keys: Index::new(),
             taken_back: HashMap::new(),
             caps: HashMap::new(),
             swept_day: i64::MIN,
@@ -184,10 +184,10 @@ impl Ledger {
         self.keys.get(print)
     }
 
-    /// The number of a member.
+    /// The number of the member whose id has that hash, see [`super::print::Prints::member`].
     #[must_use]
-    pub fn member(&self, program: ProgramNo, member_hash: u64, id: &str) -> Option<MemberNo> {
-        self.members.find(program, member_hash, id)
+    pub fn member(&self, member_hash: u128) -> Option<MemberNo> {
+        self.members.find(member_hash)
     }
 
     /// A member's balances; zeros for a number that no member has.
@@ -259,8 +259,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Drops the counters of caps that no earn can meet any more, once a day of book time. A frame begins with it, and
-    /// an event that is replayed; never inside an undo scope, so that live state and replay agree at every op.
+    /// Drops the counters of caps that no earn can meet any more, once a day of book time: those of closed campaigns,
+    /// and outside import mode those of days, weeks and months that are over by longer than business time may be late.
+    /// A cap over the whole campaign counts until it is closed, since a later version may move its end. A program that
+    /// goes back to import mode counts the forgotten spans anew. A frame begins with it, and an event that is replayed;
+    /// never inside an undo scope, so that live state and replay agree at every op.
     pub fn turn_day(&mut self, book_time_us: i64) {
         let day = book_time_us.div_euclid(DAY_US);
         if day <= self.swept_day || self.undo.is_some() {
@@ -274,12 +277,10 @@ impl Ledger {
                 return true;
             };
             let Some(campaign) = program.campaign(*number) else { return true };
-            let end_day = match span.per {
-                CapPer::Campaign => campaign.spec.end_us.div_euclid(DAY_US),
-                CapPer::Day | CapPer::Week | CapPer::Month => i64::from(span.first_day) + MONTH_DAYS_MAX,
-            };
             // A day more than business time may be late, for the distance between local and universal days.
-            newest.spec.import_mode || day <= end_day.saturating_add(LATE_MAX_US.div_euclid(DAY_US) + 1)
+            let last_day = i64::from(span.first_day) + MONTH_DAYS_MAX + LATE_MAX_US.div_euclid(DAY_US) + 1;
+            let met = span.per == CapPer::Campaign || newest.spec.import_mode || day <= last_day;
+            met && campaign.purse.status != CampaignStatus::Closed
         });
     }
 

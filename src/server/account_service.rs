@@ -31,14 +31,13 @@ impl Accounts {
     }
 
     /// The states of members, in order, with the op they are as of.
-    async fn members(
+    async fn members<'a>(
         &self,
-        program: ProgramNo,
         program_id: &str,
-        ids: impl Iterator<Item = String>,
+        ids: impl Iterator<Item = &'a String>,
     ) -> Result<(Op, Vec<Option<MemberState>>), Status> {
         let prints = self.desk.handle().prints();
-        let asked = ids.map(|id| (program, prints.member(program_id, &id), id)).collect();
+        let asked = ids.map(|id| prints.member(program_id, id)).collect();
         match self.desk.read(Read::Members(asked)).await? {
             Answer { op, body: AnswerBody::Members(states) } => Ok((op, states)),
             _ => Err(status::unexpected()),
@@ -110,9 +109,9 @@ impl AccountService for Accounts {
         request: Request<pb::GetMemberRequest>,
     ) -> Result<Response<pb::GetMemberResponse>, Status> {
         let pb::GetMemberRequest { program: program_id, member } = request.into_inner();
-        let number = program(&self.desk, &program_id)?;
+        program(&self.desk, &program_id)?;
         member_shape("member", &member)?;
-        let (op, mut states) = self.members(number, &program_id, std::iter::once(member.clone())).await?;
+        let (op, mut states) = self.members(&program_id, std::iter::once(&member)).await?;
         let Some(state) = states.pop().flatten() else {
             return Err(status::not_found(pb::Reason::MemberUnknown, "no posting has created this member"));
         };
@@ -126,7 +125,7 @@ impl AccountService for Accounts {
         request: Request<pb::BatchGetMembersRequest>,
     ) -> Result<Response<pb::BatchGetMembersResponse>, Status> {
         let pb::BatchGetMembersRequest { program: program_id, members: ids } = request.into_inner();
-        let number = program(&self.desk, &program_id)?;
+        program(&self.desk, &program_id)?;
         if ids.is_empty() {
             return Err(status::invalid(&[Fault::missing("members")]));
         }
@@ -137,7 +136,7 @@ impl AccountService for Accounts {
         for (place, id) in ids.iter().enumerate() {
             member_shape(&format!("members[{place}]"), id)?;
         }
-        let (op, states) = self.members(number, &program_id, ids.iter().cloned()).await?;
+        let (op, states) = self.members(&program_id, ids.iter()).await?;
         let book_id = self.desk.info().book_id.clone();
         let mut response = pb::BatchGetMembersResponse { book_id, op: op.0, ..Default::default() };
         for (id, state) in ids.into_iter().zip(states) {
@@ -154,10 +153,10 @@ impl AccountService for Accounts {
         request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
         let request = request.into_inner();
-        let number = program(&self.desk, &request.program)?;
+        program(&self.desk, &request.program)?;
         member_shape("member", &request.member)?;
         let question = Question::read(&request).map_err(|fault| status::invalid(&[fault]))?;
-        let (op, mut states) = self.members(number, &request.program, std::iter::once(request.member.clone())).await?;
+        let (op, mut states) = self.members(&request.program, std::iter::once(&request.member)).await?;
         let book_id = self.desk.info().book_id.clone();
         let mut response = pb::ListEventsResponse { book_id, op: op.0, ..Default::default() };
         if let Some(state) = states.pop().flatten() {

@@ -127,7 +127,7 @@ impl Book {
         if let Some(known) = self.known(command.key_print, &command.key, command.body_hash) {
             return known;
         }
-        let at = self.next(book_time_us);
+        let at = self.begin(book_time_us);
         let resolved = self.resolve(command);
         let hashes = Hashes { key: command.key_print, member: command.member_hash };
         match self.ledger.decide(command, resolved.as_ref(), at) {
@@ -144,12 +144,14 @@ impl Book {
         if let Some(known) = self.known(command.key_print, &command.key, command.body_hash) {
             return known;
         }
-        let at = self.next(book_time_us);
+        let at = self.begin(book_time_us);
         let event = self.ledger.decide_admin(command, at);
         self.write(at, &event, Hashes { key: command.key_print, member: 0 })
     }
 
-    fn next(&self, book_time_us: i64) -> Moment {
+    /// Each event is a frame of its own here.
+    fn begin(&mut self, book_time_us: i64) -> Moment {
+        self.ledger.turn_day(book_time_us);
         Moment { op: Op(u64::try_from(self.shelf.events.len()).unwrap() + 1), book_time_us }
     }
 
@@ -338,8 +340,7 @@ impl Book {
     /// The member's balances as readers are shown them; `None` for an id that names no member.
     pub(crate) fn balances(&self, program: usize, member: &str) -> Option<Balances> {
         let id = &self.shelf.program_ids[program];
-        let number = ProgramNo(u16::try_from(program).unwrap());
-        let member = self.ledger.member(number, self.prints.member(id, member), member)?;
+        let member = self.ledger.member(self.prints.member(id, member))?;
         Some(self.ledger.balances(member))
     }
 

@@ -62,6 +62,8 @@ struct Earn {
 pub(crate) struct Generator {
     pub rng: Rng,
     pub now_us: i64,
+    /// How fast time goes: a book covers from two months to most of a year.
+    pace: i64,
     sent: Vec<Sent>,
     earns: Vec<Earn>,
     /// Instants at which some rule begins or ends.
@@ -78,15 +80,22 @@ const BEGIN_US: i64 = 1_773_964_800 * SECOND;
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: Rng(seed), now_us: BEGIN_US, sent: Vec::new(), earns: Vec::new(), edges: Vec::new() }
+        Self {
+            rng: Rng(seed),
+            now_us: BEGIN_US,
+            pace: [1, 1, 4][usize::try_from(seed % 3).unwrap()],
+            sent: Vec::new(),
+            earns: Vec::new(),
+            edges: Vec::new(),
+        }
     }
 
     /// The next command, at a time not before the last.
     pub(crate) fn next(&mut self, book: &Book) -> Sent {
         self.now_us += match self.rng.between(0, 9) {
             0 => 0,
-            1..=7 => self.rng.between(0, 2 * 3_600 * SECOND),
-            _ => self.rng.between(0, 6 * 3_600 * SECOND),
+            1..=7 => self.pace * self.rng.between(0, 2 * 3_600 * SECOND),
+            _ => self.pace * self.rng.between(0, 6 * 3_600 * SECOND),
         };
         let sent = match self.rng.between(0, 99) {
             _ if self.sent.len() < PROGRAMS.len() => self.first_version(book),
@@ -191,7 +200,7 @@ impl Generator {
             93 => self.now_us - 30 * DAY - 1,
             94 => self.now_us + 300 * SECOND,
             95 => self.now_us + 300 * SECOND + 1,
-            96 => self.now_us - self.rng.between(30 * DAY, 400 * DAY),
+            96 => self.now_us - self.rng.between(30 * DAY, 120 * DAY),
             97 => self.now_us + self.rng.between(0, 3 * DAY),
             _ => self.now_us + self.rng.between(0, 300 * SECOND),
         })
@@ -247,7 +256,8 @@ impl Generator {
 
     fn refund(&mut self, program: usize, member: &str) -> Action {
         let mine = |earn: &&Earn| earn.program == program;
-        let recent: Vec<Earn> = self.earns.iter().rev().filter(mine).take(60).cloned().collect();
+        let reach = if self.rng.chance(150) { usize::MAX } else { 60 };
+        let recent: Vec<Earn> = self.earns.iter().rev().filter(mine).take(reach).cloned().collect();
         if recent.is_empty() || self.rng.chance(120) {
             let basis = self.amount();
             let basis = if self.rng.chance(800) { Basis::Spend(basis) } else { Basis::Points(basis) };

@@ -6,6 +6,7 @@ pub(crate) mod admin;
 pub(crate) mod award;
 #[allow(dead_code, reason = "shared with the worked examples, which use more of it")]
 pub(crate) mod book;
+pub(crate) mod caps;
 pub(crate) mod generate;
 pub(crate) mod refunds;
 #[allow(dead_code, reason = "shared with the worked examples, which use more of it")]
@@ -13,18 +14,16 @@ pub(crate) mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use jiff::civil::{Date, Weekday};
-use jiff::tz::TimeZone;
 use stampbook::ledger::Limits;
 use stampbook::ledger::command::{Action, Basis, Command};
 use stampbook::ledger::event::Source;
 use stampbook::ledger::reason::Reason;
-use stampbook::ledger::spec::{CampaignSpec, CapPer, ProgramSpec};
+use stampbook::ledger::spec::{CampaignSpec, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
 use award::{AMOUNT_MAX, Candidate};
-use book::{Part, ROOMY, Said, lot_name};
+use book::{Part, Said, lot_name};
+use caps::{CapSpan, Counter, cap_span};
 
 /// What the model says of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Award {
     pub campaign: String,
     pub points: i128,
-    pub cap_span: Option<Date>,
+    pub cap_span: Option<CapSpan>,
 }
 
 /// The part of an event that later decisions look back at.
@@ -101,6 +100,9 @@ pub(crate) struct Model {
     pub limits: Limits,
     pub programs: Vec<Program>,
     pub history: Vec<Happened>,
+    /// Counters of caps that were forgotten, and how long the history was then.
+    forgotten: BTreeMap<Counter, usize>,
+    swept_day: i64,
 }
 
 /// A decision: what it says, what to remember, and which campaigns stop with it.
@@ -211,22 +213,9 @@ pub(crate) fn add(legs: &mut BTreeMap<String, i128>, account: &str, amount: i128
     }
 }
 
-/// The first local day of the span in which a cap counts.
-fn cap_span(spec: &ProgramSpec, per: CapPer, occurred_at_us: i64) -> Date {
-    let zone = TimeZone::get(&spec.time_zone).unwrap();
-    let day = Timestamp::from_microsecond(occurred_at_us).unwrap().to_zoned(zone).date();
-    match per {
-        CapPer::Campaign => Date::ZERO,
-        CapPer::Day => day,
-        CapPer::Week if day.weekday() == Weekday::Monday => day,
-        CapPer::Week => day.nth_weekday(-1, Weekday::Monday).unwrap(),
-        CapPer::Month => day.first_of_month(),
-    }
-}
-
 impl Model {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, programs: Vec::new(), history: Vec::new() }
+        Self { limits, programs: Vec::new(), history: Vec::new(), forgotten: BTreeMap::new(), swept_day: i64::MIN }
     }
 
     fn known(&self, program: &str, key: &str, body_hash: [u8; 16]) -> Option<Verdict> {
@@ -238,6 +227,7 @@ impl Model {
 
     /// Decides a member's command and keeps what it does.
     pub(crate) fn post(&mut self, command: &Command, book_time_us: i64) -> Verdict {
+        self.sweep(book_time_us);
         let number = usize::from(command.program.0);
         let program = &self.programs[number];
         if let Some(known) = self.known(&program.id, &command.key, command.body_hash) {
@@ -294,37 +284,6 @@ impl Model {
 
     fn members_count(&self) -> u32 {
         u32::try_from(self.programs.iter().map(|program| program.members.len()).sum::<usize>()).unwrap()
-    }
-
-    /// Every counter of a cap that stands above zero: by program, member, campaign and first day of the span.
-    pub(crate) fn counters(&self) -> BTreeSet<(String, String, String, Date)> {
-        let mut counters = BTreeSet::new();
-        for earn in &self.history {
-            let (What::Earned { awards, .. }, Some(member)) = (&earn.what, &earn.member) else { continue };
-            for award in awards {
-                let Some(span) = award.cap_span else { continue };
-                if self.cap_used(&earn.program, member, &award.campaign, span) > 0 {
-                    counters.insert((earn.program.clone(), member.clone(), award.campaign.clone(), span));
-                }
-            }
-        }
-        counters
-    }
-
-    /// Whether the counters that an earn begins find room.
-    fn counters_fit(&self, program: &str, member: &str, what: &What) -> bool {
-        if self.limits.cap_counters_max == ROOMY.cap_counters_max {
-            return true;
-        }
-        let What::Earned { awards, .. } = what else { return true };
-        let mut counters = self.counters();
-        let before = counters.len();
-        for award in awards.iter().filter(|award| award.points > 0) {
-            if let Some(span) = award.cap_span {
-                counters.insert((program.to_owned(), member.to_owned(), award.campaign.clone(), span));
-            }
-        }
-        counters.len() == before || counters.len() <= self.limits.cap_counters_max
     }
 
     fn decide(&self, number: usize, command: &Command, book_time_us: i64) -> Result<Decided, Refusal> {
@@ -418,6 +377,7 @@ impl Model {
         kind: &str,
         occurred_at_us: i64,
     ) -> Vec<Candidate> {
+        let counters = self.counters();
         let takes_part = |campaign: &&CampaignSpec| {
             (campaign.start_us..campaign.end_us).contains(&occurred_at_us)
                 && (campaign.kinds.is_empty() || campaign.kinds.iter().any(|of| of == kind))
@@ -430,38 +390,12 @@ impl Model {
             budget_left: program.balance(&format!("campaign/{}", campaign.id)),
             cap_room: campaign.cap.map(|cap| {
                 let span = cap_span(spec, cap.per, occurred_at_us);
-                let used = self.cap_used(&program.id, member, &campaign.id, span);
+                let counter = (program.id.clone(), member.to_owned(), campaign.id.clone(), span);
+                let used = counters.get(&counter).copied().unwrap_or(0);
                 (i128::from(cap.points) - used).max(0)
             }),
         };
         spec.campaigns.iter().filter(takes_part).map(candidate).collect()
-    }
-
-    /// What a member was awarded under a cap in one span, less what refunds of those very awards brought back.
-    fn cap_used(&self, program: &str, member: &str, campaign: &str, span: Date) -> i128 {
-        let mut used = 0;
-        for event in self.history.iter().filter(|event| event.program == program) {
-            if event.member.as_deref() != Some(member) {
-                continue;
-            }
-            used += match &event.what {
-                What::Earned { .. } => self.counted(event, campaign, span).unwrap_or(0),
-                What::Refunded { original, taken, .. } => {
-                    let counts = self.counted(&self.history[*original], campaign, span).is_some();
-                    let back: i128 = taken.iter().filter(|(id, _)| id == campaign).map(|(_, points)| points).sum();
-                    if counts { -back } else { 0 }
-                }
-                What::Other => 0,
-            };
-        }
-        used
-    }
-
-    /// What an earn added to a cap's counter; `None` where that cap did not count it.
-    fn counted(&self, earn: &Happened, campaign: &str, span: Date) -> Option<i128> {
-        let What::Earned { awards, .. } = &earn.what else { return None };
-        let award = awards.iter().find(|award| award.campaign == campaign)?;
-        (award.cap_span == Some(span)).then_some(award.points)
     }
 }
 

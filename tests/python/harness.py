@@ -19,15 +19,17 @@ NAMES = ("common", "ledger", "account", "admin")
 
 
 def _generate():
-    """Generates the stubs into a temporary directory and makes them importable, as any caller would from the protos alone."""
-    folder = tempfile.mkdtemp(prefix="stampbook-stubs-")
+    """Generates the stubs and makes them importable, as any caller would from the protos alone. They go when the process ends."""
+    stubs = tempfile.TemporaryDirectory(prefix="stampbook-stubs-")
+    folder = stubs.name
     arguments = ["protoc", f"-I{PROTOS}", f"--python_out={folder}", f"--grpc_python_out={folder}"]
     if protoc.main(arguments + [f"stampbook/v1/{name}.proto" for name in NAMES]) != 0:
         raise RuntimeError("protoc failed")
     sys.path.insert(0, folder)
+    return stubs
 
 
-_generate()
+_stubs = _generate()
 common, ledger, account, admin = (importlib.import_module(f"stampbook.v1.{name}_pb2") for name in NAMES)
 _ledger_grpc, _account_grpc, _admin_grpc = (
     importlib.import_module(f"stampbook.v1.{name}_pb2_grpc") for name in ("ledger", "account", "admin")

@@ -59,7 +59,7 @@ pub struct House {
 impl House {
     /// A server on an empty directory, its program applied and its campaign funded.
     pub async fn furnished() -> Self {
-        let mut house = Self::open(tempfile::tempdir().unwrap(), &Config::default()).await;
+        let mut house = Self::open(tempfile::tempdir().unwrap(), &small()).await;
         house.put(DEFINITION, None, "put-1").await.unwrap();
         house.fund(BUDGET, "fund-1").await.unwrap();
         house
@@ -96,7 +96,7 @@ impl House {
     pub async fn reopened(self) -> Self {
         let (dir, ended) = self.close().await;
         assert_eq!(ended, Ended::Stopped);
-        Self::open(dir, &Config::default()).await
+        Self::open(dir, &small()).await
     }
 
     /// Tells the server to stop while its clients are still there.
@@ -156,6 +156,11 @@ impl House {
     }
 }
 
+/// Settings with segments so small that a book is soon begun; the commands of these tests fit them.
+pub fn small() -> Config {
+    Config { segment_bytes: 16 << 20, ..Config::default() }
+}
+
 pub fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
@@ -166,7 +171,7 @@ pub async fn connect(address: SocketAddr) -> Channel {
 
 /// A second start on the directory of a server that is up.
 pub async fn start_again(dir: &Path) -> Result<(), server::ServeError> {
-    server::start(dir, loopback(), &Config::default()).await.map(|_| ())
+    server::start(dir, loopback(), &small()).await.map(|_| ())
 }
 
 fn command(key: &str, member: &str, action: pb::command::Action) -> pb::Command {

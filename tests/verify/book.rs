@@ -74,7 +74,7 @@ impl Bookkeeper {
     }
 
     pub(crate) fn balances(&self, member: &str) -> (i64, i64) {
-        let number = self.ledger.member(ProgramNo(0), self.prints.member("p", member), member).unwrap();
+        let number = self.ledger.member(self.prints.member("p", member)).unwrap();
         let balances = self.ledger.balances(number);
         (balances.available, balances.debt)
     }

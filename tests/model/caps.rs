@@ -1,0 +1,103 @@
+//! Counters of members' caps, reckoned from the whole history whenever one is asked for.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use stampbook::ledger::spec::{CapPer, ProgramSpec};
+use stampbook::ledger::view::CampaignStatus;
+
+use super::book::ROOMY;
+use super::rules::DAY;
+use super::{Model, What};
+
+/// A span in which a cap counts, by its kind and first local day.
+pub(crate) type CapSpan = (CapPer, Date);
+
+/// What a counter of a cap counts: program, member, campaign, span.
+pub(crate) type Counter = (String, String, String, CapSpan);
+
+/// The span in which a cap counts.
+pub(crate) fn cap_span(spec: &ProgramSpec, per: CapPer, occurred_at_us: i64) -> CapSpan {
+    let zone = TimeZone::get(&spec.time_zone).unwrap();
+    let day = Timestamp::from_microsecond(occurred_at_us).unwrap().to_zoned(zone).date();
+    let first = match per {
+        CapPer::Campaign => Date::constant(1970, 1, 1),
+        CapPer::Day => day,
+        CapPer::Week if day.weekday() == Weekday::Monday => day,
+        CapPer::Week => day.nth_weekday(-1, Weekday::Monday).unwrap(),
+        CapPer::Month => day.first_of_month(),
+    };
+    (per, first)
+}
+
+impl Model {
+    /// Every counter of a cap: what was awarded, less what refunds brought back, since it was last forgotten.
+    pub(crate) fn counters(&self) -> BTreeMap<Counter, i128> {
+        let mut counters: BTreeMap<Counter, i128> = BTreeMap::new();
+        let since = |counter: &Counter| self.forgotten.get(counter).copied().unwrap_or(0);
+        for (at, event) in self.history.iter().enumerate() {
+            let (earn, taken) = match &event.what {
+                What::Earned { .. } => (event, None),
+                What::Refunded { original, taken, .. } => (&self.history[*original], Some(taken)),
+                What::Other => continue,
+            };
+            let (What::Earned { awards, .. }, Some(member)) = (&earn.what, &earn.member) else { unreachable!() };
+            for award in awards {
+                let Some(span) = award.cap_span else { continue };
+                let counter = (earn.program.clone(), member.clone(), award.campaign.clone(), span);
+                if at < since(&counter) {
+                    continue;
+                }
+                let used = counters.entry(counter).or_default();
+                *used = match taken {
+                    None => *used + award.points,
+                    Some(taken) => (*used - taken_of(taken, &award.campaign)).max(0),
+                };
+            }
+        }
+        counters.retain(|_, used| *used > 0);
+        counters
+    }
+
+    /// Once a day of book time, forgets the counters that no earn can meet any more: those of closed campaigns, and
+    /// those of spans that are over by longer than an earn may come late.
+    pub(crate) fn sweep(&mut self, book_time_us: i64) {
+        let day = book_time_us.div_euclid(DAY);
+        if day <= self.swept_day {
+            return;
+        }
+        self.swept_day = day;
+        for (counter, _) in self.counters() {
+            let (id, _, campaign, (per, first)) = &counter;
+            let program = self.programs.iter().find(|program| program.id == *id).unwrap();
+            let first_day = i64::from(Date::constant(1970, 1, 1).until(*first).unwrap().get_days());
+            let in_reach = *per == CapPer::Campaign || program.newest().import_mode || day <= first_day + 31 + 31;
+            if !in_reach || program.campaigns[campaign] == CampaignStatus::Closed {
+                self.forgotten.insert(counter, self.history.len());
+            }
+        }
+    }
+
+    /// Whether the counters that an earn begins find room.
+    pub(crate) fn counters_fit(&self, program: &str, member: &str, what: &What) -> bool {
+        if self.limits.cap_counters_max == ROOMY.cap_counters_max {
+            return true;
+        }
+        let What::Earned { awards, .. } = what else { return true };
+        let mut counters = self.counters();
+        let before = counters.len();
+        for award in awards.iter().filter(|award| award.points > 0) {
+            if let Some(span) = award.cap_span {
+                counters.insert((program.to_owned(), member.to_owned(), award.campaign.clone(), span), award.points);
+            }
+        }
+        counters.len() == before || counters.len() <= self.limits.cap_counters_max
+    }
+}
+
+/// What a refund took back of one campaign's award.
+fn taken_of(taken: &[(String, i128)], campaign: &str) -> i128 {
+    taken.iter().filter(|(id, _)| id == campaign).map(|(_, points)| points).sum()
+}
