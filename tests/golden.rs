@@ -106,7 +106,7 @@ fn ask(handle: &Handle, read: Read) -> AnswerBody {
 fn members_json(handle: &Handle, events: &[Vec<u8>]) -> Value {
     let (programs, members) = names_of(events);
     let program = |number: ProgramNo| programs[usize::from(number.0)].as_str();
-    let asked = members.iter().map(|(number, id)| (*number, handle.prints().member(program(*number), id), id.clone()));
+    let asked = members.iter().map(|(number, id)| handle.prints().member(program(*number), id));
     let AnswerBody::Members(states) = ask(handle, Read::Members(asked.collect())) else { panic!() };
     let mut shown = json!({});
     for ((number, id), state) in members.iter().zip(states) {
@@ -314,7 +314,7 @@ fn make() {
     let mut shown = json!({});
     for (number, id) in &members {
         let program = &programs[usize::from(number.0)];
-        let member = book.ledger.member(*number, book.prints.member(program, id), id).unwrap();
+        let member = book.ledger.member(book.prints.member(program, id)).unwrap();
         let balances = book.ledger.balances(member);
         shown[program][id] = json!({ "available": balances.available, "debt": balances.debt });
     }
