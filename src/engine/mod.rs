@@ -3,6 +3,8 @@
 
 mod bell;
 mod commit;
+#[cfg(test)]
+mod crash_tests;
 pub mod names;
 mod queue;
 pub mod request;

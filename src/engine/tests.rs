@@ -45,8 +45,8 @@ impl Client {
         self.handle.submit(work).unwrap().blocking_recv().unwrap().unwrap()
     }
 
-    pub(super) fn admin(&self, key: &str, action: AdminAction) -> ItemResult {
-        let command = AdminCommand {
+    pub(super) fn admin_command(&self, key: &str, action: AdminAction) -> AdminCommand {
+        AdminCommand {
             program_id: "p".into(),
             key: key.into(),
             key_print: self.handle.prints().key("p", key),
@@ -54,8 +54,11 @@ impl Client {
             actor: "a".into(),
             reason: "r".into(),
             action,
-        };
-        match self.ask(Work::Admin(Box::new(command))).body {
+        }
+    }
+
+    pub(super) fn admin(&self, key: &str, action: AdminAction) -> ItemResult {
+        match self.ask(Work::Admin(Box::new(self.admin_command(key, action)))).body {
             AnswerBody::Posted { results, .. } => results[0],
             other => panic!("{other:?}"),
         }
@@ -119,11 +122,11 @@ pub(super) fn set_up(client: &Client, budget: u64) {
     assert_eq!(client.admin("fund", fund), ItemResult::Fresh(Op(2)));
 }
 
-fn redeem(points: u64) -> Action {
+pub(super) fn redeem(points: u64) -> Action {
     Action::Redeem { points, purpose: Purpose::Gift }
 }
 
-fn refund(original: Original, amount: u64) -> Action {
+pub(super) fn refund(original: Original, amount: u64) -> Action {
     Action::Refund { original, basis: Basis::Spend(amount), event_kind: None }
 }
 
