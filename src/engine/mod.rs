@@ -245,7 +245,8 @@ fn start_threads(
     book_time_us: i64,
     config: &EngineConfig,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
-    // Requests with the readers were admitted by the queue, so the channel's bound is never met.
+    // Where more requests wait for the readers than this, the engine waits too: that is the queue's bound again. The
+    // readers never wait for the engine.
     let (resolvers, jobs) = bounded::<ResolveJob>(config.queue_requests_max.saturating_add(1).saturating_mul(2));
     let mut threads = Vec::new();
     for number in 0..RESOLVERS {

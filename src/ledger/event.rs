@@ -321,7 +321,7 @@ pub struct Rejected<'a> {
 /// What every event of an operator's command begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
 pub struct AdminCommon<'a> {
-    /// The program; for a refused first version the number it would have had.
+    /// The program; 65,535 where the command is refused because there is no such program.
     pub program: ProgramNo,
     /// The program's id, where the event creates it or is refused for want of it.
     pub program_id: Option<&'a str>,
