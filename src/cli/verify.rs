@@ -79,8 +79,13 @@ fn text_of(report: &Report) -> String {
     let _ = writeln!(text, "state {}", hex(&report.state_hash));
     let _ = writeln!(
         text,
-        "events {}, frames {}, segments {}, members {}",
-        end.events, end.frames, end.segments, report.members
+        "events {}, frames {} of {} bytes, {} an event; segments {}, members {}",
+        end.events,
+        end.frames,
+        end.frame_bytes,
+        end.frame_bytes / end.events.max(1),
+        end.segments,
+        report.members
     );
     if let Some(proved) = report.proved {
         let _ = writeln!(text, "decisions made again {proved}, all alike");
@@ -121,6 +126,7 @@ fn json_of(report: &Report) -> Value {
         "state_hash": hex(&report.state_hash),
         "events": end.events,
         "frames": end.frames,
+        "frame_bytes": end.frame_bytes,
         "segments": end.segments,
         "members": report.members,
         "proved": report.proved,

@@ -73,6 +73,7 @@ fn begin(
         case: Case::NewBook,
         segments: 1,
         frames: 0,
+        frame_bytes: 0,
         events: 0,
         last_book_time_us: genesis.created_at_us,
         end_file: tail.name(),

@@ -21,6 +21,8 @@ pub struct RecoveryReport {
     pub segments: u64,
     /// Frames, the empty ones included.
     pub frames: u64,
+    /// Bytes of all frames, padding included: what the events cost on disk.
+    pub frame_bytes: u64,
     /// Events.
     pub events: u64,
     /// Book time of the last frame, in microseconds since the Unix epoch; of the genesis in an empty book.
@@ -43,6 +45,7 @@ impl RecoveryReport {
             case: walked.rest.case,
             segments: to_u64(walked.tail + 1),
             frames: walked.progress.frames,
+            frame_bytes: walked.progress.frame_bytes,
             events: walked.progress.chain.head.op,
             last_book_time_us: walked.progress.chain.time_us,
             end_file: walked.rest.name.clone(),

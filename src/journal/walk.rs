@@ -54,12 +54,13 @@ pub(crate) struct WalkedSegment {
 pub(crate) struct Progress {
     pub(crate) chain: Chain,
     pub(crate) frames: u64,
+    pub(crate) frame_bytes: u64,
     pub(crate) catalogue: Catalogue,
 }
 
 impl Progress {
     pub(crate) fn at(chain: Chain) -> Self {
-        Self { chain, frames: 0, catalogue: Catalogue::default() }
+        Self { chain, frames: 0, frame_bytes: 0, catalogue: Catalogue::default() }
     }
 }
 
@@ -197,6 +198,7 @@ pub(crate) fn walk_segment(
         let unwitnessed = header.kind == FrameKind::Events;
         progress.chain = Chain { head, time_us: header.book_time_us, unwitnessed };
         progress.frames += 1;
+        progress.frame_bytes += to_u64(header.frame_bytes());
         (sink.on_head)(head);
         *end += to_u64(header.frame_bytes());
         if header.kind == FrameKind::Seal {
