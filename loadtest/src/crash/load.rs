@@ -78,7 +78,7 @@ impl Load {
             0..10 => Some(Action::Earn(Earn { basis: Some(Basis::AmountMinor(50 * points)), event_kind })),
             10..12 => Some(Action::Earn(Earn { basis: Some(Basis::Points(points)), event_kind })),
             12..15 => None,
-            15..18 => Some(Action::Redeem(Redeem { points, purpose: Purpose::Gift.into() })),
+            15..18 => Some(Action::Redeem(Redeem { points: 4 * points, purpose: Purpose::Gift.into() })),
             _ => {
                 let points = if kind == 18 { points } else { -points / 4 };
                 let (actor, reason) = ("loadtest".to_owned(), "correction".to_owned());
