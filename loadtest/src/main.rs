@@ -1,6 +1,8 @@
 //! Campaign traffic for a Stampbook server: a demonstration, a replay of recorded trade, and closed-loop load.
 
 mod client;
+mod clients;
+mod crash;
 mod demo;
 mod echo;
 mod process;
@@ -37,6 +39,8 @@ enum Command {
     Replay(replay::Options),
     /// Closed-loop load on a running server.
     Run(run::Options),
+    /// Kill a server of its own again and again under mixed load, and hold the books against everything that was acknowledged.
+    Crash(crash::Options),
     /// The same load on a bare echo of the same messages: the ceiling for `run`.
     Echo(echo::Options),
     /// The echo itself; `echo` starts it.
@@ -46,24 +50,32 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let json = arguments.json;
-    let outcome =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::from).and_then(|runtime| {
-            runtime.block_on(async {
-                match arguments.command {
-                    Command::Demo(options) => demo::demo(options, json).await,
-                    Command::Replay(options) => replay::replay(options, json).await,
-                    Command::Run(options) => run::run(options, json).await,
-                    Command::Echo(options) => echo::echo(options, json).await,
-                    Command::EchoServer => echo::serve().await,
-                }
-            })
-        });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = runtime.map_err(Failure::from).and_then(|runtime| {
+        runtime.block_on(async {
+            // Whoever is interrupted drops what it started, servers included.
+            tokio::select! {
+                done = run(arguments.command, arguments.json) => done,
+                Ok(()) = tokio::signal::ctrl_c() => Err("interrupted".into()),
+            }
+        })
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("loadtest: {failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: Command, json: bool) -> Result<(), Failure> {
+    match command {
+        Command::Demo(options) => demo::demo(options, json).await,
+        Command::Replay(options) => replay::replay(options, json).await,
+        Command::Run(options) => run::run(options, json).await,
+        Command::Crash(options) => crash::crash(options, json).await,
+        Command::Echo(options) => echo::echo(options, json).await,
+        Command::EchoServer => echo::serve().await,
     }
 }

@@ -20,18 +20,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts `command` and waits for its line `listening on HOST:PORT`. What it logs goes to `log`, or nowhere.
-    pub(crate) fn start(mut command: Command, log: Option<&Path>) -> Result<Self, Failure> {
-        let stderr = match log {
-            Some(path) => File::options().create(true).append(true).open(path)?.into(),
-            None => Stdio::inherit(),
-        };
+    pub(crate) fn start(command: Command, log: Option<&Path>) -> Result<Self, Failure> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .map_err(|error| format!("cannot start {program}: {error}"))?;
+        let mut child = spawn(command, log)?;
         let mut stdout = BufReader::new(child.stdout.take().ok_or("the server has no standard output")?);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
@@ -42,6 +33,11 @@ impl Server {
             return Err(format!("{program} did not say where it listens: {status}\n{said}").into());
         };
         Ok(Self { child, address: address.to_owned(), _stdout: stdout })
+    }
+
+    /// Whether the process has not ended by itself.
+    pub(crate) fn is_running(&mut self) -> Result<bool, Failure> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// SIGKILL: the process gets no say in it.
@@ -77,6 +73,45 @@ impl Drop for Server {
     }
 }
 
+fn spawn(mut command: Command, log: Option<&Path>) -> Result<Child, Failure> {
+    let stderr = match log {
+        Some(path) => File::options().create(true).append(true).open(path)?.into(),
+        None => Stdio::inherit(),
+    };
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn();
+    spawned.map_err(|error| format!("cannot start {}: {error}", command.get_program().to_string_lossy()).into())
+}
+
+/// Serves the books in `data` on a free port of the loopback; logs go beside it, to `server.log`.
+pub(crate) fn serve(binary: &Path, data: &Path) -> Result<Server, Failure> {
+    Server::start(serving(binary, data), Some(&data.with_file_name("server.log")))
+}
+
+/// Starts a server and kills it `after` a while, wherever in its start that finds it.
+pub(crate) fn kill_in_start(binary: &Path, data: &Path, after: Duration) -> Result<(), Failure> {
+    let mut child = spawn(serving(binary, data), Some(&data.with_file_name("server.log")))?;
+    std::thread::sleep(after);
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+fn serving(binary: &Path, data: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
+    command
+}
+
+/// Proves the books in `data` offline, every award recomputed, and gives what `stampbook verify --rules --json` said.
+pub(crate) fn verify(binary: &Path, data: &Path) -> Result<serde_json::Value, Failure> {
+    let output = Command::new(binary).args(["verify", "--rules", "--json", "--data"]).arg(data).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        return Err(format!("stampbook verify ended with {}: {said}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 fn last_lines(log: &Path) -> String {
     let mut text = String::new();
     let _ = File::open(log).and_then(|mut file| file.read_to_string(&mut text));
@@ -89,6 +124,8 @@ fn last_lines(log: &Path) -> String {
 pub(crate) fn stampbook() -> Result<PathBuf, Failure> {
     let own = std::env::current_exe()?;
     let folder = own.parent().ok_or("this program lies in no folder")?;
+    // Tests lie one folder deeper than programs.
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let binary = folder.join(format!("stampbook{}", std::env::consts::EXE_SUFFIX));
     let cargo = std::env::var_os("CARGO");
     if cargo.is_some() || !binary.exists() {

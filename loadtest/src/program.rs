@@ -31,6 +31,10 @@ pub(crate) const NIGHT: Fixture = Fixture {
     definition: include_str!("../programs/campaign-night.toml"),
 };
 
+/// For `crash`.
+pub(crate) const CRASH: Fixture =
+    Fixture { program: "crash", campaign: "double-points", definition: include_str!("../programs/crash.toml") };
+
 const ACTOR: &str = "loadtest";
 
 impl Fixture {

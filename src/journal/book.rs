@@ -52,6 +52,28 @@ pub struct StoredEvent {
     pub bytes: Vec<u8>,
 }
 
+/// A block of events read back from the book.
+#[derive(Debug)]
+pub struct StoredBlock {
+    first_op: u64,
+    book_time_us: i64,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl StoredBlock {
+    /// Book time of its frame, in microseconds since the Unix epoch.
+    pub fn book_time_us(&self) -> i64 {
+        self.book_time_us
+    }
+
+    /// The bytes of the event of this op, if it is in this block.
+    pub fn event(&self, op: u64) -> Option<&[u8]> {
+        let at = u32::try_from(op.checked_sub(self.first_op)?).ok()?;
+        Block { bytes: &self.bytes, first: 0, count: self.count }.event(at)
+    }
+}
+
 impl Book {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
@@ -106,6 +128,16 @@ impl Book {
     ///
     /// `NotFound` for op 0 and for ops that are not durable; `Damaged` if the book is not what was written.
     pub fn read(&self, op: u64) -> Result<StoredEvent, JournalError> {
+        let block = self.read_block_of(op)?;
+        let bytes = block.event(op).ok_or(JournalError::NotFound(op))?.to_vec();
+        Ok(StoredEvent { op, book_time_us: block.book_time_us, bytes })
+    }
+
+    /// Reads and verifies the block that holds `op`, as [`Book::read`] does: for whoever wants several events, which often lie
+    /// together.
+    ///
+    /// `NotFound` for op 0 and for ops that are not durable; `Damaged` if the book is not what was written.
+    pub fn read_block_of(&self, op: u64) -> Result<StoredBlock, JournalError> {
         let found = self.locate(op)?;
         let header = &found.header;
         let (blocks_bytes, at) =
@@ -121,9 +153,10 @@ impl Book {
         };
         let length = to_usize(next.byte.saturating_sub(start.byte).into());
         let bytes = found.open.bytes(at + u64::from(start.byte), length)?;
-        let block = index.verify_block(block_at, &bytes).map_err(|fault| found.damaged(&fault))?;
-        let event = in_block(&block, in_frame).ok_or_else(|| found.damaged(&short))?;
-        Ok(StoredEvent { op, book_time_us: header.book_time_us, bytes: event.to_vec() })
+        let Block { first, count, .. } = index.verify_block(block_at, &bytes).map_err(|fault| found.damaged(&fault))?;
+        let first_op = header.first_op + u64::from(first);
+        let block = StoredBlock { first_op, book_time_us: header.book_time_us, count, bytes };
+        if block.event(op).is_some() { Ok(block) } else { Err(found.damaged(&short)) }
     }
 
     /// Reads and verifies the whole frame that holds `op`: for scans, which go on at its `first_op() + count()`.
@@ -206,8 +239,4 @@ impl Found {
     fn damaged(&self, fault: &Fault) -> JournalError {
         self.open.damaged(Case::DamagedFrame, self.offset + to_u64(fault.at), fault.what)
     }
-}
-
-fn in_block<'a>(block: &Block<'a>, in_frame: u32) -> Option<&'a [u8]> {
-    block.event(in_frame.checked_sub(block.first)?)
 }

@@ -33,7 +33,7 @@ mod tests;
 
 use crate::constants::{PAGE_BYTES, SEGMENT_BYTES_DEFAULT};
 
-pub use book::{Book, StoredEvent};
+pub use book::{Book, StoredBlock, StoredEvent};
 pub use error::{Case, JournalError};
 pub use frame::{FrameBody, FrameBuilder, FrameFull};
 pub use layout::{FORMAT_VERSION, Genesis, Parent};

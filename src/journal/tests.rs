@@ -32,6 +32,10 @@ fn what_was_appended_is_read_back_at_once_and_after_a_restart() {
             assert_eq!((stored.op, &stored.bytes), (op, &event(op)));
             let whole = book.read_frame_of(op).unwrap();
             assert_eq!((whole.event(op).unwrap(), whole.book_time_us()), (&event(op)[..], stored.book_time_us));
+            let block = book.read_block_of(op).unwrap();
+            assert_eq!((block.event(op), block.book_time_us()), (Some(&event(op)[..]), stored.book_time_us));
+            let others = (0..op + 100).filter_map(|op| Some((op, block.event(op)?)));
+            assert!(others.into_iter().all(|(op, bytes)| bytes == event(op)));
         }
         for absent in [0, op, u64::MAX] {
             assert!(matches!(book.read(absent), Err(JournalError::NotFound(found)) if found == absent));

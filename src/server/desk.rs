@@ -11,7 +11,7 @@ use super::receipt::{Scribe, aborted, conflict, members_limit};
 use super::status;
 use crate::engine::request::{Answer, AnswerBody, ItemResult, Read, Refusal, Work};
 use crate::engine::{BookInfo, Handle};
-use crate::journal::{Book, FrameBody, JournalError, StoredEvent};
+use crate::journal::{Book, FrameBody, JournalError, StoredBlock};
 use crate::ledger::codec::{self, CodecError};
 use crate::ledger::command::Command;
 use crate::ledger::ids::{Op, ProgramNo};
@@ -45,6 +45,25 @@ struct Known {
     place: usize,
     sent: Sent,
     op: Op,
+}
+
+/// The book, with the block that was read last.
+struct Stored<'a> {
+    book: &'a Book,
+    block: Option<StoredBlock>,
+}
+
+impl Stored<'_> {
+    /// An event's bytes and its book time.
+    fn event(&mut self, op: Op) -> Result<(&[u8], i64), JournalError> {
+        let block = match self.block.take() {
+            Some(block) if block.event(op.0).is_some() => block,
+            _ => self.book.read_block_of(op.0)?,
+        };
+        let block = self.block.insert(block);
+        let bytes = block.event(op.0).ok_or(JournalError::NotFound(op.0))?;
+        Ok((bytes, block.book_time_us()))
+    }
 }
 
 /// Why an event that the book holds could not be shown.
@@ -163,16 +182,19 @@ impl Desk {
     async fn settle_known(
         &self,
         receipts: &mut [pb::Receipt],
-        known: Vec<Known>,
+        mut known: Vec<Known>,
         frame: Option<Arc<FrameBody>>,
     ) -> Result<(), Status> {
         let handle = self.handle.clone();
+        // What was posted together is asked for together: in the order of the book each block is read once.
+        known.sort_unstable_by_key(|known| known.op);
         let settled = blocking(move || {
             let names = handle.names();
             let scribe = Scribe { info: handle.book_info(), names: &names };
+            let mut stored = Stored { book: handle.book(), block: None };
             let look_up = |known: Known| {
                 let place = known.place;
-                known_receipt(&scribe, handle.book(), frame.as_deref(), known).map(|receipt| (place, receipt))
+                known_receipt(&scribe, &mut stored, frame.as_deref(), known).map(|receipt| (place, receipt))
             };
             known.into_iter().map(look_up).collect::<Result<Vec<_>, Unreadable>>()
         });
@@ -212,7 +234,7 @@ fn fresh(scribe: &Scribe<'_>, frame: Option<&FrameBody>, op: Op, key: String) ->
 /// The first receipt again, or a conflict.
 fn known_receipt(
     scribe: &Scribe<'_>,
-    book: &Book,
+    stored: &mut Stored<'_>,
     frame: Option<&FrameBody>,
     known: Known,
 ) -> Result<pb::Receipt, Unreadable> {
@@ -231,8 +253,8 @@ fn known_receipt(
     match frame.and_then(|frame| Some((frame.event(op.0)?, frame.book_time_us()))) {
         Some((bytes, book_time_us)) => receipt(bytes, book_time_us),
         None => {
-            let StoredEvent { book_time_us, bytes, .. } = book.read(op.0)?;
-            receipt(&bytes, book_time_us)
+            let (bytes, book_time_us) = stored.event(op)?;
+            receipt(bytes, book_time_us)
         }
     }
 }

@@ -1,15 +1,13 @@
 //! What the books must show after the night.
 
 use std::collections::HashSet;
-use std::path::Path;
-use std::process::Command as Process;
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use stampbook::proto::account_service_client::AccountServiceClient;
 use stampbook::proto::{GetTrialBalanceRequest, Outcome, PostBatchRequest, Receipt, TrialBalanceRow};
 
-use super::clients::Shared;
+use super::traffic::Shared;
 use crate::tally::grouped;
 use crate::{Failure, client, program};
 
@@ -68,17 +66,6 @@ pub(super) async fn online(shared: &Shared, address: &str) -> Result<Findings, F
     findings.rows = trial.rows;
     findings.op = trial.op;
     Ok(findings)
-}
-
-/// Proves the books offline, every award recomputed.
-pub(super) fn offline(findings: &mut Findings, binary: &Path, data: &Path) -> Result<(), Failure> {
-    let output = Process::new(binary).args(["verify", "--rules", "--json", "--data"]).arg(data).output()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("stampbook verify ended with {}: {said}", output.status).into());
-    }
-    findings.verified = serde_json::from_slice(&output.stdout)?;
-    Ok(())
 }
 
 impl Findings {

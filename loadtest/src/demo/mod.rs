@@ -2,11 +2,10 @@
 //! the server is killed. Afterwards every acknowledged command must be in the books exactly once.
 
 mod check;
-mod clients;
 mod night;
+mod traffic;
 
 use std::path::{Path, PathBuf};
-use std::process::Command as Process;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,9 +16,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::check::Findings;
-use self::clients::{Client, Latencies, Shared};
 use self::night::Night;
-use crate::process::{Server, stampbook};
+use self::traffic::Shared;
+use crate::clients::{Client, Latencies};
+use crate::process::{Server, serve, stampbook, verify};
 use crate::tally::{Tally, grouped, rate_per_s};
 use crate::{Failure, client, program};
 
@@ -60,7 +60,7 @@ pub(crate) async fn demo(options: Options, json: bool) -> Result<(), Failure> {
     let binary = stampbook()?;
     let folder = tempfile::Builder::new().prefix("stampbook-demo-").tempdir()?;
     let data = folder.path().join("data");
-    let mut server = start(&binary, &data)?;
+    let mut server = serve(&binary, &data)?;
     eprintln!("a server listens on {}, its books are in {}", server.address, data.display());
     let channel = client::connect(&server.address).await?;
     program::NIGHT.set_up(channel, BUDGET).await?;
@@ -76,14 +76,8 @@ pub(crate) async fn demo(options: Options, json: bool) -> Result<(), Failure> {
     let mut findings = check::online(&shared, &server.address).await?;
     bar.finish_and_clear();
     server.terminate()?;
-    check::offline(&mut findings, &binary, &data)?;
+    findings.verified = verify(&binary, &data)?;
     report(&shared, &posted, &findings, json)
-}
-
-fn start(binary: &Path, data: &Path) -> Result<Server, Failure> {
-    let mut command = Process::new(binary);
-    command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
-    Server::start(command, Some(&data.with_file_name("server.log")))
 }
 
 /// Starts all clients, kills the server in the middle, starts it again and waits until every command is answered.
@@ -127,7 +121,7 @@ async fn post(
     let told = format!("kill -9 after {} acknowledged commands", grouped(acknowledged_at_kill));
     shared.bar.suspend(|| eprintln!("{told}"));
     let (binary, data): (PathBuf, PathBuf) = (binary.to_owned(), data.to_owned());
-    *server = tokio::task::spawn_blocking(move || start(&binary, &data)).await??;
+    *server = tokio::task::spawn_blocking(move || serve(&binary, &data)).await??;
     let away = killed.elapsed();
     shared.bar.suspend(|| eprintln!("started again on {} within {} ms", server.address, away.as_millis()));
     moved.send_replace(server.address.clone());

@@ -1,0 +1,112 @@
+//! What the books must show between two crashes, and at the end.
+
+use serde_json::Value;
+use stampbook::proto::account_service_client::AccountServiceClient;
+use stampbook::proto::{GetEventRequest, GetTrialBalanceRequest, Kind, PostBatchRequest, get_event_request::Name};
+
+use super::traffic::Mixed;
+use crate::clients::Traffic;
+use crate::rng::Rng;
+use crate::{Failure, client, program};
+
+/// Commands of a batch.
+const BATCH: usize = 1_000;
+/// Commands of earlier cycles that are sent again after each crash, one from each of so many equal ranges.
+const RANGES: usize = 2_500;
+
+/// Sends all commands of the last cycle again and a sample of all before, and holds the balances against the receipts. Gives how many were
+/// sent. Nothing else may be posting.
+pub(super) async fn books(traffic: &Mixed, address: &str, rng: &mut Rng) -> Result<usize, Failure> {
+    let numbers = sample(traffic, rng)?;
+    let channel = client::connect(address).await?;
+    let mut ledger = client::ledger(channel.clone());
+    for numbers in numbers.chunks(BATCH) {
+        let items = numbers.iter().map(|number| traffic.command(*number)).collect();
+        let receipts = ledger.post_batch(PostBatchRequest { items, atomic: false }).await?.into_inner().receipts;
+        if receipts.len() != numbers.len() {
+            return Err("a batch got the wrong number of receipts".into());
+        }
+        for (number, receipt) in numbers.iter().zip(&receipts) {
+            if !receipt.replayed {
+                let op = traffic.table().acks.op(*number).unwrap_or_default();
+                return Err(format!("command {number}, acknowledged as op {op}, was lost: now {receipt:?}").into());
+            }
+            traffic.settle(*number, receipt)?;
+        }
+    }
+    balances(traffic, channel).await?;
+    Ok(numbers.len())
+}
+
+/// Commands that have an event: one of each range of those before the last cycle, and all of that.
+fn sample(traffic: &Mixed, rng: &mut Rng) -> Result<Vec<usize>, Failure> {
+    let table = traffic.table();
+    let last = table.starts.last().copied().unwrap_or_default();
+    if let Some(number) = table.acks.first_unanswered(last) {
+        return Err(format!("command {number} was never answered").into());
+    }
+    let mut numbers = Vec::new();
+    for range in 0..RANGES.min(last) {
+        let (from, to) = (range * last / RANGES.min(last), (range + 1) * last / RANGES.min(last));
+        numbers.push(from + usize::try_from(rng.below(u64::try_from(to - from)?))?);
+    }
+    numbers.extend(last..table.acks.len());
+    numbers.retain(|number| table.acks.op(*number).is_some());
+    Ok(numbers)
+}
+
+async fn balances(traffic: &Mixed, channel: tonic::transport::Channel) -> Result<(), Failure> {
+    let fixture = program::CRASH;
+    let campaign = fixture.campaign(channel.clone()).await?;
+    let ask = GetTrialBalanceRequest { program: fixture.program.to_owned() };
+    let trial = AccountServiceClient::new(channel).get_trial_balance(ask).await?.into_inner();
+    let sum_of = |prefix: &str| {
+        let rows = trial.rows.iter().filter(|row| row.account.starts_with(prefix));
+        rows.map(|row| row.credit - row.debit).sum::<i64>()
+    };
+    let (owed, awarded) = {
+        let acks = &traffic.table().acks;
+        (acks.owed_to_members, acks.awarded_by_campaign)
+    };
+    let claims = [
+        ("the trial balance", sum_of(""), 0),
+        ("debit less credit of its totals", trial.totals.iter().map(|total| total.debit - total.credit).sum(), 0),
+        ("members' points, against what their receipts come to", sum_of("member/"), owed),
+        ("the campaign's awards, against what the receipts come to", campaign.awarded, awarded),
+        ("the campaign's budget, left and awarded against funded", campaign.left + campaign.awarded, campaign.funded),
+        ("the campaign's account, against what is left", sum_of(&format!("campaign/{}", campaign.id)), campaign.left),
+    ];
+    match claims.iter().find(|(_, found, expected)| found != expected) {
+        None => Ok(()),
+        Some((what, found, expected)) => {
+            Err(format!("at op {}: {what}: {found}, not {expected}: {campaign:?} {:?}", trial.op, trial.rows).into())
+        }
+    }
+}
+
+/// Every event has one command that was acknowledged with it, or is an operator's. Gives how many are the operator's.
+pub(super) async fn owners(traffic: &Mixed, address: &str) -> Result<usize, Failure> {
+    let mut account = AccountServiceClient::new(client::connect(address).await?);
+    let program = program::CRASH.program.to_owned();
+    let trial = account.get_trial_balance(GetTrialBalanceRequest { program: program.clone() }).await?.into_inner();
+    let unowned = traffic.table().acks.unowned(trial.op);
+    for op in &unowned {
+        let ask = GetEventRequest { program: program.clone(), name: Some(Name::Op(*op)) };
+        let event = account.get_event(ask).await?.into_inner().event.unwrap_or_default();
+        if !matches!(event.kind(), Kind::ProgramPut | Kind::CampaignFunded) {
+            return Err(format!("op {op} is an event that no client knows: {event:?}").into());
+        }
+    }
+    Ok(unowned.len())
+}
+
+/// The proof of the books speaks of as many events as the clients know.
+pub(super) fn proof(verified: &Value, events: u64) -> Result<(), Failure> {
+    let number = |name: &str| verified.get(name).and_then(Value::as_u64);
+    let sound = verified.get("sound").and_then(Value::as_bool) == Some(true);
+    if sound && number("op") == Some(events) && number("events") == Some(events) {
+        Ok(())
+    } else {
+        Err(format!("the clients know {events} events, the proof says {verified}").into())
+    }
+}

@@ -1,0 +1,217 @@
+//! Two years of a shop's trade, replayed on a real server, come to known points: once, twice, doubled, and through a crash.
+
+#![allow(clippy::unwrap_used)]
+
+// The tests need less of it than the program does.
+#[allow(dead_code)]
+#[path = "../src/process.rs"]
+mod process;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use stampbook::io::RealDisk;
+use stampbook::journal;
+use stampbook::ledger::codec;
+use stampbook::ledger::event::Event;
+use stampbook::proto::account_service_client::AccountServiceClient;
+use stampbook::proto::{BatchGetMembersRequest, GetTrialBalanceRequest, Member, TrialBalanceRow};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use process::{Server, serve, stampbook};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+const EVENTS: u64 = 44_870;
+const REPEATS: u64 = 901;
+/// Events of the program itself in the books before the trace.
+const PROGRAM_EVENTS: u64 = 1;
+
+/// A server on books of its own.
+struct House {
+    binary: PathBuf,
+    // Before the folder, so that the server is gone when that is removed.
+    server: Server,
+    folder: TempDir,
+}
+
+/// What there is to say of all balances.
+#[derive(Debug, PartialEq)]
+struct Balances {
+    op: u64,
+    rows: Vec<TrialBalanceRow>,
+    members: Vec<Member>,
+}
+
+impl House {
+    fn new(program: &str) -> Self {
+        let binary = stampbook().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = serve(&binary, &folder.path().join("data")).unwrap();
+        let house = Self { binary, server, folder };
+        let file = here("programs").join(format!("{program}.toml"));
+        house.stampbook(&["program", "apply", file.to_str().unwrap()]);
+        house
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn stampbook(&self, arguments: &[&str]) {
+        let target = ["--target", &self.server.address];
+        let ended = Command::new(&self.binary).args(arguments).args(target).stdout(Stdio::null()).status().unwrap();
+        assert!(ended.success(), "{arguments:?}");
+    }
+
+    fn replaying(&self, program: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+        command.args(["replay", "--json", "--program", program, "--target", &self.server.address]).arg(trace());
+        command
+    }
+
+    fn replay(&self, program: &str) -> Value {
+        let output = self.replaying(program).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    async fn account(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::connect(format!("http://{}", self.server.address)).await.unwrap()
+    }
+
+    async fn balances(&self, program: &str) -> Balances {
+        let mut account = self.account().await;
+        let ask = GetTrialBalanceRequest { program: program.to_owned() };
+        let trial = account.get_trial_balance(ask).await.unwrap().into_inner();
+        let mut members = Vec::new();
+        for ids in members_of_trace().chunks(1_000) {
+            let ask = BatchGetMembersRequest { program: program.to_owned(), members: ids.to_vec() };
+            members.extend(account.batch_get_members(ask).await.unwrap().into_inner().members);
+        }
+        Balances { op: trial.op, rows: trial.rows, members }
+    }
+
+    /// Counts the events in the books for which `is` holds, offline.
+    fn count_events(&self, is: impl Fn(&Event<'_>) -> bool) -> u64 {
+        let disk = RealDisk::open_existing(self.data()).unwrap();
+        let mut count = 0;
+        let mut visit = |visit: journal::Visit<'_>| {
+            let event = codec::decode(visit.event).map_err(|error| error.to_string())?;
+            count += u64::from(is(&event));
+            Ok(())
+        };
+        journal::scan(&disk, &mut visit, &mut |_| {}).unwrap();
+        count
+    }
+}
+
+fn here(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)
+}
+
+fn trace() -> PathBuf {
+    here("data").join("online-retail-ii.csv")
+}
+
+fn members_of_trace() -> Vec<String> {
+    let mut reader = csv::Reader::from_path(trace()).unwrap();
+    let mut members: Vec<_> = reader.records().map(|row| row.unwrap().get(3).unwrap().to_owned()).collect();
+    members.sort_unstable();
+    members.dedup();
+    members
+}
+
+/// The fields of a report, in order.
+fn numbers<const N: usize>(report: &Value, names: [&str; N]) -> [u64; N] {
+    names.map(|name| report.get(name).and_then(Value::as_u64).unwrap())
+}
+
+impl Balances {
+    /// Credit less debit of an account.
+    fn of(&self, account: &str) -> i64 {
+        self.rows.iter().filter(|row| row.account == account).map(|row| row.credit - row.debit).sum()
+    }
+
+    fn net(&self) -> i64 {
+        self.of("member/available") + self.of("member/debt")
+    }
+}
+
+#[tokio::test]
+async fn the_trace_comes_to_its_points_and_posting_it_again_changes_nothing() {
+    let mut house = House::new("online-retail");
+    let first = house.replay("online-retail");
+    assert_eq!(
+        numbers(&first, ["posted", "replayed", "rejected", "conflicts", "awarded", "refunded"]),
+        [EVENTS, REPEATS, 0, 0, 17_414_157, 1_083_663]
+    );
+    let before = house.balances("online-retail").await;
+    assert_eq!((before.op, before.members.len()), (EVENTS + PROGRAM_EVENTS, 5_939));
+    assert_eq!((before.net(), before.of("issuance")), (16_330_494, -16_330_494));
+    let of_members: i64 = before.members.iter().filter_map(|member| member.balance).map(|b| b.available - b.debt).sum();
+    assert_eq!(of_members, before.net());
+
+    let second = house.replay("online-retail");
+    assert_eq!(numbers(&second, ["posted", "replayed", "rejected", "conflicts"]), [0, EVENTS + REPEATS, 0, 0]);
+    assert_eq!(house.balances("online-retail").await, before);
+
+    house.server.terminate().unwrap();
+    assert_eq!(house.count_events(|event| event.common().is_some()), EVENTS);
+    assert_eq!(house.count_events(|event| event.common().is_some() && event.legs().is_empty()), 58);
+}
+
+#[tokio::test]
+async fn double_points_in_december_pay_what_the_purchases_of_those_days_are_worth() {
+    let mut house = House::new("online-retail-double");
+    let fund = ["campaign", "fund", "--program", "online-retail-double", "--campaign", "double-december"];
+    let act = ["--points", "1000000", "--key", "fund-1", "--actor", "ana", "--reason", "the budget"];
+    house.stampbook(&[&fund[..], &act[..]].concat());
+    let report = house.replay("online-retail-double");
+    assert_eq!(
+        numbers(&report, ["posted", "awarded", "awarded_by_campaigns", "refunded"]),
+        [EVENTS, 17_414_157 + 362_414, 362_414, 1_083_663]
+    );
+    let balances = house.balances("online-retail-double").await;
+    assert_eq!(balances.of("campaign/double-december"), 1_000_000 - 362_414);
+    assert_eq!(balances.net(), 16_330_494 + 362_414);
+
+    house.server.terminate().unwrap();
+    let paid = |event: &Event<'_>| match event {
+        Event::Earned(earned) => earned.shares.iter().any(|share| share.awarded > 0),
+        _ => false,
+    };
+    assert_eq!(house.count_events(paid), 890);
+}
+
+#[tokio::test]
+async fn a_replay_cut_short_by_a_kill_and_begun_again_comes_to_the_same_balances() {
+    let whole = House::new("online-retail");
+    whole.replay("online-retail");
+    let expected = whole.balances("online-retail").await;
+    drop(whole);
+
+    let mut house = House::new("online-retail");
+    let mut cut_short = house.replaying("online-retail").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut account = house.account().await;
+    let patience = Instant::now() + Duration::from_secs(30);
+    while account.get_trial_balance(GetTrialBalanceRequest::default()).await.unwrap().into_inner().op < EVENTS / 3 {
+        assert!(Instant::now() < patience, "the replay does not get on");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    house.server.kill().unwrap();
+    assert!(!cut_short.wait().unwrap().success(), "the replay was over before the kill");
+    house.server = serve(&house.binary, &house.data()).unwrap();
+
+    let report = house.replay("online-retail");
+    let [posted, replayed, rejected] = numbers(&report, ["posted", "replayed", "rejected"]);
+    assert_eq!((posted + replayed, rejected), (EVENTS + REPEATS, 0));
+    assert!(posted > 0 && replayed >= EVENTS / 3 - PROGRAM_EVENTS, "{report}");
+    let found = house.balances("online-retail").await;
+    assert_eq!((found.op, &found.rows), (expected.op, &expected.rows));
+    assert_eq!(found, expected);
+}
