@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use serde_json::{Value, json};
-use stampbook::io::RealDisk;
+use stampbook::io::{Disk, RealDisk};
 use stampbook::journal::{Head, JournalError};
 use stampbook::ledger::view::ProgramTrial;
 use stampbook::verify::{Options, Report, VerifyError, verify};
@@ -22,7 +22,8 @@ pub(super) struct Verify {
     /// A head noted earlier, as printed: refuse a book that does not contain it.
     #[arg(long, value_name = "OP:HASH")]
     extends: Option<NotedHead>,
-    /// Make every decision again from the inputs in its event, and name the first that differs.
+    /// Decide every award, refund, redemption and adjustment again from the inputs in its event, and name the first that
+    /// differs.
     #[arg(long)]
     rules: bool,
     /// Print one line of JSON.
@@ -49,6 +50,12 @@ impl Verify {
     pub(super) fn run(self) -> Outcome {
         let disk = RealDisk::open_existing(&self.data)
             .map_err(|error| Failure::plain(EXIT_IO, format!("{}: {error}", self.data.display())))?;
+        // A book that is being written has no end to hold it to. Where the lock cannot even be looked at, nobody writes.
+        let lock = disk.try_lock();
+        if matches!(lock, Ok(None)) {
+            let open = format!("{}: a server has this book open: stop it, or verify a copy", self.data.display());
+            return Err(Failure::plain(EXIT_IO, open));
+        }
         let options = Options { extends: self.extends.map(|noted| noted.0), rules: self.rules };
         let on_terminal = std::io::stderr().is_terminal();
         let mut progress = |events| {

@@ -183,10 +183,15 @@ impl Engine {
             Some(genesis) => genesis,
             None => new_genesis(&*clock)?,
         };
-        let prints = Prints::new(genesis.secret);
+        let prints_secret = genesis.secret;
+        let prints = Prints::new(prints_secret);
         let mut ledger = Ledger::new(config.limits);
         let opened =
             Journal::open(disk, || genesis, config.journal.clone(), &mut |visit| replay(&mut ledger, &prints, &visit))?;
+        if opened.genesis.secret != prints_secret {
+            // Another process began this book after the look at it, and is gone again; what was made ready here is not its.
+            return Err(JournalError::Locked.into());
+        }
         let info = BookInfo {
             book_id: opened.genesis.book_id.iter().map(|byte| format!("{byte:02x}")).collect(),
             incarnation: opened.genesis.incarnation,

@@ -151,6 +151,8 @@ impl Core {
                     let _gone = reply.send(Err(Refusal::Unknown));
                     return Ok(());
                 }
+                // First, since it may let go of frames in which the commands' originals are found.
+                self.make_room(commands.len());
                 let missing = self.missing(&commands, &attached);
                 if !missing.is_empty() {
                     if attached.rounds >= RESOLVE_ROUNDS_MAX {
@@ -165,7 +167,6 @@ impl Core {
                     self.resolving += 1;
                     return self.resolvers.send((item, missing)).map_err(|_| "the reader threads are gone".to_owned());
                 }
-                self.make_room(commands.len());
                 let results = match atomic {
                     true => self.post_atomic(&commands, &attached)?,
                     false => self.post_each(&commands, &attached)?,

@@ -228,7 +228,12 @@ impl Writer {
         let sync_directory = self.options.syncs_directory();
         let stopped = stop.clone();
         let work = move || {
-            let segment = make(&*disk, header, &Content::Empty, sync_directory, &stopped)?;
+            let segment = make(&*disk, header, &Content::Empty, sync_directory, &stopped).inspect_err(|error| {
+                if !stopped.load(Ordering::Relaxed) {
+                    // Said now, while there is time: the writer meets it only when the tail is full.
+                    tracing::warn!(%error, "the next segment cannot be made; the book stops when this one is full");
+                }
+            })?;
             remove_all(&*disk, &older)?;
             Ok(segment)
         };

@@ -71,7 +71,7 @@ impl Ledger {
             Some(_) => spec.effective_from_us.unwrap_or(at.book_time_us),
         };
         if newest.is_some() && !spec.import_mode && effective_from_us < at.book_time_us {
-            return Err((Reason::EffectiveFromPast, "effective_from"));
+            return Err((Reason::EffectiveFromPast, "definition"));
         }
         check_windows(newest.map(|version| &*version.spec), spec, at.book_time_us)?;
         let campaigns = number_campaigns(program, spec)?;
@@ -152,7 +152,7 @@ fn check_windows(newest: Option<&ProgramSpec>, spec: &ProgramSpec, book_time_us:
     };
     let past = |start_us: i64| start_us < book_time_us;
     match spec.campaigns.iter().any(|c| past(c.start_us) && !kept(&c.id, c.start_us)) {
-        true if !spec.import_mode => Err((Reason::CampaignStartPast, "campaigns.start")),
+        true if !spec.import_mode => Err((Reason::CampaignStartPast, "definition")),
         _ => Ok(()),
     }
 }
@@ -167,7 +167,7 @@ fn number_campaigns(program: Option<&Program>, spec: &ProgramSpec) -> Result<Vec
             None => {
                 let number = u16::try_from(next).ok().filter(|_| next < CAMPAIGNS_MAX);
                 next += 1;
-                CampaignNo(number.ok_or((Reason::LimitReached, "campaigns"))?)
+                CampaignNo(number.ok_or((Reason::LimitReached, "definition"))?)
             }
         };
         numbers.push(number);

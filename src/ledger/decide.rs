@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 
 use super::award::{self, Candidate, POINTS_MAX};
-use super::command::{Action, Basis, Command, Notes, Purpose};
+use super::command::{Action, Basis, Command, Notes, Original, Purpose};
 use super::event::{
     Account, Adjusted, Asset, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId,
     NotesRef, Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
@@ -199,7 +199,7 @@ impl Ledger {
         let outcome = match &command.action {
             Action::Earn { basis, event_kind } => self.earn(command, *basis, event_kind.as_deref(), known, at),
             Action::Refund { original, basis, event_kind } => match original {
-                super::command::Original::None => self.refund_alone(command, *basis, event_kind.as_deref(), known, at),
+                Original::None => self.refund_alone(command, *basis, event_kind.as_deref(), known, at),
                 _ => self.refund(command, *basis, resolved, known, at),
             },
             Action::Redeem { points, purpose } => self.redeem(command, *points, *purpose, known, at),
@@ -207,12 +207,14 @@ impl Ledger {
         };
         let outcome = outcome.and_then(|event| match self.fits(command.program, event.legs()) {
             true => Ok(event),
-            false => Err(Halt::Refused(Reason::AmountOverflow, "amount")),
+            false => Err(Halt::Refused(Reason::AmountOverflow, AMOUNT)),
         });
         match outcome {
             Ok(event) => Decision::Event(event),
             Err(Halt::Limit) => Decision::LimitReached,
-            Err(Halt::Refused(reason, field)) => Decision::Event(self.reject(command, reason, field, at)),
+            Err(Halt::Refused(reason, field)) => {
+                Decision::Event(self.reject(command, reason, path_of(command, field), at))
+            }
         }
     }
 
@@ -307,7 +309,7 @@ impl Ledger {
         at: Moment,
     ) -> Result<Event<'c>, Halt> {
         let (program, version, occurred) = self.admit(command, at)?;
-        let (base, field) = base_of(version, basis, event_kind, ("earn.event_kind", "earn.amount"))?;
+        let (base, field) = base_of(version, basis, event_kind, ("earn.event_kind", AMOUNT))?;
         let (member, mut posting) = self.posting(command, known, at.op)?;
         let mut shares = List::default();
         if let Some(kind) = event_kind
@@ -387,7 +389,7 @@ impl Ledger {
         at: Moment,
     ) -> Result<Event<'c>, Halt> {
         let (program, version, _) = self.admit(command, at)?;
-        let (base, field) = base_of(version, basis, event_kind, ("refund.event_kind", "refund.amount"))?;
+        let (base, field) = base_of(version, basis, event_kind, ("refund.event_kind", AMOUNT))?;
         let (member, mut posting) = self.posting(command, known, at.op)?;
         let link = at.op.distance_from(program.totals.issuance.head);
         posting.push(Account::Issuance { link }, units(base, field)?);
@@ -405,18 +407,17 @@ impl Ledger {
         known: Option<MemberNo>,
         at: Moment,
     ) -> Result<Event<'c>, Halt> {
-        const FIELD: &str = "refund.original";
         let (program, _, _) = self.admit(command, at)?;
         let facts = match resolved {
             Some(Resolved::Found(facts)) => facts,
-            Some(Resolved::NotAnEarn) => return Err((Reason::OriginalNotRefundable, FIELD).into()),
-            Some(Resolved::NotFound) | None => return Err((Reason::OriginalNotFound, FIELD).into()),
+            Some(Resolved::NotAnEarn) => return Err((Reason::OriginalNotRefundable, ORIGINAL).into()),
+            Some(Resolved::NotFound) | None => return Err((Reason::OriginalNotFound, ORIGINAL).into()),
         };
         if facts.program != command.program {
-            return Err((Reason::OriginalNotFound, FIELD).into());
+            return Err((Reason::OriginalNotFound, ORIGINAL).into());
         }
         let known = known.filter(|number| *number == facts.member);
-        let number = known.ok_or((Reason::OriginalOtherMember, FIELD))?;
+        let number = known.ok_or((Reason::OriginalOtherMember, ORIGINAL))?;
         let (member, mut posting) = self.posting(command, Some(number), at.op)?;
         let (from, base, total) = take_back(program, facts, basis, at.op)?;
         fund_refund(program, &mut posting, base, &from)?;
@@ -430,7 +431,7 @@ impl Ledger {
             (Source::Base, own_base.saturating_sub(from_base)),
             (Source::Campaign, own_bonus.saturating_sub(from_bonus)),
         ];
-        posting.debit_into_debt(total, &own, "refund.amount")?;
+        posting.debit_into_debt(total, &own, AMOUNT)?;
         let common = common_of(command, member, &posting.holding, at);
         let (version, legs, from) = (facts.version, posting.legs, Some(from));
         Ok(Event::Refunded(Refunded { common, basis, event_kind: None, version, base, from, legs }))
@@ -556,10 +557,10 @@ fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> 
     let (amount, refunded) = match (facts.basis, basis) {
         (Basis::Spend(amount), Basis::Spend(refunded)) => (amount, refunded),
         (Basis::Points(amount), Basis::Points(refunded)) => (amount, refunded),
-        _ => return Err((Reason::RefundBasisMismatch, "refund.amount").into()),
+        _ => return Err((Reason::RefundBasisMismatch, AMOUNT).into()),
     };
-    let exceeds = (Reason::RefundExceedsOriginal, "refund.amount");
-    let overflow = (Reason::AmountOverflow, "refund.amount");
+    let exceeds = (Reason::RefundExceedsOriginal, AMOUNT);
+    let overflow = (Reason::AmountOverflow, AMOUNT);
     let amount_total = facts.amount_refunded.checked_add(refunded).filter(|total| *total <= amount).ok_or(exceeds)?;
     let base = part_of(facts.base, amount_total, amount, facts.base_taken).ok_or(overflow)?;
     let mut total = base;
@@ -592,7 +593,7 @@ fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> 
 /// Puts the legs that a refund pays back: the base to `issuance`, each campaign's part to its budget, or to `issuance`
 /// where the campaign is closed.
 fn fund_refund(program: &Program, posting: &mut Posting, base: u64, from: &TakenFrom) -> Result<(), Halt> {
-    let field = "refund.amount";
+    let field = AMOUNT;
     let closed: u64 = from.shares.iter().filter(|share| share.closed).map(|share| share.taken).sum();
     let link = posting.op.distance_from(program.totals.issuance.head);
     let issued = base.checked_add(closed).ok_or((Reason::AmountOverflow, field))?;
@@ -603,6 +604,27 @@ fn fund_refund(program: &Program, posting: &mut Posting, base: u64, from: &Taken
         posting.push(account, units(share.taken, field)?);
     }
     Ok(())
+}
+
+/// The amount of a command, whichever field of its action holds it; see [`path_of`].
+const AMOUNT: &str = "amount";
+/// The name of a refund's original, whichever field holds it; see [`path_of`].
+const ORIGINAL: &str = "original";
+
+/// The path of a field in the contract: what the rules call amount or original is a field of the action that was sent.
+fn path_of(command: &Command, field: &'static str) -> &'static str {
+    match (field, &command.action) {
+        (AMOUNT, Action::Earn { basis: Basis::Spend(_), .. }) => "earn.amount_minor",
+        (AMOUNT, Action::Earn { basis: Basis::Points(_), .. }) => "earn.points",
+        (AMOUNT, Action::Refund { basis: Basis::Spend(_), .. }) => "refund.amount_minor",
+        (AMOUNT, Action::Refund { basis: Basis::Points(_), .. }) => "refund.points",
+        (AMOUNT, Action::Redeem { .. }) => "redeem.points",
+        (AMOUNT, Action::Adjust { .. }) => "adjust.points",
+        (ORIGINAL, Action::Refund { original: Original::Op(_), .. }) => "refund.original_op",
+        (ORIGINAL, Action::Refund { original: Original::Key(_), .. }) => "refund.original_key",
+        (ORIGINAL, Action::Refund { original: Original::Reference(_), .. }) => "refund.original_reference",
+        _ => field,
+    }
 }
 
 /// The number of a program in an operator's event that is refused because there is no such program.

@@ -130,6 +130,7 @@ pub async fn start_on(
         TcpListener::bind(listen).await.map_err(|error| ServeError::Io(format!("cannot listen on {listen}"), error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Io("no address".to_owned(), error))?;
     let engine_config = config.engine();
+    tracing::info!("opening the book");
     let opened = tokio::task::spawn_blocking(move || Engine::start(disk, clock, &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
     let recovery = engine.recovery();

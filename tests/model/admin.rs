@@ -62,7 +62,7 @@ impl Model {
         }
         let asked = spec.effective_from_us.unwrap_or(book_time_us);
         if newest > 0 && !spec.import_mode && asked < book_time_us {
-            return Err((Reason::EffectiveFromPast, "effective_from"));
+            return Err((Reason::EffectiveFromPast, "definition"));
         }
         let window_before = |id: &str| {
             let campaigns = program.versions.last().map_or(&[][..], |version| &version.spec.campaigns);
@@ -73,7 +73,7 @@ impl Model {
             .iter()
             .any(|campaign| campaign.start_us < book_time_us && window_before(&campaign.id) != Some(campaign.start_us));
         if !spec.import_mode && starts_past {
-            return Err((Reason::CampaignStartPast, "campaigns.start"));
+            return Err((Reason::CampaignStartPast, "definition"));
         }
         let effective_from_us = if newest == 0 { i64::MIN } else { asked };
         program.versions.push(Version { effective_from_us, spec: spec.clone() });

@@ -15,7 +15,7 @@ pub(crate) mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stampbook::ledger::Limits;
-use stampbook::ledger::command::{Action, Basis, Command};
+use stampbook::ledger::command::{Action, Basis, Command, Original};
 use stampbook::ledger::event::Source;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{CampaignSpec, ProgramSpec};
@@ -213,6 +213,23 @@ pub(crate) fn add(legs: &mut BTreeMap<String, i128>, account: &str, amount: i128
     }
 }
 
+/// The contract's path of a field: an amount or an original is a field of the action sent, by the way it was given.
+fn path(command: &Command, field: &str) -> String {
+    let (action, by) = match (&command.action, field) {
+        (Action::Earn { basis: Basis::Spend(_), .. }, "amount") => ("earn", "amount_minor"),
+        (Action::Earn { .. }, "amount") => ("earn", "points"),
+        (Action::Refund { basis: Basis::Spend(_), .. }, "amount") => ("refund", "amount_minor"),
+        (Action::Refund { .. }, "amount") => ("refund", "points"),
+        (Action::Redeem { .. }, "amount") => ("redeem", "points"),
+        (Action::Adjust { .. }, "amount") => ("adjust", "points"),
+        (Action::Refund { original: Original::Op(_), .. }, "original") => ("refund", "original_op"),
+        (Action::Refund { original: Original::Key(_), .. }, "original") => ("refund", "original_key"),
+        (Action::Refund { .. }, "original") => ("refund", "original_reference"),
+        _ => return field.to_owned(),
+    };
+    format!("{action}.{by}")
+}
+
 impl Model {
     pub(crate) fn new(limits: Limits) -> Self {
         Self { limits, programs: Vec::new(), history: Vec::new(), forgotten: BTreeMap::new(), swept_day: i64::MIN }
@@ -245,7 +262,7 @@ impl Model {
             Ok(decided) if !self.counters_fit(&program.id, member, &decided.what) => return Verdict::Limit,
             Ok(decided) => decided,
             Err((reason, field)) => Decided {
-                said: Said { refused: Some((reason, field.to_owned())), ..Said::default() },
+                said: Said { refused: Some((reason, path(command, field))), ..Said::default() },
                 what: What::Other,
                 stops: Vec::new(),
             },
@@ -337,7 +354,7 @@ impl Model {
             (_, _, None) => return Err((Reason::EventKindUnknown, "earn.event_kind")),
         };
         if base > AMOUNT_MAX {
-            return Err((Reason::AmountOverflow, "earn.amount"));
+            return Err((Reason::AmountOverflow, "amount"));
         }
         let candidates = match kind {
             Some(kind) if base > 0 => self.candidates(program, spec, member, kind, occurred_at_us),

@@ -35,22 +35,22 @@ impl Model {
         if *original == Original::None {
             return refund_alone(program, &command.member, *basis, event_kind.as_deref(), occurred_at_us);
         }
-        let at = self.original(program, command, original).ok_or((Reason::OriginalNotFound, "refund.original"))?;
-        let taken = self.taken(at).ok_or((Reason::OriginalNotRefundable, "refund.original"))?;
+        let at = self.original(program, command, original).ok_or((Reason::OriginalNotFound, "original"))?;
+        let taken = self.taken(at).ok_or((Reason::OriginalNotRefundable, "original"))?;
         let earn = &self.history[at];
         if earn.program != program.id {
-            return Err((Reason::OriginalNotFound, "refund.original"));
+            return Err((Reason::OriginalNotFound, "original"));
         }
         if earn.member.as_ref() != Some(&command.member) {
-            return Err((Reason::OriginalOtherMember, "refund.original"));
+            return Err((Reason::OriginalOtherMember, "original"));
         }
         let What::Earned { basis: earned, .. } = earn.what else { unreachable!() };
         if matches!(earned, Basis::Spend(_)) != matches!(basis, Basis::Spend(_)) {
-            return Err((Reason::RefundBasisMismatch, "refund.amount"));
+            return Err((Reason::RefundBasisMismatch, "amount"));
         }
         let amount = amount_of(*basis);
         if taken.refunded + amount > taken.amount {
-            return Err((Reason::RefundExceedsOriginal, "refund.amount"));
+            return Err((Reason::RefundExceedsOriginal, "amount"));
         }
         Ok(refund_earn(program, earn, &taken, amount))
     }
@@ -163,7 +163,7 @@ fn refund_alone(
         (_, _, None) => return Err((Reason::EventKindUnknown, "refund.event_kind")),
     };
     if base > AMOUNT_MAX {
-        return Err((Reason::AmountOverflow, "refund.amount"));
+        return Err((Reason::AmountOverflow, "amount"));
     }
     let mut legs = BTreeMap::new();
     add(&mut legs, "issuance", base);
