@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::constants::{IN_FLIGHT_BYTES_MAX, MESSAGE_BYTES_MAX, QUEUE_REQUESTS_MAX, SEGMENT_BYTES_DEFAULT};
+use crate::constants::{
+    IN_FLIGHT_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_PREFIX_BYTES, QUEUE_REQUESTS_MAX, SEGMENT_BYTES_DEFAULT,
+};
 use crate::engine::EngineConfig;
 use crate::journal::JournalOptions;
 use crate::ledger::Limits;
@@ -123,7 +125,7 @@ impl Config {
                 "in_flight_bytes_max",
                 raw.in_flight_bytes_max,
                 default.in_flight_bytes_max,
-                MESSAGE_BYTES_MAX,
+                MESSAGE_PREFIX_BYTES + MESSAGE_BYTES_MAX,
                 usize::MAX,
             )?,
             worker_threads: within(
@@ -209,7 +211,7 @@ mod tests {
             "queue_age_ms_max = 60001",
             "segment_bytes = 4096",
             "segment_bytes = 134217729",
-            "in_flight_bytes_max = 1",
+            "in_flight_bytes_max = 16777220",
             "worker_threads = 0",
         ] {
             let name = text.split(' ').next().unwrap();

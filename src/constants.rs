@@ -9,6 +9,8 @@
 pub const COMMANDS_PER_BATCH_MAX: usize = 10_000;
 /// Bytes of one gRPC message.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that gRPC puts before a message; they count as in flight with it.
+pub const MESSAGE_PREFIX_BYTES: usize = 5;
 /// Bytes of a member's id; at least one.
 pub const MEMBER_ID_BYTES_MAX: usize = 64;
 /// Bytes of an idempotency key; at least one.
@@ -127,8 +129,10 @@ const _: () = assert!(
     "frames and segments are whole pages"
 );
 const _: () = assert!(FRAME_HEADER_BYTES <= PAGE_BYTES, "a frame's header lies in its first page");
-const _: () =
-    assert!(MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX, "the greatest message can be admitted when nothing else is");
+const _: () = assert!(
+    MESSAGE_PREFIX_BYTES + MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX,
+    "the greatest message can be admitted when nothing else is"
+);
 const _: () = assert!(
     MEMBER_ID_BYTES_MAX + KEY_BYTES_MAX + METADATA_BYTES_MAX < EVENT_BYTES_MAX / 4,
     "what a client names leaves most of an event to what happened"

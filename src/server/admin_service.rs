@@ -67,7 +67,7 @@ impl Admin {
         }
     }
 
-    /// Posts a change of a campaign and reads the campaign as it stands then.
+    /// Posts a change of a campaign and reads the campaign as it stands then, if the engine has room for that.
     async fn change(
         &self,
         act: Act,
@@ -78,7 +78,8 @@ impl Admin {
         checked.map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
         let number = known_program(&self.desk, &act.program)?;
         let receipt = self.post(act, action(campaign.clone())).await?;
-        let (_, campaigns) = self.campaigns(number).await?;
+        // The change is settled: a look at the campaign that is refused must not make it seem undone.
+        let campaigns = self.campaigns(number).await.map_or_else(|_| Vec::new(), |(_, campaigns)| campaigns);
         let campaign = campaigns.iter().find(|view| view.spec.id == campaign).map(show::campaign);
         Ok((receipt, campaign))
     }

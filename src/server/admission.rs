@@ -10,13 +10,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::status;
 use crate::engine::request::Refusal;
-use crate::proto as pb;
 
 /// The one method whose messages are admitted one by one, while it lasts.
 const STREAM_PATH: &str = "/stampbook.v1.LedgerService/PostStream";
@@ -181,7 +180,7 @@ where
         let request = request.map(|body| Body::new(Counted { body, charge: counted, bounded: !streams }));
         let response = self.inner.call(request);
         Finishing::new(async move {
-            let response = response.await.map(name_the_size);
+            let response = response.await.map(name_the_shape);
             // A stream counts its messages itself, until each is answered.
             if streams || small { response } else { response.map(|response| response.map(|body| hold(body, charge))) }
         })
@@ -220,15 +219,14 @@ impl<T: Send + 'static> Drop for Finishing<T> {
     }
 }
 
-/// A message over the limit is a wrong shape, and says so with the reason.
-fn name_the_size(response: Response<Body>) -> Response<Body> {
-    let over = response.headers().get("grpc-status").is_some_and(|code| code.as_bytes() == b"11");
-    if !over {
+/// A message that cannot be taken in is a wrong shape, and says so with the reason.
+fn name_the_shape(response: Response<Body>) -> Response<Body> {
+    // Only a failed call has its status in the headers.
+    if !response.headers().contains_key("grpc-status") {
         return response;
     }
     let said = Status::from_header_map(response.headers());
-    let message = said.as_ref().map(Status::message).unwrap_or_default();
-    status::plain(Code::InvalidArgument, pb::Reason::MessageTooLarge, message).into_http()
+    said.as_ref().and_then(status::unread).map_or(response, Status::into_http)
 }
 
 /// A request's body that counts what arrives of it.
@@ -305,6 +303,7 @@ mod tests {
 
     use http_body::Body as _;
     use tokio::sync::oneshot;
+    use tonic::Code;
 
     use super::*;
 

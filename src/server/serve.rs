@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
+use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::account_service::Accounts;
@@ -226,6 +227,8 @@ impl Running {
         let Self { engine, health, stop, mut listener, .. } = self;
         tracing::info!("going down");
         let begun = Instant::now();
+        // The empty name stands for the whole server.
+        health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<LedgerServiceServer<Ledger>>().await;
         health.set_not_serving::<AccountServiceServer<Accounts>>().await;
         health.set_not_serving::<AdminServiceServer<Admin>>().await;

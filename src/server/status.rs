@@ -49,6 +49,18 @@ pub(super) fn invalid(faults: &[Fault]) -> Status {
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
+/// A message that was not taken in, as the wrong shape that it is: over the limit, or no message of its type at all.
+/// `None` for any other status.
+pub(super) fn unread(said: &Status) -> Option<Status> {
+    let reason = match said.code() {
+        Code::OutOfRange => pb::Reason::MessageTooLarge,
+        // The transport calls it its own failure, which a client would repeat for ever.
+        Code::Internal if said.message().starts_with("failed to decode Protobuf message") => pb::Reason::FieldMalformed,
+        _ => return None,
+    };
+    Some(plain(Code::InvalidArgument, reason, said.message()))
+}
+
 /// A refusal of the engine.
 pub(super) fn refused(refusal: Refusal) -> Status {
     let (code, reason) = match refusal {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::admission::{Charge, Load};
 use super::desk::Desk;
@@ -246,10 +246,7 @@ async fn told(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// A message over the limit is a wrong shape here as it is elsewhere.
+/// A message that cannot be taken in is a wrong shape here as it is elsewhere.
 fn broken(status: Status) -> Status {
-    match status.code() {
-        Code::OutOfRange => status::plain(Code::InvalidArgument, pb::Reason::MessageTooLarge, status.message()),
-        _ => status,
-    }
+    status::unread(&status).unwrap_or(status)
 }

@@ -78,12 +78,15 @@ async fn going_down_answers_every_admitted_request_within_five_seconds() {
 async fn a_client_that_keeps_a_call_open_cannot_keep_the_server_up() {
     let house = House::furnished().await;
     let mut health = HealthClient::new(connect(house.address).await);
-    let watch = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let serving = watch.message().await.unwrap().unwrap();
+    assert_eq!(serving.status(), ServingStatus::Serving);
     let begun = Instant::now();
     let (_dir, ended) = house.tell_to_stop();
     assert_eq!(ended.await.unwrap(), Ended::Stopped);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-    drop(watch);
+    let going = watch.message().await.unwrap().unwrap();
+    assert_eq!(going.status(), ServingStatus::NotServing);
 }
 
 #[tokio::test(flavor = "multi_thread")]

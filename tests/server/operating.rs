@@ -4,7 +4,7 @@ use stampbook::proto as pb;
 use stampbook::proto::{CampaignStatus, Outcome, Reason};
 use tonic::Code;
 
-use crate::house::{BUDGET, CAMPAIGN, DEFINITION, House, PROGRAM, fields, first, purchase, reason};
+use crate::house::{BUDGET, CAMPAIGN, DEFINITION, House, PROGRAM, fields, first, gift, purchase, reason, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_is_put_with_its_version_and_shown_as_it_was_put() {
@@ -117,4 +117,41 @@ async fn campaigns_are_listed_and_an_unknown_one_is_not_found() {
     let refused = house.admin.fund_campaign(request).await.unwrap().into_inner();
     assert_eq!(refused.receipt.unwrap().reason(), Reason::CampaignUnknown);
     assert_eq!(refused.campaign, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_act_that_is_answered_as_shed_was_not_done() {
+    let crowded = stampbook::config::Config { queue_requests_max: 1, ..small() };
+    let mut house = House::open(tempfile::tempdir().unwrap(), &crowded).await;
+    house.put(DEFINITION, None, "put-1").await.unwrap();
+    let crowd: Vec<_> = (0..4)
+        .map(|n| {
+            let mut ledger = house.ledger.clone();
+            let items: Vec<_> = (0..1_000).map(|i| gift(&format!("b{n}-{i}"), "ann", 1)).collect();
+            tokio::spawn(async move {
+                loop {
+                    let _ = ledger.post_batch(pb::PostBatchRequest { items: items.clone(), atomic: false }).await;
+                }
+            })
+        })
+        .collect();
+    let mut shed = Vec::new();
+    for n in 0..120 {
+        let key = format!("fund-{n}");
+        if let Err(status) = house.fund(1, &key).await {
+            assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+            shed.push(key);
+        }
+    }
+    crowd.iter().for_each(tokio::task::JoinHandle::abort);
+    for key in shed {
+        // What was shed left its key free, so that another amount under it is no conflict.
+        let funded = loop {
+            match house.fund(2, &key).await {
+                Err(status) if status.code() == Code::ResourceExhausted => {}
+                answered => break answered,
+            }
+        };
+        assert!(!funded.unwrap().receipt.unwrap().replayed, "{key}");
+    }
 }

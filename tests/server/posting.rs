@@ -4,7 +4,7 @@ use stampbook::proto as pb;
 use stampbook::proto::{Outcome, Reason, Retry, Source};
 use tonic::Code;
 
-use crate::house::{House, PROGRAM, adjust, fields, first, gift, purchase, reason, redeem, refund};
+use crate::house::{House, PROGRAM, adjust, connect, fields, first, gift, purchase, reason, redeem, refund};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_in_the_campaign_earns_twice_and_says_why() {
@@ -225,4 +225,35 @@ async fn an_adjustment_says_what_it_gave_or_took() {
     let taken = house.post(adjust("k2", "ann", -15)).await.unwrap();
     assert_eq!((taken.awarded, taken.asked, taken.taken), (0, 15, 15));
     assert_eq!(house.balance("ann").await.available, 25);
+}
+
+/// A `PostRequest` whose command is any bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Raw {
+    #[prost(bytes = "vec", tag = "1")]
+    command: Vec<u8>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_decoded_is_a_wrong_shape_and_not_an_unknown_outcome() {
+    let house = House::furnished().await;
+    for (path, command) in [
+        // A key that is no UTF-8.
+        ("/stampbook.v1.LedgerService/Post", b"\x12\x01\xff".to_vec()),
+        ("/stampbook.v1.LedgerService/PostBatch", b"\x12\x01\xff".to_vec()),
+        // A length beyond the end.
+        ("/stampbook.v1.LedgerService/Post", b"\x12\x7f".to_vec()),
+        ("/stampbook.v1.LedgerService/PostStream", b"\x12\x01\xff".to_vec()),
+    ] {
+        let mut grpc = tonic::client::Grpc::new(connect(house.address).await);
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<Raw, Raw>::default();
+        let sent = tonic::Request::new(tokio_stream::once(Raw { command }));
+        let path = http::uri::PathAndQuery::from_static(path);
+        let status = match grpc.streaming(sent, path.clone(), codec).await {
+            Ok(answers) => answers.into_inner().message().await.unwrap_err(),
+            Err(status) => status,
+        };
+        assert_eq!(reason(&status), (Code::InvalidArgument, "FIELD_MALFORMED".into()), "{path}: {status}");
+    }
 }
