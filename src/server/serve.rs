@@ -127,15 +127,22 @@ pub async fn start_on(
     listen: SocketAddr,
     config: &Config,
 ) -> Result<Running, ServeError> {
-    let listener =
-        TcpListener::bind(listen).await.map_err(|error| ServeError::Io(format!("cannot listen on {listen}"), error))?;
-    let address = listener.local_addr().map_err(|error| ServeError::Io("no address".to_owned(), error))?;
     let engine_config = config.engine();
     tracing::info!("opening the book");
     let opened = tokio::task::spawn_blocking(move || Engine::start(disk, clock, &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
     let recovery = engine.recovery();
     tracing::info!(?recovery, "the book is open");
+    // Only now: before, a client would wait for an answer where it should look for another server.
+    let bound = TcpListener::bind(listen).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = match bound {
+        Ok(bound) => bound,
+        Err(error) => {
+            // Its threads end with it, and the book with a witness; a failure of that changes nothing here.
+            let _ = tokio::task::spawn_blocking(move || engine.shut_down()).await;
+            return Err(ServeError::Io(format!("cannot listen on {listen}"), error));
+        }
+    };
     let (stop, stopping) = watch::channel(false);
     let (health, router) = router(engine.handle(), config, stopping.clone()).await?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -177,8 +184,8 @@ async fn router(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .layer(AdmissionLayer::new(admission, move || handle.overloaded()))
         .add_service(ledger.max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(accounts)
-        .add_service(admin)
+        .add_service(accounts.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(admin.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -274,7 +281,13 @@ fn serve(data: &Path, listen: SocketAddr, config: Option<&Path>) -> Result<Ended
         .map_err(|error| ServeError::Io("no runtime".to_owned(), error))?;
     let ended = runtime.block_on(async {
         let told = told_to_stop().map_err(|error| ServeError::Io("no signals".to_owned(), error))?;
-        let running = start(data, listen, &config).await?;
+        tokio::pin!(told);
+        // A book may take minutes to replay; whoever loses patience is heard. Nothing was served, so nothing is lost.
+        let running = tokio::select! {
+            biased;
+            () = &mut told => return Ok(Ended::Stopped),
+            running = start(data, listen, &config) => running?,
+        };
         let mut stdout = std::io::stdout();
         // Whoever started us may not want to know the address.
         let _ = writeln!(stdout, "listening on {}", running.address()).and_then(|()| stdout.flush());

@@ -52,13 +52,25 @@ pub(super) fn invalid(faults: &[Fault]) -> Status {
 /// A message that was not taken in, as the wrong shape that it is: over the limit, or no message of its type at all.
 /// `None` for any other status.
 pub(super) fn unread(said: &Status) -> Option<Status> {
-    let reason = match said.code() {
-        Code::OutOfRange => pb::Reason::MessageTooLarge,
+    match said.code() {
+        Code::OutOfRange => Some(plain(Code::InvalidArgument, pb::Reason::MessageTooLarge, said.message())),
         // The transport calls it its own failure, which a client would repeat for ever.
-        Code::Internal if said.message().starts_with("failed to decode Protobuf message") => pb::Reason::FieldMalformed,
-        _ => return None,
-    };
-    Some(plain(Code::InvalidArgument, reason, said.message()))
+        Code::Internal => undecodable(said.message()),
+        _ => None,
+    }
+}
+
+/// The decoder names `Message.field: ` for each message on the way, and then what is wrong.
+fn undecodable(message: &str) -> Option<Status> {
+    let mut rest = message.strip_prefix("failed to decode Protobuf message: ")?;
+    let mut path = Vec::new();
+    while let Some((step, behind)) = rest.split_once(": ")
+        && let Some((_, field)) = step.split_once('.').filter(|(of, field)| !of.contains(' ') && !field.contains(' '))
+    {
+        path.push(field);
+        rest = behind;
+    }
+    Some(invalid(&[Fault::new(path.join("."), pb::Reason::FieldMalformed, rest)]))
 }
 
 /// A refusal of the engine.
