@@ -248,6 +248,17 @@ fn every_head_that_the_book_had_is_contained_and_no_other() {
 }
 
 #[test]
+fn the_head_of_an_empty_book_is_contained_in_what_it_becomes() {
+    let dir = TempDir::new().unwrap();
+    let mut book = Bookkeeper::new(dir.path());
+    let empty = prove(dir.path(), &Options::default()).unwrap().head;
+    assert_eq!(empty.op, 0);
+    book.open_program(1_000);
+    book.close();
+    assert!(prove(dir.path(), &Options { extends: Some(empty), rules: false }).is_ok());
+}
+
+#[test]
 fn the_printed_head_can_be_given_back_and_another_is_refused() {
     let dir = TempDir::new().unwrap();
     small_book(dir.path());

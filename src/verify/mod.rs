@@ -141,7 +141,6 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
         },
         &mut |head| extended |= options.extends == Some(head),
     )?;
-    extended |= options.extends == Some(head);
     if let (false, Some(missing)) = (extended, options.extends) {
         return Err(VerifyError::NotExtended(missing));
     }
