@@ -312,6 +312,20 @@ fn torn_bytes_behind_the_last_frame_are_told_and_the_book_is_sound() {
 }
 
 #[test]
+fn a_tail_that_was_made_shorter_is_told_even_where_no_torn_byte_is_left() {
+    let dir = TempDir::new().unwrap();
+    small_book(dir.path());
+    let end = prove(dir.path(), &Options::default()).unwrap().end;
+    let file = OpenOptions::new().write(true).open(dir.path().join(&end.end_file)).unwrap();
+    // Where the first frame would begin: every event is gone, and nothing is torn.
+    file.set_len(8_192).unwrap();
+    let report = prove(dir.path(), &Options::default()).unwrap();
+    assert_eq!((report.head.op, report.end.torn_bytes), (0, 0));
+    let text = String::from_utf8(stampbook(dir.path(), &[]).stdout).unwrap();
+    assert!(text.contains("torn: ") && text.contains("short-tail") && text.contains("--extends"), "{text}");
+}
+
+#[test]
 fn bad_usage_and_unreadable_places_have_their_own_exit_codes() {
     let dir = TempDir::new().unwrap();
     assert_eq!(stampbook(dir.path(), &[]).status.code(), Some(2), "an empty directory holds no book");
