@@ -270,7 +270,16 @@ fn serve(data: &Path, listen: SocketAddr, config: Option<&Path>) -> Result<Ended
         .map_err(|error| ServeError::Io("no runtime".to_owned(), error))?;
     let ended = runtime.block_on(async {
         let told = told_to_stop().map_err(|error| ServeError::Io("no signals".to_owned(), error))?;
-        let running = start(data, listen, &config).await?;
+        tokio::pin!(told);
+        // A start may take as long as the book is. It can be broken off at any point, as by a crash.
+        let running = tokio::select! {
+            biased;
+            () = &mut told => {
+                tracing::info!("told to stop before the book was open");
+                return Ok(Ended::Stopped);
+            }
+            running = start(data, listen, &config) => running?,
+        };
         let mut stdout = std::io::stdout();
         // Whoever started us may not want to know the address.
         let _ = writeln!(stdout, "listening on {}", running.address()).and_then(|()| stdout.flush());
