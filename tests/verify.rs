@@ -248,6 +248,17 @@ fn every_head_that_the_book_had_is_contained_and_no_other() {
 }
 
 #[test]
+fn the_head_of_an_empty_book_is_contained_in_what_it_becomes() {
+    let dir = TempDir::new().unwrap();
+    let mut book = Bookkeeper::new(dir.path());
+    let empty = prove(dir.path(), &Options::default()).unwrap().head;
+    assert_eq!(empty.op, 0);
+    book.open_program(1_000);
+    book.close();
+    assert!(prove(dir.path(), &Options { extends: Some(empty), rules: false }).is_ok());
+}
+
+#[test]
 fn the_printed_head_can_be_given_back_and_another_is_refused() {
     let dir = TempDir::new().unwrap();
     small_book(dir.path());
@@ -298,6 +309,20 @@ fn torn_bytes_behind_the_last_frame_are_told_and_the_book_is_sound() {
     let output = stampbook(dir.path(), &[]);
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stdout).unwrap().contains("torn: "));
+}
+
+#[test]
+fn a_tail_that_was_made_shorter_is_told_even_where_no_torn_byte_is_left() {
+    let dir = TempDir::new().unwrap();
+    small_book(dir.path());
+    let end = prove(dir.path(), &Options::default()).unwrap().end;
+    let file = OpenOptions::new().write(true).open(dir.path().join(&end.end_file)).unwrap();
+    // Where the first frame would begin: every event is gone, and nothing is torn.
+    file.set_len(8_192).unwrap();
+    let report = prove(dir.path(), &Options::default()).unwrap();
+    assert_eq!((report.head.op, report.end.torn_bytes), (0, 0));
+    let text = String::from_utf8(stampbook(dir.path(), &[]).stdout).unwrap();
+    assert!(text.contains("torn: ") && text.contains("short-tail") && text.contains("--extends"), "{text}");
 }
 
 #[test]

@@ -97,14 +97,16 @@ fn text_of(report: &Report) -> String {
     if let Some(proved) = report.proved {
         let _ = writeln!(text, "decisions made again {proved}, all alike");
     }
-    if end.torn_bytes > 0 {
+    if end.case != Case::CleanEnd {
+        // A short file has no bytes to count, and says no less that something may be gone.
         let _ = writeln!(
             text,
-            "torn: {} bytes of {} from byte {} ({}) are no frame; they were never acknowledged, and the next start cuts them",
-            end.torn_bytes,
+            "torn: {} ends at byte {} ({}), {} bytes behind it are no frame and the next start cuts them; a crash \
+             leaves such an end, and so does a tail that lost what was acknowledged: only --extends tells them apart",
             end.end_file,
             end.end_offset,
             end.case.name(),
+            end.torn_bytes,
         );
     }
     for program in &report.trial_balance {

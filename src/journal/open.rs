@@ -157,7 +157,7 @@ pub struct ScanReport {
 
 /// Verifies a book offline, from its first byte to its last, and changes nothing.
 ///
-/// Shows every event to `visit` and the head after every frame to `on_head`. Takes no lock: what it says of the end of
+/// Shows every event to `visit`, and to `on_head` the head of the empty book and that after every frame. Takes no lock: what it says of the end of
 /// a book that a server is writing at the same time is not to be relied on.
 pub fn scan(
     disk: &dyn Disk,

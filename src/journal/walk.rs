@@ -91,6 +91,7 @@ pub(crate) struct Rest {
 pub(crate) fn walk(disk: &dyn Disk, files: &SegmentFiles, sink: &mut Sink<'_>) -> Result<Walked, JournalError> {
     let (genesis, hash) = read_genesis(disk, files.copies.first().copied().unwrap_or(0))?;
     let head = Head { op: 0, hash };
+    (sink.on_head)(head);
     let mut progress = Progress::at(Chain { head, time_us: genesis.created_at_us, unwitnessed: false });
     let mut segments = Vec::with_capacity(files.copies.len());
     let mut ended: Option<Rest> = None;

@@ -34,7 +34,7 @@ pub struct Report {
     pub genesis: Genesis,
     /// The last op and the hash of the last frame: note it, and hold later books to it.
     pub head: Head,
-    /// How the book ends; torn bytes are what a crash left of a frame that was never acknowledged.
+    /// How the book ends. What a crash leaves there looks like a tail that was damaged later.
     pub end: RecoveryReport,
     /// The hash of the state that the events come to.
     pub state_hash: [u8; 32],
@@ -141,7 +141,6 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
         },
         &mut |head| extended |= options.extends == Some(head),
     )?;
-    extended |= options.extends == Some(head);
     if let (false, Some(missing)) = (extended, options.extends) {
         return Err(VerifyError::NotExtended(missing));
     }

@@ -51,6 +51,30 @@ fn it_prints_its_address_and_ends_with_0_on_either_signal() {
 }
 
 #[test]
+fn it_ends_with_0_in_time_when_told_so_before_the_book_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let (book, settings) = (dir.path().join("book"), dir.path().join("settings.toml"));
+    // A segment that takes longer to make than a server has to go down in.
+    std::fs::write(&settings, "segment_bytes = 17179869184\n").unwrap();
+    let mut server = serve(&book, &["--config", settings.to_str().unwrap()]);
+    while !book.join("segment-00000000.0000.new").exists() {
+        assert!(server.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let begun = Instant::now();
+    tell(&server, "-TERM");
+    while server.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let took = begun.elapsed();
+    // Whatever came of it, it is not to go on filling the disk.
+    server.kill().unwrap();
+    let (code, said) = ended(server);
+    assert_eq!(code, Some(0), "after {took:?}: {said}");
+    assert!(said.contains("before the book was open"), "{said}");
+}
+
+#[test]
 fn a_second_one_on_the_directory_ends_with_4_and_leaves_the_first_alone() {
     let dir = tempfile::tempdir().unwrap();
     let mut first = serve(dir.path(), &[]);
