@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::{Value, json};
 use stampbook::io::{Disk, RealDisk};
-use stampbook::journal::{Head, JournalError};
+use stampbook::journal::{Case, Head, JournalError};
 use stampbook::ledger::view::ProgramTrial;
 use stampbook::verify::{Options, Report, VerifyError, verify};
 
