@@ -15,6 +15,9 @@ use super::request::Answer;
 use crate::constants::{FRAMES_AHEAD_MAX, IDLE_WITNESS_MS};
 use crate::journal::{FrameBody, JournalError, Writer};
 
+/// A frame of this size is queued behind the sync in flight; a smaller one goes on growing until that is done.
+const FRAME_BYTES_LARGE: usize = 64 * 1024;
+
 /// An answer that waits for its op to become durable.
 pub(crate) type Held = (Reply, Answer);
 
@@ -31,6 +34,8 @@ pub(crate) struct Pipeline {
     /// Wakes the journal's thread.
     bell: Bell,
     closed: AtomicBool,
+    /// Whether the journal's thread is at work on a job.
+    busy: AtomicBool,
     failed: watch::Sender<Option<String>>,
 }
 
@@ -42,6 +47,7 @@ impl Pipeline {
             jobs: ArrayQueue::new(waiting),
             bell: Bell::default(),
             closed: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
             failed: watch::Sender::new(None),
         }
     }
@@ -53,8 +59,11 @@ impl Pipeline {
         Ok(())
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        !self.jobs.is_full()
+    /// Whether a frame of that many bytes may be handed over now. A small one waits for the sync in flight and grows in the
+    /// meantime, since a sync costs the same for one command as for hundreds; a large one is worth queueing behind it.
+    pub(crate) fn takes(&self, frame_bytes: usize) -> bool {
+        let idle = self.jobs.is_empty() && !self.busy.load(Ordering::SeqCst);
+        idle || (frame_bytes >= FRAME_BYTES_LARGE && !self.jobs.is_full())
     }
 
     /// No more jobs will come.
@@ -84,6 +93,7 @@ pub(crate) fn run(mut writer: Writer, pipeline: &Pipeline, directory: &Directory
     let mut witnessed = true;
     loop {
         if let Some(job) = pipeline.jobs.pop() {
+            pipeline.busy.store(true, Ordering::SeqCst);
             engine.ring();
             witnessed = witnessed && job.frame.is_none();
             if let Err(error) = commit(&mut writer, job, pipeline, directory) {
@@ -91,6 +101,8 @@ pub(crate) fn run(mut writer: Writer, pipeline: &Pipeline, directory: &Directory
                 engine.ring();
                 return;
             }
+            pipeline.busy.store(false, Ordering::SeqCst);
+            engine.ring();
             continue;
         }
         let closed = pipeline.closed.load(Ordering::SeqCst) && pipeline.jobs.is_empty();

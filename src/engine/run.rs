@@ -92,9 +92,9 @@ impl Core {
             if done && !self.has_work() {
                 return Ok(());
             }
-            let blocked = self.has_work();
+            let (blocked, bytes) = (self.has_work(), self.open_bytes());
             let (queue, pipeline) = (&self.queue, &self.pipeline);
-            let ready = || !queue.is_empty() || (blocked && pipeline.has_room()) || pipeline.has_failed();
+            let ready = || !queue.is_empty() || (blocked && pipeline.takes(bytes)) || pipeline.has_failed();
             queue.bell().sleep(ready, Duration::from_millis(50));
         }
     }
@@ -350,6 +350,10 @@ impl Core {
         !self.answers.is_empty() || self.open.as_ref().is_some_and(|open| open.count() > 0)
     }
 
+    fn open_bytes(&self) -> usize {
+        self.open.as_ref().map_or(0, FrameBuilder::bytes)
+    }
+
     fn frame_is_full(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.bytes() >= self.frame_bytes_full)
             || self.answers.len() >= ANSWERS_PER_FRAME_MAX
@@ -366,7 +370,7 @@ impl Core {
 
     /// Hands the open frame and its answers to the journal if that takes them now.
     fn hand_over(&mut self) -> bool {
-        if !self.pipeline.has_room() {
+        if !self.pipeline.takes(self.open_bytes()) {
             return false;
         }
         let frame = self.open.take().filter(|open| open.count() > 0).map(|open| Arc::new(open.close()));
@@ -396,8 +400,8 @@ impl Core {
 
     fn hand_over_waiting(&mut self) {
         while self.has_work() && !self.pipeline.has_failed() && !self.hand_over() {
-            let pipeline = &self.pipeline;
-            self.queue.bell().sleep(|| pipeline.has_room() || pipeline.has_failed(), Duration::from_millis(50));
+            let (pipeline, bytes) = (&self.pipeline, self.open_bytes());
+            self.queue.bell().sleep(|| pipeline.takes(bytes) || pipeline.has_failed(), Duration::from_millis(50));
         }
     }
 }
