@@ -23,6 +23,8 @@ const QUEUE_AGE_MS_DEFAULT: u64 = 1_000;
 const QUEUE_AGE_MS_MAX: u64 = 60_000;
 /// The most requests that the queue may be made to hold: its slots are made at the start.
 const QUEUE_REQUESTS_CEILING: usize = 1 << 20;
+/// The greatest segment that may be asked for.
+const SEGMENT_BYTES_CEILING: u64 = 4 << 30;
 /// The most threads that may serve the network.
 const WORKER_THREADS_MAX: usize = 256;
 
@@ -50,7 +52,7 @@ pub struct Config {
     pub queue_requests_max: usize,
     /// How long a request may wait for the engine before it is refused, 1 to 60,000 milliseconds.
     pub queue_age_ms_max: u64,
-    /// Size of a new segment of the book, in bytes: whole pages of 4,096, at least the default.
+    /// Size of a new segment of the book, in bytes: whole pages of 4,096, from the default to 4 GiB.
     pub segment_bytes: u64,
     /// Bytes of requests between arrival and answer, at least one message of the greatest size.
     pub in_flight_bytes_max: usize,
@@ -164,11 +166,11 @@ fn within<T: PartialOrd + fmt::Display>(
     }
 }
 
-/// A segment holds two of the greatest frames, so none is smaller than the default.
+/// A segment holds two of the greatest frames, so none is smaller than the default. It is written out when it is made,
+/// and copied at a start, so that one slip of the keyboard must not fill the disk.
 fn segment(bytes: Option<u64>) -> Result<u64, ConfigError> {
     const PAGE: u64 = 4_096;
-    let most = u64::from(u32::MAX).saturating_mul(PAGE);
-    let bytes = within("segment_bytes", bytes, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, most)?;
+    let bytes = within("segment_bytes", bytes, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_CEILING)?;
     if bytes % PAGE == 0 {
         Ok(bytes)
     } else {
@@ -211,6 +213,7 @@ mod tests {
             "queue_age_ms_max = 60001",
             "segment_bytes = 4096",
             "segment_bytes = 134217729",
+            "segment_bytes = 4294971392",
             "in_flight_bytes_max = 16777220",
             "worker_threads = 0",
         ] {

@@ -1,20 +1,20 @@
 //! What a command comes to, given the state: an event, applied or refused. It changes nothing. The key was looked up
 //! before, so that an honest retry gets its first answer whatever has changed since.
 
-use arrayvec::ArrayVec;
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 
 use super::award::{self, Candidate, POINTS_MAX};
 use super::command::{Action, Basis, Command, Notes, Original, Purpose};
 use super::event::{
-    Account, Adjusted, Asset, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Expiry, Leg, Legs, LotId,
-    NotesRef, Redeemed, Refunded, Rejected, Share, Source, TakenFrom, TakenShare, Text, WINNERS_MAX,
+    Account, Adjusted, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Leg, Legs, NotesRef, Redeemed,
+    Rejected, Share, Source, Text,
 };
 use super::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use super::list::List;
-use super::members::{Holding, LOTS, SOURCES};
-use super::original::{OriginalFacts, Resolved};
+use super::members::Holding;
+use super::original::Resolved;
+use super::posting::{Posting, units};
 use super::reason::Reason;
 use super::spec::{CampaignSpec, CapPer};
 use super::state::{Ledger, Moment, Program, Version};
@@ -35,9 +35,9 @@ pub enum Decision<'c> {
     LimitReached,
 }
 
-type Refused = (Reason, &'static str);
+pub(super) type Refused = (Reason, &'static str);
 
-enum Halt {
+pub(super) enum Halt {
     Refused(Reason, &'static str),
     Limit,
 }
@@ -61,116 +61,6 @@ fn notes_of(notes: &Notes) -> NotesRef<'_> {
         location: clear(&notes.location),
         metadata: notes.metadata.iter().map(|(name, value)| (clear(name), clear(value))).collect(),
     }
-}
-
-fn units(points: u64, field: &'static str) -> Result<i64, Refused> {
-    i64::try_from(points).map_err(|_| (Reason::AmountOverflow, field))
-}
-
-fn lot(source: Source) -> LotId {
-    LotId { source, expiry: Expiry::Never }
-}
-
-/// A member's account and the legs that a decision puts on it.
-struct Posting {
-    op: Op,
-    holding: Holding,
-    legs: Legs,
-}
-
-impl Posting {
-    fn push(&mut self, account: Account, amount: i64) {
-        // LEGS_MAX holds a leg for each account that one event can touch, and each is pushed once.
-        if amount != 0 && !self.legs.0.is_full() {
-            self.legs.0.push(Leg { account, asset: Asset::Points, amount });
-        }
-    }
-
-    /// Credits the member: debt is settled first, part after part, and the rest enters the parts' lots.
-    fn credit(&mut self, parts: &[(Source, u64)], field: &'static str) -> Result<(), Refused> {
-        let mut settled = 0_i64;
-        let mut entering: ArrayVec<(Source, i64), LOTS> = ArrayVec::new();
-        for (source, points) in parts {
-            let points = units(*points, field)?;
-            let pays = points.min(self.holding.balances.debt);
-            self.holding.balances.debt -= pays;
-            settled += pays;
-            if points > pays {
-                entering.push((*source, points - pays));
-            }
-        }
-        self.push(Account::Debt, settled);
-        for (source, points) in entering {
-            let entered = self.holding.lot(source).entered;
-            let fits = entered.checked_add(points.unsigned_abs()).is_some();
-            let available = self.holding.balances.available.checked_add(points).filter(|_| fits);
-            self.holding.balances.available = available.ok_or((Reason::AmountOverflow, field))?;
-            self.push(Account::Available { lot: lot(source), position: entered }, points);
-        }
-        Ok(())
-    }
-
-    /// Debits the member's lots: the units `own` to an earn first, then in spending order. Returns what the lots did
-    /// not hold.
-    fn debit(&mut self, points: u64, own: &[(Source, u64)]) -> u64 {
-        let mut rest = points;
-        let mut taken = [0_u64; LOTS];
-        let mut take = |source: Source, most: u64, rest: &mut u64| {
-            let place = SOURCES.iter().position(|known| *known == source).and_then(|place| taken.get_mut(place));
-            if let Some(taken) = place {
-                let units = self.holding.lot(source).units().saturating_sub(*taken).min(most).min(*rest);
-                *taken += units;
-                *rest -= units;
-            }
-        };
-        for (source, most) in own {
-            take(*source, *most, &mut rest);
-        }
-        // None of these lots expires, so the oldest goes first; lots of one op go in order of source.
-        let mut order = SOURCES;
-        order.sort_by_key(|source| (self.holding.lot(*source).opened, *source));
-        for source in order {
-            take(source, u64::MAX, &mut rest);
-        }
-        for (source, units) in SOURCES.into_iter().zip(taken) {
-            // No lot holds more than an i64, since together they are the available balance.
-            let amount = i64::try_from(units).unwrap_or(i64::MAX);
-            self.holding.balances.available -= amount;
-            let position = self.holding.lot(source).left;
-            self.push(Account::Available { lot: lot(source), position }, -amount);
-        }
-        rest
-    }
-
-    /// Debits the member's lots and lets what they do not hold become debt.
-    fn debit_into_debt(&mut self, points: u64, own: &[(Source, u64)], field: &'static str) -> Result<(), Refused> {
-        let owed = units(self.debit(points, own), field)?;
-        let debt = self.holding.balances.debt.checked_add(owed);
-        self.holding.balances.debt = debt.ok_or((Reason::AmountOverflow, field))?;
-        self.push(Account::Debt, -owed);
-        Ok(())
-    }
-}
-
-/// How many of the units that an earn put into a lot have not left it.
-fn own_units(holding: &Holding, interval: Option<super::original::Interval>, source: Source) -> u64 {
-    interval.map_or(0, |i| {
-        let end = i.position.saturating_add(i.units);
-        end.saturating_sub(i.position.max(holding.lot(source).left))
-    })
-}
-
-/// floor(leg x refunded so far / amount) less what is taken, or the rest of the leg for the last part.
-#[must_use]
-pub fn part_of(leg: u64, amount_total: u64, amount: u64, taken: u64) -> Option<u64> {
-    let target = match amount_total == amount {
-        true => leg,
-        false => {
-            let product = u128::from(leg).checked_mul(u128::from(amount_total))?;
-            u64::try_from(product.checked_div(u128::from(amount))?).ok()?
-        }
-    };
-    target.checked_sub(taken)
 }
 
 /// The first local day, in days since the Unix epoch, of the span of a cap that an instant falls in.
@@ -264,7 +154,7 @@ impl Ledger {
     }
 
     /// The checks that every command meets after its key: currency and business time.
-    fn admit(&self, command: &Command, at: Moment) -> Result<(&Program, &Version, i64), Halt> {
+    pub(super) fn admit(&self, command: &Command, at: Moment) -> Result<(&Program, &Version, i64), Halt> {
         let program = self.program(command.program).ok_or((Reason::ProgramUnknown, "program"))?;
         let newest = program.newest().ok_or((Reason::ProgramUnknown, "program"))?;
         if command.currency.as_ref().is_some_and(|currency| *currency != newest.spec.currency) {
@@ -284,7 +174,7 @@ impl Ledger {
     }
 
     /// The posting on a member that exists or that the event creates.
-    fn posting<'c>(
+    pub(super) fn posting<'c>(
         &self,
         command: &'c Command,
         known: Option<MemberNo>,
@@ -380,63 +270,6 @@ impl Ledger {
         candidates
     }
 
-    fn refund_alone<'c>(
-        &self,
-        command: &'c Command,
-        basis: Basis,
-        event_kind: Option<&'c str>,
-        known: Option<MemberNo>,
-        at: Moment,
-    ) -> Result<Event<'c>, Halt> {
-        let (program, version, _) = self.admit(command, at)?;
-        let (base, field) = base_of(version, basis, event_kind, ("refund.event_kind", AMOUNT))?;
-        let (member, mut posting) = self.posting(command, known, at.op)?;
-        let link = at.op.distance_from(program.totals.issuance.head);
-        posting.push(Account::Issuance { link }, units(base, field)?);
-        posting.debit_into_debt(base, &[], field)?;
-        let common = common_of(command, member, &posting.holding, at);
-        let (version, legs) = (version.number, posting.legs);
-        Ok(Event::Refunded(Refunded { common, basis, event_kind, version, base, from: None, legs }))
-    }
-
-    fn refund<'c>(
-        &self,
-        command: &'c Command,
-        basis: Basis,
-        resolved: Option<&Resolved>,
-        known: Option<MemberNo>,
-        at: Moment,
-    ) -> Result<Event<'c>, Halt> {
-        let (program, _, _) = self.admit(command, at)?;
-        let facts = match resolved {
-            Some(Resolved::Found(facts)) => facts,
-            Some(Resolved::NotAnEarn) => return Err((Reason::OriginalNotRefundable, ORIGINAL).into()),
-            Some(Resolved::NotFound) | None => return Err((Reason::OriginalNotFound, ORIGINAL).into()),
-        };
-        if facts.program != command.program {
-            return Err((Reason::OriginalNotFound, ORIGINAL).into());
-        }
-        let known = known.filter(|number| *number == facts.member);
-        let number = known.ok_or((Reason::OriginalOtherMember, ORIGINAL))?;
-        let (member, mut posting) = self.posting(command, Some(number), at.op)?;
-        let (from, base, total) = take_back(program, facts, basis, at.op)?;
-        fund_refund(program, &mut posting, base, &from)?;
-        // Each part leaves the lot that it entered; what the spender took of it there, the earn's other lot makes up for.
-        let own_base = own_units(&posting.holding, facts.base_lot, Source::Base);
-        let own_bonus = own_units(&posting.holding, facts.campaign_lot, Source::Campaign);
-        let (from_base, from_bonus) = (base.min(own_base), total.saturating_sub(base).min(own_bonus));
-        let own = [
-            (Source::Base, from_base),
-            (Source::Campaign, from_bonus),
-            (Source::Base, own_base.saturating_sub(from_base)),
-            (Source::Campaign, own_bonus.saturating_sub(from_bonus)),
-        ];
-        posting.debit_into_debt(total, &own, AMOUNT)?;
-        let common = common_of(command, member, &posting.holding, at);
-        let (version, legs, from) = (facts.version, posting.legs, Some(from));
-        Ok(Event::Refunded(Refunded { common, basis, event_kind: None, version, base, from, legs }))
-    }
-
     fn redeem<'c>(
         &self,
         command: &'c Command,
@@ -495,7 +328,7 @@ fn kind_of(command: &Command) -> CommandKind {
     }
 }
 
-fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, holding: &Holding, at: Moment) -> Common<'c> {
+pub(super) fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, holding: &Holding, at: Moment) -> Common<'c> {
     let Holding { balances, head, .. } = holding;
     Common {
         program: command.program,
@@ -513,7 +346,7 @@ fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, holding: &Holding,
 }
 
 /// The base award of spend under the rule of its kind, or the points that the caller names.
-fn base_of(
+pub(super) fn base_of(
     version: &Version,
     basis: Basis,
     event_kind: Option<&str>,
@@ -552,64 +385,10 @@ fn fund_award(
     Ok(bonus)
 }
 
-/// What a refund takes of each leg of its original: the event's facts, the base units, the units in all.
-fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> Result<(TakenFrom, u64, u64), Halt> {
-    let (amount, refunded) = match (facts.basis, basis) {
-        (Basis::Spend(amount), Basis::Spend(refunded)) => (amount, refunded),
-        (Basis::Points(amount), Basis::Points(refunded)) => (amount, refunded),
-        _ => return Err((Reason::RefundBasisMismatch, AMOUNT).into()),
-    };
-    let exceeds = (Reason::RefundExceedsOriginal, AMOUNT);
-    let overflow = (Reason::AmountOverflow, AMOUNT);
-    let amount_total = facts.amount_refunded.checked_add(refunded).filter(|total| *total <= amount).ok_or(exceeds)?;
-    let base = part_of(facts.base, amount_total, amount, facts.base_taken).ok_or(overflow)?;
-    let mut total = base;
-    let mut shares: List<TakenShare, WINNERS_MAX> = List::default();
-    for share in &facts.shares {
-        let taken = part_of(share.awarded, amount_total, amount, share.taken).ok_or(overflow)?;
-        total = total.checked_add(taken).ok_or(overflow)?;
-        let status = program.campaign(share.campaign).map(|campaign| campaign.purse.status);
-        shares.0.push(TakenShare {
-            campaign: share.campaign,
-            of: share.awarded,
-            taken,
-            taken_total: share.taken.checked_add(taken).ok_or(overflow)?,
-            closed: status == Some(CampaignStatus::Closed),
-            cap: share.cap,
-        });
-    }
-    let from = TakenFrom {
-        original_link: op.distance_from(facts.op),
-        previous_link: op.distance_from(facts.latest_refund.unwrap_or(Op(0))),
-        amount,
-        amount_total,
-        base_of: facts.base,
-        base_total: facts.base_taken.checked_add(base).ok_or(overflow)?,
-        shares,
-    };
-    Ok((from, base, total))
-}
-
-/// Puts the legs that a refund pays back: the base to `issuance`, each campaign's part to its budget, or to `issuance`
-/// where the campaign is closed.
-fn fund_refund(program: &Program, posting: &mut Posting, base: u64, from: &TakenFrom) -> Result<(), Halt> {
-    let field = AMOUNT;
-    let closed: u64 = from.shares.iter().filter(|share| share.closed).map(|share| share.taken).sum();
-    let link = posting.op.distance_from(program.totals.issuance.head);
-    let issued = base.checked_add(closed).ok_or((Reason::AmountOverflow, field))?;
-    posting.push(Account::Issuance { link }, units(issued, field)?);
-    for share in from.shares.iter().filter(|share| !share.closed) {
-        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
-        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
-        posting.push(account, units(share.taken, field)?);
-    }
-    Ok(())
-}
-
 /// The amount of a command, whichever field of its action holds it; see [`path_of`].
-const AMOUNT: &str = "amount";
+pub(super) const AMOUNT: &str = "amount";
 /// The name of a refund's original, whichever field holds it; see [`path_of`].
-const ORIGINAL: &str = "original";
+pub(super) const ORIGINAL: &str = "original";
 
 /// The path of a field in the contract: what the rules call amount or original is a field of the action that was sent.
 fn path_of(command: &Command, field: &'static str) -> &'static str {
