@@ -170,13 +170,17 @@ fn a_campaign_is_funded_paused_resumed_and_closed_once_per_key() {
 }
 
 #[test]
-fn what_an_operator_did_can_be_proved_offline() {
-    let server = Server::start();
+fn what_an_operator_did_can_be_proved_once_no_server_has_the_book_open() {
+    let mut server = Server::start();
     let file = server.file("p.toml", EXAMPLE);
     assert_eq!(server.apply(&file, &[]).status.code(), Some(0));
     assert_eq!(server.campaign("fund", "f1", &["--points", "500"]).status.code(), Some(0));
     let book = server.dir.path().join("book");
-    let proved = stampbook(&["verify", "--data", book.to_str().unwrap(), "--rules", "--json"]);
+    let prove = || stampbook(&["verify", "--data", book.to_str().unwrap(), "--rules", "--json"]);
+    assert_eq!(prove().status.code(), Some(4), "a server has the book open");
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let proved = prove();
     let report = json(&proved);
     assert_eq!((&report["sound"], &report["op"]), (&true.into(), &2.into()), "{report}");
     let rows = report["trial_balance"][0]["rows"].as_array().unwrap();
