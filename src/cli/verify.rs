@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use serde_json::{Value, json};
-use stampbook::io::{Disk, RealDisk};
+use stampbook::io::RealDisk;
 use stampbook::journal::{Case, Head, JournalError};
 use stampbook::ledger::view::ProgramTrial;
 use stampbook::verify::{Options, Report, VerifyError, verify};
@@ -50,9 +50,8 @@ impl Verify {
     pub(super) fn run(self) -> Outcome {
         let disk = RealDisk::open_existing(&self.data)
             .map_err(|error| Failure::plain(EXIT_IO, format!("{}: {error}", self.data.display())))?;
-        // A book that is being written has no end to hold it to. Where the lock cannot even be looked at, nobody writes.
-        let lock = disk.try_lock();
-        if matches!(lock, Ok(None)) {
+        // A book that is being written has no end to hold it to.
+        if disk.is_held() {
             let open = format!("{}: a server has this book open: stop it, or verify a copy", self.data.display());
             return Err(Failure::plain(EXIT_IO, open));
         }

@@ -17,6 +17,13 @@ pub struct RealDisk {
 }
 
 impl RealDisk {
+    /// Whether a process holds the directory, found out without writing to it.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let lock = File::open(self.path(LOCK_FILE));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Opens `dir`, creating it and its missing parents durably.
     pub fn open(dir: impl AsRef<Path>) -> io::Result<Self> {
         let dir = std::path::absolute(dir.as_ref())?;

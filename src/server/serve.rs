@@ -285,7 +285,10 @@ fn serve(data: &Path, listen: SocketAddr, config: Option<&Path>) -> Result<Ended
         // A book may take minutes to replay; whoever loses patience is heard. Nothing was served, so nothing is lost.
         let running = tokio::select! {
             biased;
-            () = &mut told => return Ok(Ended::Stopped),
+            () = &mut told => {
+                tracing::info!("told to stop before the book was open");
+                return Ok(Ended::Stopped);
+            }
             running = start(data, listen, &config) => running?,
         };
         let mut stdout = std::io::stdout();
