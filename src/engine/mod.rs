@@ -27,12 +27,39 @@ use self::queue::{Item, Queue};
 use self::request::{Answer, Refusal, Refused, Work};
 use self::resolve::Attached;
 use self::run::{Core, ResolveJob};
-use crate::constants::{FRAME_BYTES_MAX, PAGE_BYTES};
+use crate::constants::{
+    ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, EVENT_BYTES_MAX, EVENT_KIND_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX,
+    MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, PAGE_BYTES, PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_EVENT_BYTES_MAX,
+    REFERENCE_BYTES_MAX,
+};
 use crate::io::{Clock, Disk};
 use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Parent, RecoveryReport, Visit, genesis_of};
+use crate::ledger::event::{LEGS_MAX, WINNERS_MAX};
 use crate::ledger::ids::{Op, ProgramNo};
 use crate::ledger::print::Prints;
-use crate::ledger::{Ledger, Limits, Moment, codec};
+use crate::ledger::{Ledger, Limits, Moment, award, codec};
+
+// The ledger and the journal know nothing of each other; here both are in sight, and what they must agree on is held.
+const _: () = assert!(codec::EVENT_BYTES_LIMIT == PROGRAM_EVENT_BYTES_MAX, "what the codec writes fits a block");
+const _: () = assert!(POINTS_MAX.unsigned_abs() == award::POINTS_MAX, "shape and rules know one greatest amount");
+const _: () = assert!(
+    KEY_BYTES_MAX
+        + MEMBER_ID_BYTES_MAX
+        + REFERENCE_BYTES_MAX
+        + 3 * PLACE_BYTES_MAX
+        + METADATA_BYTES_MAX
+        + EVENT_KIND_BYTES_MAX
+        + ACTOR_BYTES_MAX
+        + ACTOR_REASON_BYTES_MAX
+        + (LEGS_MAX + 2 * WINNERS_MAX) * NUMBERS_BYTES
+        + FIXED_BYTES
+        <= EVENT_BYTES_MAX,
+    "the event of the greatest command is no longer than the frames reckon with"
+);
+/// A leg or a share in an event, at its longest: seven numbers of nine bytes.
+const NUMBERS_BYTES: usize = 63;
+/// More than the header, the hash, the lengths and the single numbers of an event take together.
+const FIXED_BYTES: usize = 256;
 
 /// Threads that read the book for refunds.
 const RESOLVERS: usize = 2;

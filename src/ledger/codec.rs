@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::event::Event;
 use super::spec::ProgramSpec;
 
-/// The most bytes an event may have, header included; asserted against the journal's bound where both are in sight.
+/// The most bytes an event may have, header included; `engine` asserts that it is the journal's bound.
 pub const EVENT_BYTES_LIMIT: usize = 15 * 1024;
 /// Kind, version and length.
 pub const EVENT_HEADER_BYTES: usize = 4;

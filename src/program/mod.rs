@@ -8,6 +8,7 @@ mod read;
 mod value;
 mod warn;
 
+use crate::constants as limits;
 use std::fmt;
 
 use crate::ledger::spec::ProgramSpec;
@@ -38,6 +39,23 @@ pub const MULTIPLIER_DENOMINATOR_MAX: u64 = 10_000;
 pub const GREATEST_TOTAL_DEFAULT: u64 = 10;
 /// The most points of a cap.
 pub const CAP_POINTS_MAX: u64 = crate::ledger::award::POINTS_MAX;
+
+/// A campaign's number in an event, at its longest.
+const CAMPAIGN_NUMBER_BYTES: usize = 3;
+/// More than the header, the hash, the lengths and the single numbers of a program's event take together.
+const EVENT_FIXED_BYTES: usize = 256;
+const _: () = assert!(
+    DEFINITION_BYTES_MAX
+        + SPEC_BYTES_MAX
+        + CAMPAIGNS_MAX * CAMPAIGN_NUMBER_BYTES
+        + limits::KEY_BYTES_MAX
+        + limits::PROGRAM_ID_BYTES_MAX
+        + limits::ACTOR_BYTES_MAX
+        + limits::ACTOR_REASON_BYTES_MAX
+        + EVENT_FIXED_BYTES
+        <= limits::PROGRAM_EVENT_BYTES_MAX,
+    "the greatest program fits an event, so that no operator can ask for one that cannot be written"
+);
 
 /// A program's text, checked and resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
