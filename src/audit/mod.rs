@@ -3,6 +3,7 @@
 pub mod chart;
 pub mod files;
 pub mod past;
+pub mod room;
 pub mod snapshot;
 
 #[cfg(test)]

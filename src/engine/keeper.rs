@@ -3,7 +3,7 @@
 //! engine's thread makes a few pages at a time, and touches nothing that is not yet durable in the book.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crossbeam::queue::SegQueue;
 
 use super::commit::Pipeline;
 use super::queue::Queue;
-use super::rooms::{SnapshotFacts, SnapshotRoom, SnapshotSink};
+use super::rooms::{SnapshotFacts, SnapshotRoom};
 use crate::journal::{Book, Waypoint};
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
 use crate::ledger::{Captured, Generation, PageCopy, state_hash_of};
-use crate::store::{Keys, PageKey, Store, StoreError};
+use crate::store::{Keys, PageKey, Shelves, Store, StoreError, condemn};
 
 /// Pages that the engine copies for one message: a tenth of a millisecond of its time.
 const PAGES_PER_MESSAGE: usize = 4;
@@ -88,16 +88,20 @@ pub(crate) struct Desk {
     queue: Arc<Queue>,
     /// Whether the book is so far ahead of the newest checkpoint that nothing new is to be taken.
     holds_back: AtomicBool,
+    checkpoint_op: AtomicU64,
+    shelves: Arc<dyn Shelves>,
     keys: RwLock<Arc<Keys>>,
     trials: Mutex<BTreeMap<u64, Arc<Vec<ProgramTrial>>>>,
 }
 
 impl Desk {
-    pub(crate) fn new(queue: Arc<Queue>, keys: Arc<Keys>) -> Self {
+    pub(crate) fn new(queue: Arc<Queue>, shelves: Arc<dyn Shelves>, keys: Arc<Keys>, checkpoint_op: u64) -> Self {
         Self {
             to_engine: SegQueue::new(),
             queue,
             holds_back: AtomicBool::new(false),
+            checkpoint_op: AtomicU64::new(checkpoint_op),
+            shelves,
             keys: RwLock::new(keys),
             trials: Mutex::new(BTreeMap::new()),
         }
@@ -113,6 +117,19 @@ impl Desk {
 
     pub(crate) fn holds_back(&self) -> bool {
         self.holds_back.load(Ordering::Relaxed)
+    }
+
+    /// The op of the newest checkpoint that is durable.
+    pub(crate) fn checkpoint_op(&self) -> u64 {
+        self.checkpoint_op.load(Ordering::Relaxed)
+    }
+
+    /// Marks the store as not to be believed: the next start makes it anew from the book.
+    pub(crate) fn condemn(&self) {
+        tracing::error!("the store cannot be used; it is made anew from the book at the next start");
+        if let Err(error) = condemn(&*self.shelves) {
+            tracing::error!(%error, "the store cannot be marked either: remove its folder before the next start");
+        }
     }
 
     /// The runs as they are now.
@@ -197,11 +214,8 @@ impl Keeper {
 
     /// The store is a cache, yet keys that are in it alone cannot be told from free ones without it: rather than guess,
     /// the process ends, and the next start makes the store anew from the book.
-    fn give_up(&mut self, why: &str) {
-        tracing::error!(why, "the store cannot be used; it is made anew from the book at the next start");
-        if let Err(error) = self.store.condemn() {
-            tracing::error!(%error, "the store cannot be marked either: remove its folder before the next start");
-        }
+    fn give_up(&self, why: &str) {
+        self.desk.condemn();
         self.pipeline.fail(format!("the store cannot be used: {why}"));
         self.desk.queue.bell().ring();
     }
@@ -305,6 +319,7 @@ impl Keeper {
         self.desk.remember_trial(op, trial.clone());
         self.checkpoint_bytes = at.frame_bytes;
         self.checkpoint_op = op;
+        self.desk.checkpoint_op.store(op, Ordering::Relaxed);
         self.checkpoint_at = Instant::now();
         let took = begun.elapsed();
         tracing::info!(op, pages = report.pages_written, bytes = report.bytes_written, ?took, "checkpoint is durable");
@@ -367,7 +382,10 @@ impl Keeper {
         members: u64,
     ) -> Result<(), String> {
         let checkpoint = self.store.newest().ok_or("there is no checkpoint to copy")?;
+        let genesis = self.book.genesis();
         let facts = SnapshotFacts {
+            book_id: genesis.book_id,
+            incarnation: genesis.incarnation,
             name: order.name.clone(),
             at: *at,
             state_hash: checkpoint.state_hash,

@@ -6,6 +6,8 @@ mod commit;
 #[cfg(test)]
 mod crash_tests;
 mod keeper;
+#[cfg(test)]
+mod keeper_tests;
 pub mod names;
 mod queue;
 pub mod request;
@@ -200,6 +202,12 @@ impl Handle {
         &self.shared.info
     }
 
+    /// The op of the newest checkpoint that is durable; 0 before the first.
+    #[must_use]
+    pub fn checkpoint_op(&self) -> u64 {
+        self.shared.desk.checkpoint_op()
+    }
+
     /// Where the snapshots are.
     #[must_use]
     pub fn rooms(&self) -> &Rooms {
@@ -267,7 +275,12 @@ impl Engine {
         let directory = Arc::new(Directory::default());
         directory.publish(Arc::new(Names::of(&ready.ledger)));
         let queue = Arc::new(Queue::new(config.queue_requests_max));
-        let desk = Arc::new(Desk::new(Arc::clone(&queue), ready.store.keys()));
+        let desk = Arc::new(Desk::new(
+            Arc::clone(&queue),
+            Arc::clone(&rooms.shelves),
+            ready.store.keys(),
+            ready.report.checkpoint_op,
+        ));
         for (op, trial) in &ready.trials {
             desk.remember_trial(*op, trial.clone());
         }

@@ -25,6 +25,10 @@ impl fmt::Debug for Rooms {
 /// What a snapshot says of itself.
 #[derive(Clone, Debug)]
 pub struct SnapshotFacts {
+    /// The book's id.
+    pub book_id: [u8; 16],
+    /// Its incarnation.
+    pub incarnation: u32,
     /// Its name.
     pub name: String,
     /// The end of the frame that its event closes.

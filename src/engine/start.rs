@@ -99,6 +99,7 @@ impl Start<'_> {
             ledger,
             store,
             prints: self.prints,
+            book,
             snapshots: &*self.rooms.snapshots,
             keys_per_generation: self.keys_per_generation,
             broken: None,
@@ -182,6 +183,7 @@ struct Replayer<'s> {
     ledger: Ledger,
     store: Store,
     prints: &'s Prints,
+    book: BookName,
     snapshots: &'s dyn SnapshotRoom,
     keys_per_generation: u64,
     /// Why the store failed, if it did.
@@ -272,6 +274,8 @@ impl Replayer<'_> {
         let taken = self.ledger.snapshots().last().filter(|taken| taken.op == Op(at.op) && taken.deleted.is_none());
         let Some(taken) = taken.filter(|taken| !self.snapshots.has(&taken.name)).cloned() else { return };
         let facts = SnapshotFacts {
+            book_id: self.book.book_id,
+            incarnation: self.book.incarnation,
             name: taken.name.clone(),
             at: *at,
             state_hash: [0; 32],
@@ -321,4 +325,22 @@ fn write_snapshot(ledger: &mut Ledger, mut facts: SnapshotFacts, room: &dyn Snap
     // What changed since the newest checkpoint is still to be told to the next one.
     ledger.abandon_capture();
     written
+}
+
+/// The state that the whole book comes to, or its beginning up to an op: what all that is cached is held against.
+#[cfg(test)]
+pub(super) fn replay_all(disk: &dyn Disk, upto: Option<u64>) -> Result<Ledger, String> {
+    let genesis = crate::journal::genesis_of(disk).map_err(|error| error.to_string())?.ok_or("there is no book")?;
+    let prints = Prints::new(genesis.secret);
+    let mut ledger = Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX });
+    let mut visit = |visit: Visit<'_>| {
+        if upto.is_some_and(|upto| visit.op > upto) {
+            return Ok(());
+        }
+        let event = codec::decode(visit.event).map_err(|error| error.to_string())?;
+        let at = Moment { op: Op(visit.op), book_time_us: visit.book_time_us };
+        ledger.replay(at, &event, &prints).map_err(|error| error.to_string())
+    };
+    crate::journal::scan(disk, &mut visit, &mut |_| {}).map_err(|error| error.to_string())?;
+    Ok(ledger)
 }
