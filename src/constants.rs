@@ -77,6 +77,10 @@ pub const STREAM_GROUP_COMMANDS: usize = 500;
 pub const FRAMES_AHEAD_MAX: usize = 2;
 /// What a view of the state may keep of slots that changed since it was begun, in bytes; past it nothing new is taken.
 pub const CAPTURE_LOG_BYTES_MAX: usize = 192 * 1024 * 1024;
+/// The folder of the store in the data directory: it can be removed at any time while no server runs.
+pub const STORE_DIR: &str = "store";
+/// The folder of the snapshots in the data directory.
+pub const SNAPSHOTS_DIR: &str = "snapshots";
 /// Keys that a generation holds in memory before a run is made of it.
 pub const KEYS_PER_GENERATION: u64 = 4 * 1024 * 1024;
 /// Bytes of filters over older keys, unless the settings say otherwise: enough for some 450 million keys.

@@ -44,6 +44,15 @@ pub struct StartReport {
     pub rehome: Duration,
 }
 
+impl StartReport {
+    /// Events replayed a second; 0 where none was.
+    #[must_use]
+    pub fn replayed_per_second(&self) -> u64 {
+        let micros = u64::try_from(self.replay.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.replayed.saturating_mul(1_000_000) / micros
+    }
+}
+
 /// A state that has caught up with the book.
 pub(crate) struct Ready {
     pub(crate) ledger: Ledger,
