@@ -150,7 +150,8 @@ fn load(store: &Store, limits: Limits, prints: &Prints) -> Result<Option<(Ledger
         let reader = scope.spawn(|| {
             let sender = sender;
             store.load(&mut |key, image| {
-                let id = page_id(key).ok_or("a page is of an unknown kind")?;
+                let kind = PageKind::from_number(key.kind).ok_or("a page is of an unknown kind")?;
+                let id = PageId { kind, number: key.number };
                 let hashes = match id.kind {
                     PageKind::Names => hash_names(&image, &ids, prints).map_err(|error| error.to_string())?,
                     PageKind::Holdings => Vec::new(),
@@ -238,7 +239,11 @@ impl Replay for Replayer<'_> {
     }
 
     fn announce(&mut self, next: &[Prepared]) {
-        self.ledger.touch_events(next.iter().filter_map(|next| Some((next.hashes?, next.member))));
+        for next in next {
+            if let Some(hashes) = next.hashes {
+                self.ledger.touch_event(hashes, next.member);
+            }
+        }
     }
 
     fn event(&mut self, visit: Visit<'_>, prepared: &Prepared) -> Result<(), String> {
