@@ -13,15 +13,15 @@ use super::segment::SegmentFiles;
 use super::walk::{Halt, Seen, Visit, Walked, walk};
 use super::waypoint::Waypoint;
 
-/// Works something out of an event's bytes.
-pub type Preparer<P> = Box<dyn Fn(&[u8]) -> P + Send + Sync>;
+/// Works something out of the bytes of an event, and may remember something of the events before it.
+pub type Preparer<P> = Box<dyn FnMut(&[u8]) -> P + Send>;
 
 /// Follows a book, event by event, in the order of ops.
 pub trait Replay {
     /// What is worked out of an event ahead of its turn: hashes, above all. `()` if nothing is.
     type Prepared: Send;
 
-    /// The function that works it out, once for every event, on the thread that reads and verifies ahead.
+    /// The function that works it out, for one event after the other, on the thread that reads and verifies ahead.
     fn preparer(&self) -> Preparer<Self::Prepared>;
 
     /// Announces the events that are shown next, at most `REPLAY_PASS_EVENTS` of one frame, in order: a chance to bring
@@ -75,7 +75,7 @@ struct Ready<P> {
 }
 
 impl<P> Ready<P> {
-    fn of(seen: &Seen<'_>, prepare: &dyn Fn(&[u8]) -> P) -> Result<Self, JournalError> {
+    fn of(seen: &Seen<'_>, prepare: &mut dyn FnMut(&[u8]) -> P) -> Result<Self, JournalError> {
         let (header, frame) = (seen.header, seen.frame);
         let (starts, blocks) = (frame.starts(), frame.blocks_bytes().to_vec());
         let body = FrameBody::from_parts(header.first_op, header.book_time_us, header.count, starts, blocks);
@@ -143,12 +143,12 @@ pub(crate) fn show<R: Replay + ?Sized>(
     stop_after: Option<u64>,
     replay: &mut R,
 ) -> Result<Shown, JournalError> {
-    let prepare = replay.preparer();
+    let mut prepare = replay.preparer();
     let mut shower = Shower { replay, stop_after, shown: 0 };
     let walked = if disk.works_ahead() {
-        show_ahead(disk, files, from, &*prepare, &mut shower)
+        show_ahead(disk, files, from, &mut prepare, &mut shower)
     } else {
-        walk(disk, files, from, &mut |seen| shower.show(&Ready::of(&seen, &*prepare)?))
+        walk(disk, files, from, &mut |seen| shower.show(&Ready::of(&seen, &mut prepare)?))
     };
     let walked = match walked {
         Ok(walked) => Some(walked),
@@ -162,7 +162,7 @@ fn show_ahead<R: Replay + ?Sized>(
     disk: &dyn Disk,
     files: &SegmentFiles,
     from: Option<&Waypoint>,
-    prepare: &(dyn Fn(&[u8]) -> R::Prepared + Send + Sync),
+    prepare: &mut Preparer<R::Prepared>,
     shower: &mut Shower<'_, R>,
 ) -> Result<Walked, Halt> {
     let (sender, receiver) = bounded(REPLAY_HANDOVERS_AHEAD_MAX);
@@ -189,7 +189,7 @@ fn read_ahead<P: Send>(
     disk: &dyn Disk,
     files: &SegmentFiles,
     from: Option<&Waypoint>,
-    prepare: &(dyn Fn(&[u8]) -> P + Send + Sync),
+    prepare: &mut Preparer<P>,
     sender: &Sender<Vec<Ready<P>>>,
 ) -> Result<Walked, Halt> {
     let (mut frames, mut bytes) = (Vec::new(), 0);
