@@ -1,7 +1,7 @@
 //! How an engine comes up: the newest sound checkpoint, then the events behind it. What the store lacks, or tells
 //! wrongly, is made anew from the book; what it tells of a past that the book does not have is a reason not to start.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::bounded;
@@ -119,7 +119,7 @@ impl Start<'_> {
             replayer.name_lost_snapshots(at);
         }
         let genesis = self.genesis;
-        let opened = Journal::open_from(self.disk, lock, || genesis, self.journal, checkpoint.as_ref(), &mut replayer);
+        let opened = Journal::open_locked(self.disk, lock, || genesis, self.journal, checkpoint.as_ref(), &mut replayer);
         let Replayer { ledger, store, broken, .. } = replayer;
         if let Some(error) = broken {
             return Err(error.into());
@@ -212,19 +212,18 @@ struct Prepared {
 /// Hashes keys and ids of events that come in the order of the book.
 struct Hasher {
     prints: Prints,
-    programs: Mutex<Vec<String>>,
+    programs: Vec<String>,
 }
 
 impl Hasher {
-    fn prepare(&self, bytes: &[u8]) -> Prepared {
+    fn prepare(&mut self, bytes: &[u8]) -> Prepared {
         let Ok(event) = codec::decode(bytes) else { return Prepared { hashes: None, member: None } };
-        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Event::ProgramPut(put) = &event
             && let Some(id) = put.common.program_id
         {
-            programs.push(id.to_owned());
+            self.programs.push(id.to_owned());
         }
-        let id_of = |number: ProgramNo| programs.get(usize::from(number.0)).map(String::as_str);
+        let id_of = |number: ProgramNo| self.programs.get(usize::from(number.0)).map(String::as_str);
         Prepared { hashes: hashes_of(&event, id_of, &self.prints), member: event.member() }
     }
 }
@@ -234,7 +233,7 @@ impl Replay for Replayer<'_> {
 
     fn preparer(&self) -> Preparer<Prepared> {
         let programs = self.ledger.programs().into_iter().map(|program| program.id).collect();
-        let hasher = Hasher { prints: self.prints.clone(), programs: Mutex::new(programs) };
+        let mut hasher = Hasher { prints: self.prints.clone(), programs };
         Box::new(move |bytes| hasher.prepare(bytes))
     }
 
