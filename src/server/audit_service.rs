@@ -12,7 +12,7 @@ use super::desk::{Desk, blocking};
 use super::parcel::Parcels;
 use super::shape::{self, Fault};
 use super::{send, status};
-use crate::audit::snapshot::{self, SnapshotError};
+use crate::audit::snapshot::{self, Manifest, SnapshotError};
 use crate::constants::{HELD_FILES_MAX, OCCURRED_US_MAX, OCCURRED_US_MIN};
 use crate::engine::Handle;
 use crate::engine::request::{Answer, AnswerBody, Read};
@@ -125,15 +125,15 @@ impl<'a> Shelf<'a> {
             shown.state = pb::SnapshotState::Deleted.into();
         } else if self.handle.audit().preparing(&shown.name) {
             shown.state = pb::SnapshotState::Preparing.into();
-        } else if self.files.contains(&snapshot::file_name(&shown.name)) {
+        } else if self.files.contains(&format!("{}.snapshot", shown.name)) {
             self.show_manifest(&mut shown)?;
         }
         Ok(shown)
     }
 
     fn show_manifest(&self, shown: &mut pb::Snapshot) -> Result<(), SnapshotError> {
-        let (manifest, text) = match snapshot::manifest(&*self.disk, &shown.name) {
-            Ok(read) => read,
+        let text = match snapshot::manifest_text(&*self.disk, &shown.name) {
+            Ok(text) => text,
             Err(error @ SnapshotError::Io { .. }) => return Err(error),
             // What is not as it was written counts as gone.
             Err(error) => {
@@ -141,10 +141,12 @@ impl<'a> Shelf<'a> {
                 return Ok(());
             }
         };
-        shown.state = pb::SnapshotState::Ready.into();
-        shown.state_hash = manifest.state_hash;
-        shown.head_hash = manifest.head_hash;
-        shown.manifest = text;
+        if let Ok(Manifest { state_hash, head_hash, .. }) = serde_json::from_str(&text) {
+            shown.state = pb::SnapshotState::Ready.into();
+            shown.state_hash = state_hash;
+            shown.head_hash = head_hash;
+            shown.manifest = text;
+        }
         Ok(())
     }
 }

@@ -107,9 +107,13 @@ impl Past {
             return Ok((Some(state), 0));
         }
         let handle = self.desk.handle().clone();
-        let walked = off_the_runtime(move || past::member_at(handle.book(), state.head, op)).await?;
-        let Some((balances, head)) = walked.member else { return Ok((None, walked.events)) };
-        Ok((Some(MemberState { balances, head, ..state }), walked.events))
+        let walk = move || match past::member_at(handle.book(), state.head, op) {
+            Ok((balances, head, events)) => Ok((Some(MemberState { balances, head, ..state }), events)),
+            // The walk led to the event that created the member.
+            Err(PastError::MemberLater { .. }) => Ok((None, 0)),
+            Err(error) => Err(error),
+        };
+        off_the_runtime(walk).await
     }
 
     /// The trial balances right after an op, and how many events were read for them.
@@ -121,7 +125,7 @@ impl Past {
         let handle = self.desk.handle().clone();
         off_the_runtime(move || {
             let base = handle.audit().trial_before(op.0);
-            past::trial_balance_at(handle.book(), &handle.names(), base, op)
+            past::trial_balance_at(handle.book(), &handle.names(), base, op.0)
         })
         .await
     }
@@ -133,7 +137,7 @@ async fn off_the_runtime<T: Send + 'static>(
 ) -> Result<T, Status> {
     match tokio::task::spawn_blocking(walk).await {
         Ok(Ok(walked)) => Ok(walked),
-        Ok(Err(error @ PastError::TooFar { .. })) => {
+        Ok(Err(error @ PastError::TooFar(_))) => {
             Err(status::plain(Code::FailedPrecondition, pb::Reason::AsOfTooFar, error.to_string()))
         }
         Ok(Err(error)) => Err(status::unreadable(&error)),
