@@ -1,6 +1,7 @@
 //! The engine: a bounded lock-free queue, one thread that decides, one that commits. Nothing is answered before the
 //! frame that holds it is synced; one thread alone changes the state.
 
+mod audit_room;
 mod bell;
 mod commit;
 #[cfg(test)]
@@ -12,6 +13,8 @@ mod resolve;
 mod run;
 #[cfg(test)]
 mod tests;
+
+pub use audit_room::AuditRoom;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -113,6 +116,7 @@ struct Shared {
     info: BookInfo,
     clock: Arc<dyn Clock>,
     queue_age_max_us: u64,
+    audit: AuditRoom,
 }
 
 /// The way into the engine, for any thread.
@@ -168,6 +172,12 @@ impl Handle {
     #[must_use]
     pub fn book(&self) -> &Book {
         &self.shared.book
+    }
+
+    /// What readers of the past are given beside the book.
+    #[must_use]
+    pub fn audit(&self) -> &AuditRoom {
+        &self.shared.audit
     }
 
     /// Which book this is.
@@ -235,6 +245,7 @@ impl Engine {
             info,
             clock,
             queue_age_max_us: config.queue_age_max_us,
+            audit: AuditRoom::new(),
         };
         let book_time_us = opened.recovery.last_book_time_us;
         let threads = start_threads(&shared, ledger, opened.writer, book_time_us, config)?;

@@ -339,6 +339,7 @@ impl Core {
             Read::Campaigns(program) => AnswerBody::Campaigns(self.ledger.campaigns(program)),
             Read::TrialBalance => AnswerBody::TrialBalance(self.ledger.trial_balance()),
             Read::StateHash => AnswerBody::StateHash(self.ledger.state_hash()),
+            Read::Snapshots => AnswerBody::Snapshots(self.ledger.snapshots().to_vec()),
         }
     }
 

@@ -13,6 +13,7 @@ mod parcel;
 mod past;
 mod reason_text;
 pub mod receipt;
+mod send;
 mod serve;
 pub mod shape;
 pub mod show;
