@@ -1,8 +1,10 @@
 //! The command line: what there is to say, and how every answer is shown. The commands themselves live in the modules.
 
 mod campaign;
+mod import;
 mod program;
 mod remote;
+mod snapshot;
 mod verify;
 
 use std::io::Write;
@@ -40,6 +42,11 @@ enum Command {
     /// Fund, pause, resume, close or list campaigns.
     #[command(subcommand)]
     Campaign(campaign::Campaign),
+    /// Take, list, show or delete snapshots.
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    /// Move members in from another system: their opening balances, from a CSV file.
+    Import(import::Import),
     /// Prove a book that no server has open: every frame, the chain, every posting.
     Verify(verify::Verify),
 }
@@ -75,6 +82,7 @@ struct Shown {
 }
 
 /// Why there is none.
+#[derive(Debug)]
 struct Failure {
     code: u8,
     text: String,
@@ -97,6 +105,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => stampbook::server::run(args.data, args.listen, args.config),
         Command::Program(command) => show(command.json(), command.run()),
         Command::Campaign(command) => show(command.json(), command.run()),
+        Command::Snapshot(command) => show(command.json(), command.run()),
+        Command::Import(command) => show(command.json(), command.run()),
         Command::Verify(command) => show(command.json, command.run()),
     }
 }

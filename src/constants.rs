@@ -57,6 +57,17 @@ pub const PAGE_EVENTS_DEFAULT: usize = 50;
 /// Events that one page of a statement may look at.
 pub const PAGE_SCAN_EVENTS_MAX: usize = 10_000;
 
+/// Reads of past trial balances that run at a time; others wait, for each may read much of the book.
+pub const PAST_READS_MAX: usize = 2;
+/// Exports and backups that run at a time, over all connections.
+pub const EXPORTS_MAX: usize = 2;
+/// Bytes of file in one message of an export or a backup.
+pub const FILE_CHUNK_BYTES_MAX: usize = 1024 * 1024;
+/// Messages of an export or a backup that wait for the caller to read them.
+pub const FILE_CHUNKS_WAITING_MAX: usize = 4;
+/// Files that a caller may say it has.
+pub const HELD_FILES_MAX: usize = 100_000;
+
 // --- What is in flight --------------------------------------------------------------------------------------
 
 /// Bytes of requests between arrival and answer, over all connections.

@@ -2,7 +2,7 @@
 //! time, makes runs of full generations of keys, merges them, and has snapshots written. It works from copies that the
 //! engine's thread makes a few pages at a time, and touches nothing that is not yet durable in the book.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -92,6 +92,8 @@ pub(crate) struct Desk {
     shelves: Arc<dyn Shelves>,
     keys: RwLock<Arc<Keys>>,
     trials: Mutex<BTreeMap<u64, Arc<Vec<ProgramTrial>>>>,
+    /// Snapshots whose files are still to be written.
+    preparing: Mutex<HashSet<String>>,
 }
 
 impl Desk {
@@ -104,6 +106,7 @@ impl Desk {
             shelves,
             keys: RwLock::new(keys),
             trials: Mutex::new(BTreeMap::new()),
+            preparing: Mutex::new(HashSet::new()),
         }
     }
 
@@ -145,6 +148,20 @@ impl Desk {
     fn show(&self, keys: Arc<Keys>) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
         self.ask(ToEngine::Keys(keys));
+    }
+
+    /// Whether a snapshot's file is still to be written.
+    pub(crate) fn preparing(&self, name: &str) -> bool {
+        self.preparing.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// Notes that a snapshot's file is to be written, before its event is answered.
+    pub(crate) fn prepare(&self, name: &str) {
+        self.preparing.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    fn prepared(&self, name: &str) {
+        self.preparing.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// The newest trial balance of a checkpoint at or before an op.
@@ -372,6 +389,7 @@ impl Keeper {
             Ok(()) => tracing::info!(name = order.name, op = at.op, took = ?begun.elapsed(), "snapshot is ready"),
             Err(error) => tracing::error!(name = order.name, op = at.op, error, "the snapshot could not be written"),
         }
+        self.desk.prepared(&order.name);
     }
 
     fn write_snapshot(

@@ -77,7 +77,11 @@ impl House {
     }
 
     fn config(&self) -> EngineConfig {
-        let rooms = Rooms { shelves: self.shelves.clone(), snapshots: Arc::new(self.shelf.clone()) };
+        let rooms = Rooms {
+            shelves: self.shelves.clone(),
+            snapshots: Arc::new(self.shelf.clone()),
+            snapshots_disk: Arc::new(SimDisk::new(0)),
+        };
         EngineConfig { pace: self.pace, keys_per_generation: 40, rooms: Some(rooms), ..config(1 << 18) }
     }
 

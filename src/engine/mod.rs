@@ -1,6 +1,7 @@
 //! The engine: a bounded lock-free queue, one thread that decides, one that commits. Nothing is answered before the
 //! frame that holds it is synced; one thread alone changes the state.
 
+mod audit_room;
 mod bell;
 mod commit;
 #[cfg(test)]
@@ -18,6 +19,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+pub use audit_room::AuditRoom;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -32,7 +35,7 @@ use self::names::{Directory, Names};
 use self::queue::{Item, Queue};
 use self::request::{Answer, Refusal, Refused, Work};
 use self::resolve::{Attached, Sources};
-use self::rooms::{NoSnapshots, Rooms};
+use self::rooms::{Rooms, SnapshotRoom};
 use self::run::{Core, ResolveJob};
 use self::start::{Ready, Start};
 use crate::constants::{
@@ -45,9 +48,8 @@ use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Paren
 use crate::ledger::event::{LEGS_MAX, WINNERS_MAX};
 use crate::ledger::ids::{Op, ProgramNo};
 use crate::ledger::print::Prints;
-use crate::ledger::view::ProgramTrial;
 use crate::ledger::{Limits, award, codec};
-use crate::store::{SimShelves, StoreError, StoreOptions};
+use crate::store::{StoreError, StoreOptions};
 
 pub use self::keeper::Pace;
 pub use self::start::StartReport;
@@ -138,7 +140,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     queue_age_max_us: u64,
     desk: Arc<Desk>,
-    rooms: Rooms,
+    audit: AuditRoom,
 }
 
 /// The way into the engine, for any thread.
@@ -196,6 +198,12 @@ impl Handle {
         &self.shared.book
     }
 
+    /// What readers of the past are given beside the book.
+    #[must_use]
+    pub fn audit(&self) -> &AuditRoom {
+        &self.shared.audit
+    }
+
     /// Which book this is.
     #[must_use]
     pub fn book_info(&self) -> &BookInfo {
@@ -206,18 +214,6 @@ impl Handle {
     #[must_use]
     pub fn checkpoint_op(&self) -> u64 {
         self.shared.desk.checkpoint_op()
-    }
-
-    /// Where the snapshots are.
-    #[must_use]
-    pub fn rooms(&self) -> &Rooms {
-        &self.shared.rooms
-    }
-
-    /// The trial balance of the newest checkpoint at or before an op, and the checkpoint's op.
-    #[must_use]
-    pub fn trial_before(&self, op: u64) -> Option<(u64, Arc<Vec<ProgramTrial>>)> {
-        self.shared.desk.trial_before(op)
     }
 }
 
@@ -251,10 +247,7 @@ impl Engine {
             None => new_genesis(&*clock)?,
         };
         let prints = Prints::new(genesis.secret);
-        let rooms = config.rooms.clone().unwrap_or_else(|| Rooms {
-            shelves: Arc::new(SimShelves::new()),
-            snapshots: Arc::new(NoSnapshots),
-        });
+        let rooms = config.rooms.clone().unwrap_or_else(Rooms::in_memory);
         let start = Start {
             disk,
             rooms: rooms.clone(),
@@ -293,11 +286,11 @@ impl Engine {
             info,
             clock,
             queue_age_max_us: config.queue_age_max_us,
+            audit: AuditRoom::new(Arc::clone(&desk), Arc::clone(&rooms.snapshots_disk)),
             desk,
-            rooms,
         };
         let (recovery, started) = (ready.opened.recovery.clone(), ready.report.clone());
-        let threads = start_threads(&shared, ready, config)?;
+        let threads = start_threads(&shared, ready, rooms.snapshots, config)?;
         Ok(Self { handle: Handle { shared: Arc::new(shared) }, recovery, started, threads })
     }
 
@@ -336,7 +329,12 @@ impl Engine {
     }
 }
 
-fn start_threads(shared: &Shared, ready: Ready, config: &EngineConfig) -> Result<Vec<JoinHandle<()>>, StartError> {
+fn start_threads(
+    shared: &Shared,
+    ready: Ready,
+    snapshots: Arc<dyn SnapshotRoom>,
+    config: &EngineConfig,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
     let Ready { ledger, store, opened, checkpoint, .. } = ready;
     let book_time_us = opened.recovery.last_book_time_us;
     // Where more requests wait for the readers than this, the engine waits too: that is the queue's bound again. The
@@ -365,7 +363,7 @@ fn start_threads(shared: &Shared, ready: Ready, config: &EngineConfig) -> Result
         prints: shared.prints.clone(),
         desk: Arc::clone(&shared.desk),
         pipeline: Arc::clone(&shared.pipeline),
-        snapshots: Arc::clone(&shared.rooms.snapshots),
+        snapshots,
         inbox,
         pace: config.pace,
         checkpoint_bytes: checkpoint.map_or(0, |at| at.frame_bytes),

@@ -3,17 +3,32 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::io::Disk;
+use crate::io::sim::SimDisk;
 use crate::journal::Waypoint;
 use crate::ledger::view::ProgramTrial;
-use crate::store::Shelves;
+use crate::store::{Shelves, SimShelves};
 
 /// Where the engine keeps what it could make anew from the book.
 #[derive(Clone)]
 pub struct Rooms {
     /// The store's databases.
     pub shelves: Arc<dyn Shelves>,
-    /// The snapshots.
+    /// Who writes the snapshots.
     pub snapshots: Arc<dyn SnapshotRoom>,
+    /// The directory that they lie in.
+    pub snapshots_disk: Arc<dyn Disk>,
+}
+
+impl Rooms {
+    /// Rooms that last as long as the engine: a store in memory, and no snapshots.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            shelves: Arc::new(SimShelves::new()),
+            snapshots: Arc::new(NoSnapshots),
+            snapshots_disk: Arc::new(SimDisk::new(0)),
+        }
+    }
 }
 
 impl fmt::Debug for Rooms {

@@ -465,6 +465,7 @@ impl Core {
         self.names_changed |= matches!(event, Event::ProgramPut(_));
         let order = match &event {
             Event::SnapshotTaken(taken) => {
+                self.line.desk.prepare(taken.name);
                 Some(SnapshotOrder { name: taken.name.to_owned(), retain_until_us: taken.retain_until_us })
             }
             _ => None,
@@ -488,11 +489,11 @@ impl Core {
                 numbers.iter().map(|number| self.ledger.member_id(*number).map(str::to_owned)).collect(),
             ),
             Read::Key(print) => AnswerBody::Key(self.key(print, attached)),
-            Read::Snapshots => AnswerBody::Snapshots(self.ledger.snapshots().to_vec()),
             Read::Programs => AnswerBody::Programs(self.ledger.programs()),
             Read::Campaigns(program) => AnswerBody::Campaigns(self.ledger.campaigns(program)),
             Read::TrialBalance => AnswerBody::TrialBalance(self.ledger.trial_balance()),
             Read::StateHash => AnswerBody::StateHash(self.ledger.state_hash()),
+            Read::Snapshots => AnswerBody::Snapshots(self.ledger.snapshots().to_vec()),
         }
     }
 

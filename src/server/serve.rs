@@ -20,6 +20,7 @@ use tonic_health::server::HealthReporter;
 
 use super::account_service::Accounts;
 use super::admin_service::Admin;
+use super::audit_service::Audit;
 use super::admission::{Admission, AdmissionLayer};
 use super::desk::Desk;
 use super::ledger_service::Ledger;
@@ -35,6 +36,7 @@ use crate::io::{Clock, Disk};
 use crate::journal::JournalError;
 use crate::proto::account_service_server::AccountServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
+use crate::proto::audit_service_server::AuditServiceServer;
 use crate::proto::ledger_service_server::LedgerServiceServer;
 use crate::store::SledShelves;
 
@@ -123,10 +125,13 @@ pub async fn start(data: &Path, listen: SocketAddr, config: &Config) -> Result<R
         let path = data.join(name);
         RealDisk::open(&path).map_err(|error| ServeError::Io(format!("cannot open {}", path.display()), error))
     };
-    let snapshots = SnapshotFiles::new(Arc::new(beside(SNAPSHOTS_DIR)?));
+    let snapshots_disk: Arc<dyn Disk> = Arc::new(beside(SNAPSHOTS_DIR)?);
     beside(STORE_DIR)?;
-    let rooms =
-        Rooms { shelves: Arc::new(SledShelves::new(data.join(STORE_DIR))), snapshots: Arc::new(snapshots) };
+    let rooms = Rooms {
+        shelves: Arc::new(SledShelves::new(data.join(STORE_DIR))),
+        snapshots: Arc::new(SnapshotFiles::new(Arc::clone(&snapshots_disk))),
+        snapshots_disk,
+    };
     start_in(Arc::new(disk), Arc::new(RealClock::new()), listen, config, Some(rooms)).await
 }
 
@@ -152,7 +157,8 @@ async fn start_in(
 ) -> Result<Running, ServeError> {
     let engine_config = config.engine(rooms);
     tracing::info!("opening the book");
-    let opened = tokio::task::spawn_blocking(move || Engine::start(disk, clock, &engine_config));
+    let engine_clock = Arc::clone(&clock);
+    let opened = tokio::task::spawn_blocking(move || Engine::start(disk, engine_clock, &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
     let (recovery, started) = (engine.recovery(), engine.started());
     tracing::info!(?recovery, "the book is open");
@@ -178,7 +184,7 @@ async fn start_in(
         }
     };
     let (stop, stopping) = watch::channel(false);
-    let (health, router) = router(engine.handle(), config, stopping.clone()).await?;
+    let (health, router) = router(engine.handle(), clock, config, stopping.clone()).await?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let listener = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)));
     Ok(Running { address, engine, health, stop, listener })
@@ -193,17 +199,20 @@ type Layered = tower::layer::util::Stack<AdmissionLayer, tower::layer::util::Ide
 
 async fn router(
     handle: Handle,
+    clock: Arc<dyn Clock>,
     config: &Config,
     stopping: watch::Receiver<bool>,
 ) -> Result<(HealthReporter, Router<Layered>), ServeError> {
     let desk = Desk::new(handle.clone());
-    let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), stopping));
-    let accounts = AccountServiceServer::new(Accounts::new(desk.clone()));
-    let admin = AdminServiceServer::new(Admin::new(desk));
+    let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), stopping.clone()));
+    let accounts = AccountServiceServer::new(Accounts::new(desk.clone(), clock));
+    let admin = AdminServiceServer::new(Admin::new(desk.clone()));
+    let audit = AuditServiceServer::new(Audit::new(desk, stopping));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LedgerServiceServer<Ledger>>().await;
     health.set_serving::<AccountServiceServer<Accounts>>().await;
     health.set_serving::<AdminServiceServer<Admin>>().await;
+    health.set_serving::<AuditServiceServer<Audit>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::proto::FILE_DESCRIPTOR_SET)
@@ -220,6 +229,7 @@ async fn router(
         .add_service(ledger.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(accounts.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(admin.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(audit.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -273,6 +283,7 @@ impl Running {
         health.set_not_serving::<LedgerServiceServer<Ledger>>().await;
         health.set_not_serving::<AccountServiceServer<Accounts>>().await;
         health.set_not_serving::<AdminServiceServer<Admin>>().await;
+        health.set_not_serving::<AuditServiceServer<Audit>>().await;
         stop.send_replace(true);
         let polite = timeout_at(begun + SHUTDOWN_POLITE, &mut listener).await;
         // From here on the engine refuses; whatever it has taken, it answers.

@@ -81,6 +81,16 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
             shown.actor = clear(&adjusted.actor);
             shown.actor_reason = clear(&adjusted.reason);
         }
+        Event::Opened(opened) => {
+            shown.points = opened.points;
+            shown.actor = clear(&opened.actor);
+            shown.actor_reason = clear(&opened.reason);
+        }
+        Event::SnapshotTaken(taken) => {
+            shown.snapshot = taken.name.to_owned();
+            shown.retain_until_us = taken.retain_until_us;
+        }
+        Event::SnapshotDeleted(deleted) => shown.snapshot = deleted.name.to_owned(),
         Event::ProgramPut(put) => shown.rule_version = put.version.0,
         Event::CampaignChanged(changed) => {
             shown.campaign = scribe.campaign(changed.common.program, changed.campaign);
@@ -88,12 +98,7 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
                 shown.points = changed.legs.iter().map(|leg| leg.amount.max(0)).sum();
             }
         }
-        Event::Opened(opened) => {
-            shown.points = opened.points;
-            shown.actor = clear(&opened.actor);
-            shown.actor_reason = clear(&opened.reason);
-        }
-        Event::Rejected(_) | Event::AdminRejected(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}
+        Event::Rejected(_) | Event::AdminRejected(_) => {}
     }
 }
 
@@ -117,13 +122,15 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
         Event::Refunded(_) => pb::Kind::Refund,
         Event::Redeemed(_) => pb::Kind::Redeem,
         Event::Adjusted(_) => pb::Kind::Adjust,
-        Event::Opened(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => pb::Kind::Unspecified,
+        Event::Opened(_) => pb::Kind::Opening,
+        Event::SnapshotTaken(_) => pb::Kind::SnapshotTaken,
+        Event::SnapshotDeleted(_) => pb::Kind::SnapshotDeleted,
         Event::Rejected(rejected) => match rejected.kind {
             CommandKind::Earn => pb::Kind::Earn,
             CommandKind::Refund => pb::Kind::Refund,
             CommandKind::Redeem => pb::Kind::Redeem,
             CommandKind::Adjust => pb::Kind::Adjust,
-            CommandKind::Opening => pb::Kind::Unspecified,
+            CommandKind::Opening => pb::Kind::Opening,
         },
         Event::ProgramPut(_) => pb::Kind::ProgramPut,
         Event::CampaignChanged(changed) => match changed.change {
@@ -138,7 +145,8 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
             AdminKind::PauseCampaign => pb::Kind::CampaignPaused,
             AdminKind::ResumeCampaign => pb::Kind::CampaignResumed,
             AdminKind::CloseCampaign => pb::Kind::CampaignClosed,
-            AdminKind::CreateSnapshot | AdminKind::DeleteSnapshot => pb::Kind::Unspecified,
+            AdminKind::CreateSnapshot => pb::Kind::SnapshotTaken,
+            AdminKind::DeleteSnapshot => pb::Kind::SnapshotDeleted,
         },
     }
 }
@@ -181,7 +189,7 @@ fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
         Source::Base => pb::Source::Base,
         Source::Campaign => pb::Source::Campaign,
         Source::Granted => pb::Source::Granted,
-        Source::Opening => pb::Source::Unspecified,
+        Source::Opening => pb::Source::Opening,
     };
     Some(pb::LotPart {
         source: source.into(),

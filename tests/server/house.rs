@@ -145,7 +145,7 @@ impl House {
     }
 
     pub async fn balance(&mut self, member: &str) -> pb::Balance {
-        let request = pb::GetMemberRequest { program: PROGRAM.into(), member: member.into() };
+        let request = pb::GetMemberRequest { program: PROGRAM.into(), member: member.into(), as_of: None };
         self.accounts.get_member(request).await.unwrap().into_inner().member.unwrap().balance.unwrap()
     }
 

@@ -58,7 +58,7 @@ fn sample(traffic: &Mixed, rng: &mut Rng) -> Result<Vec<usize>, Failure> {
 async fn balances(traffic: &Mixed, channel: tonic::transport::Channel) -> Result<(), Failure> {
     let fixture = program::CRASH;
     let campaign = fixture.campaign(channel.clone()).await?;
-    let ask = GetTrialBalanceRequest { program: fixture.program.to_owned() };
+    let ask = GetTrialBalanceRequest { program: fixture.program.to_owned(), as_of: None };
     let trial = AccountServiceClient::new(channel).get_trial_balance(ask).await?.into_inner();
     let sum_of = |prefix: &str| {
         let rows = trial.rows.iter().filter(|row| row.account.starts_with(prefix));
@@ -88,7 +88,7 @@ async fn balances(traffic: &Mixed, channel: tonic::transport::Channel) -> Result
 pub(super) async fn owners(traffic: &Mixed, address: &str) -> Result<usize, Failure> {
     let mut account = AccountServiceClient::new(client::connect(address).await?);
     let program = program::CRASH.program.to_owned();
-    let trial = account.get_trial_balance(GetTrialBalanceRequest { program: program.clone() }).await?.into_inner();
+    let trial = account.get_trial_balance(GetTrialBalanceRequest { program: program.clone(), as_of: None }).await?.into_inner();
     let unowned = traffic.table().acks.unowned(trial.op);
     for op in &unowned {
         let ask = GetEventRequest { program: program.clone(), name: Some(Name::Op(*op)) };
