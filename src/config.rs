@@ -52,7 +52,7 @@ struct Raw {
     checkpoint_seconds: Option<u64>,
     checkpoints: Option<Checkpoints>,
     keys_per_generation: Option<u64>,
-    key_filter_bytes_max: Option<usize>,
+    key_filter_bytes_max: Option<u64>,
 }
 
 /// Whether checkpoints are taken.
@@ -94,7 +94,7 @@ pub struct Config {
     /// Keys that are held in memory before a run is made of them, 1 to the default.
     pub keys_per_generation: u64,
     /// Bytes of filters over older keys that are held in memory; past it the oldest are read from the store.
-    pub key_filter_bytes_max: usize,
+    pub key_filter_bytes_max: u64,
 }
 
 impl Default for Config {
@@ -219,7 +219,7 @@ impl Config {
                 tail_bytes_max: self.tail_bytes_max,
             },
             keys_per_generation: self.keys_per_generation,
-            store: StoreOptions { key_filter_bytes_max: self.key_filter_bytes_max, ..StoreOptions::default() },
+            store: StoreOptions { key_filter_bytes_max: self.key_filter_bytes_max },
             rooms,
         }
     }

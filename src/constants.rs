@@ -95,7 +95,7 @@ pub const SNAPSHOTS_DIR: &str = "snapshots";
 /// Keys that a generation holds in memory before a run is made of it.
 pub const KEYS_PER_GENERATION: u64 = 4 * 1024 * 1024;
 /// Bytes of filters over older keys, unless the settings say otherwise: enough for some 450 million keys.
-pub const KEY_FILTER_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub const KEY_FILTER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Generations of keys that may wait to become runs; past it nothing new is taken.
 pub const GENERATIONS_SEALING_MAX: usize = 2;
 /// Requests for snapshots that may wait for another checkpoint or snapshot to be over.

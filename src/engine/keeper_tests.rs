@@ -12,6 +12,7 @@ use super::start::replay_all;
 use super::tests::{Client, config, earn, redeem, refund, set_up};
 use super::*;
 use crate::io::sim::{Crash, SimClock, SimDisk};
+use crate::store::sim::SimShelves;
 use crate::ledger::command::{AdminAction, Original};
 use crate::ledger::event::Event;
 
@@ -73,7 +74,7 @@ struct House {
 impl House {
     fn new(seed: u64) -> Self {
         let pace = Pace { on: true, bytes: 1, after: Duration::from_secs(3_600), tail_bytes_max: 1 << 30 };
-        Self { disk: SimDisk::new(seed), shelves: Arc::new(SimShelves::new()), shelf: Shelf::default(), pace }
+        Self { disk: SimDisk::new(seed), shelves: Arc::new(SimShelves::new(7)), shelf: Shelf::default(), pace }
     }
 
     fn config(&self) -> EngineConfig {
@@ -177,7 +178,7 @@ fn a_start_from_a_checkpoint_comes_to_the_state_of_a_whole_replay() {
     assert_eq!(client.state_hash(), live);
     engine.shut_down();
     // Without the store: the same, from the book alone.
-    let bare = House { shelves: Arc::new(SimShelves::new()), ..house };
+    let bare = House { shelves: Arc::new(SimShelves::new(7)), ..house };
     let (engine, client) = bare.start();
     assert_eq!(engine.started().checkpoint_op, 0);
     assert_eq!(client.state_hash(), live);
@@ -264,7 +265,7 @@ fn a_snapshot_that_a_crash_kept_from_being_written_is_written_by_the_next_start(
     let first = house.shelf.kept.lock().unwrap()["lost"].clone();
     engine.shut_down();
     // Gone with its checkpoint, and then with the whole store.
-    for shelves in [Arc::clone(&house.shelves), Arc::new(SimShelves::new())] {
+    for shelves in [Arc::clone(&house.shelves), Arc::new(SimShelves::new(7))] {
         house.shelf.remove("lost").unwrap();
         house.shelves = shelves;
         let (engine, _) = house.start();

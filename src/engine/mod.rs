@@ -46,10 +46,10 @@ use crate::constants::{
 use crate::io::{Clock, Disk};
 use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Parent, RecoveryReport, genesis_of};
 use crate::ledger::event::{LEGS_MAX, WINNERS_MAX};
-use crate::ledger::ids::{Op, ProgramNo};
+use crate::ledger::ids::ProgramNo;
 use crate::ledger::print::Prints;
 use crate::ledger::{Limits, award, codec};
-use crate::store::{StoreError, StoreOptions};
+use crate::store::{StoreError, StoreOptions, is_there};
 
 pub use self::keeper::Pace;
 pub use self::start::StartReport;
@@ -108,6 +108,12 @@ pub enum StartError {
     /// The book cannot be opened.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// There is a store and no book.
+    #[error(
+        "the book is gone: there is no segment of it, and the store beside it is that of a book; put the segments back \
+         from a copy, restore a backup, or remove the store to begin a new book"
+    )]
+    BookGone,
     /// The store cannot be made anew.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
@@ -242,12 +248,13 @@ impl Engine {
     pub fn start(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &EngineConfig) -> Result<Self, StartError> {
         // Before anything else: what another process has open is not to be touched, the store least of all.
         let lock = Journal::lock(&*disk)?;
+        let rooms = config.rooms.clone().unwrap_or_else(Rooms::in_memory);
         let genesis = match genesis_of(&*disk)? {
             Some(genesis) => genesis,
+            None if is_there(&*rooms.shelves)? => return Err(StartError::BookGone),
             None => new_genesis(&*clock)?,
         };
         let prints = Prints::new(genesis.secret);
-        let rooms = config.rooms.clone().unwrap_or_else(Rooms::in_memory);
         let start = Start {
             disk,
             rooms: rooms.clone(),
@@ -258,7 +265,7 @@ impl Engine {
             store: config.store.clone(),
             keys_per_generation: config.keys_per_generation,
         };
-        let ready = start.run(lock)?;
+        let mut ready = start.run(lock)?;
         let genesis = &ready.opened.genesis;
         let info = BookInfo {
             book_id: genesis.book_id.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -335,7 +342,7 @@ fn start_threads(
     snapshots: Arc<dyn SnapshotRoom>,
     config: &EngineConfig,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let Ready { ledger, store, opened, checkpoint, .. } = ready;
+    let Ready { ledger, mut store, opened, checkpoint, .. } = ready;
     let book_time_us = opened.recovery.last_book_time_us;
     // Where more requests wait for the readers than this, the engine waits too: that is the queue's bound again. The
     // readers never wait for the engine.

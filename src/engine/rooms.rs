@@ -7,7 +7,8 @@ use crate::io::Disk;
 use crate::io::sim::SimDisk;
 use crate::journal::Waypoint;
 use crate::ledger::view::ProgramTrial;
-use crate::store::{Shelves, SimShelves};
+use crate::store::Shelves;
+use crate::store::sim::SimShelves;
 
 /// Where the engine keeps what it could make anew from the book.
 #[derive(Clone)]
@@ -24,7 +25,7 @@ impl Rooms {
     /// Rooms that last as long as the engine: a store in memory, and no snapshots.
     pub(crate) fn in_memory() -> Self {
         Self {
-            shelves: Arc::new(SimShelves::new()),
+            shelves: Arc::new(SimShelves::new(0)),
             snapshots: Arc::new(NoSnapshots),
             snapshots_disk: Arc::new(SimDisk::new(0)),
         }

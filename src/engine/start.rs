@@ -16,7 +16,7 @@ use crate::ledger::ids::{MemberNo, Op, ProgramNo};
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
 use crate::ledger::{Hashes, Ledger, Limits, Moment, PageId, PageKind, codec, hash_names, hashes_of};
-use crate::store::{BookName, Store, StoreOptions};
+use crate::store::{BookName, Store, StoreError, StoreOptions, acquit, is_condemned};
 
 /// Pages that may wait between the thread that reads them and the one that takes them in.
 const PAGES_AHEAD: usize = 64;
@@ -83,7 +83,14 @@ impl Start<'_> {
         let begun = Instant::now();
         let book = BookName { book_id: self.genesis.book_id, incarnation: self.genesis.incarnation };
         let (mut store, found) = Store::open(Arc::clone(&self.rooms.shelves), book, self.store.clone())?;
-        report.store_discarded = found.discarded;
+        if !found.discarded.is_empty() {
+            report.store_discarded = Some(found.discarded.join("; "));
+        }
+        if is_condemned(&*self.rooms.shelves)? {
+            report.store_discarded = Some("it failed while it was in use".to_owned());
+            store.discard()?;
+            acquit(&*self.rooms.shelves)?;
+        }
         report.open = begun.elapsed();
         let begun = Instant::now();
         let loaded = match load(&store, self.limits, self.prints) {
@@ -141,7 +148,7 @@ fn read_trial(bytes: &[u8]) -> Option<Vec<ProgramTrial>> {
 /// believed.
 fn load(store: &Store, limits: Limits, prints: &Prints) -> Result<Option<(Ledger, Waypoint)>, String> {
     let Some(checkpoint) = store.newest() else { return Ok(None) };
-    let at = Waypoint::from_bytes(&checkpoint.waypoint).ok_or("the checkpoint's place in the book cannot be read")?;
+    let at = Waypoint::from_bytes(&checkpoint.waypoint).map_err(|error| error.to_string())?;
     let mut ledger = Ledger::from_base(limits, &checkpoint.base).map_err(|error| error.to_string())?;
     let ids: Vec<String> = ledger.programs().into_iter().map(|program| program.id).collect();
     let (sender, pages) = bounded::<Page>(PAGES_AHEAD);

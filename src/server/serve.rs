@@ -89,6 +89,7 @@ impl ServeError {
                 JournalError::Io { .. } | JournalError::Full { .. } | JournalError::Locked => EXIT_IO,
                 _ => EXIT_DAMAGED,
             },
+            Self::Book(StartError::BookGone) => EXIT_DAMAGED,
             Self::Book(_) | Self::Io(..) | Self::Reflection(_) => EXIT_IO,
         }
     }
