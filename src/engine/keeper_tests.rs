@@ -15,6 +15,7 @@ use crate::io::sim::{Crash, SimClock, SimDisk};
 use crate::store::sim::SimShelves;
 use crate::ledger::command::{AdminAction, Original};
 use crate::ledger::event::Event;
+use crate::ledger::ids::Op;
 
 /// A directory of snapshots in memory: name -> facts, base and pages.
 #[derive(Clone, Default)]

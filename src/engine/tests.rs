@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::request::{Answer, AnswerBody, ItemResult, Read, Work};
 use super::*;
+use crate::ledger::ids::Op;
 use crate::io::sim::{SimClock, SimDisk};
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Original, Purpose};
 use crate::ledger::event::Event;
