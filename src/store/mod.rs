@@ -28,6 +28,8 @@ mod meta;
 mod open;
 mod owner;
 mod pages;
+#[cfg(test)]
+mod run_tests;
 mod runs;
 mod shelf;
 pub mod sim;
