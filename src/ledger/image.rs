@@ -1,4 +1,14 @@
-//! The images of pages: canonical bytes, a function of what the page holds and of nothing else.
+//! The images of pages: canonical bytes, a function of what the page holds and of nothing else. Numbers are varints, see
+//! [`super::varint`].
+//!
+//! ```text
+//! names:     version u8 = 1   members   for each {program   length of the id   the id}
+//! holdings:  version u8 = 1   members   for each {debt   head op   lots u8   lots}
+//!            counters   for each, in order {place in the page   campaign   span u8   first day (signed)   used}
+//! lots:      a bit each: 1 base, 2 campaign, 4 granted, 8 opening; for each that ever held something
+//!            {entered   left   head op less the op that opened it}
+//! span:      0 campaign, 1 day, 2 week, 3 month
+//! ```
 
 use arrayvec::ArrayVec;
 
