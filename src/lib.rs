@@ -1,5 +1,6 @@
 //! Stampbook: a single-node loyalty points ledger. See `ARCHITECTURE.md` for the shape of the house.
 
+pub mod audit;
 pub mod config;
 pub mod constants;
 pub mod engine;

@@ -1,0 +1,146 @@
+//! The chart of accounts: what accounts there are in a program, how they are named, and what their balances mean.
+
+use crate::ledger::command::Purpose;
+use crate::ledger::event::{Account, Source};
+use crate::ledger::ids::CampaignNo;
+
+/// An account of a program, or all its members' accounts of a kind together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// All ever authorised.
+    Issuance,
+    /// A campaign's budget.
+    Campaign(CampaignNo),
+    /// Spent, by the place of its purpose in [`Purpose::ALL`].
+    Redemption(u8),
+    /// Operators' acts.
+    Adjustment,
+    /// Owed to members.
+    Available,
+    /// Owed by members.
+    Debt,
+}
+
+impl Class {
+    /// The account that a leg is on.
+    #[must_use]
+    pub fn of(account: &Account) -> Self {
+        match account {
+            Account::Available { .. } => Self::Available,
+            Account::Debt => Self::Debt,
+            Account::Issuance { .. } => Self::Issuance,
+            Account::Campaign { campaign, .. } => Self::Campaign(*campaign),
+            Account::Redemption { purpose, .. } => Self::Redemption(u8::try_from(purpose.place()).unwrap_or(u8::MAX)),
+            Account::Adjustment { .. } => Self::Adjustment,
+        }
+    }
+
+    /// The account of that name, as in the trial balance; `campaign` finds a campaign by its id.
+    #[must_use]
+    pub fn named(name: &str, campaign: impl Fn(&str) -> Option<CampaignNo>) -> Option<Self> {
+        match name {
+            "issuance" => Some(Self::Issuance),
+            "adjustment" => Some(Self::Adjustment),
+            "member/available" => Some(Self::Available),
+            "member/debt" => Some(Self::Debt),
+            _ => match name.split_once('/')? {
+                ("campaign", id) => campaign(id).map(Self::Campaign),
+                ("redemption", purpose) => {
+                    let place = Purpose::ALL.iter().position(|known| known.name() == purpose)?;
+                    u8::try_from(place).ok().map(Self::Redemption)
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// The name in the trial balance, in events and in exports; `campaign` is the id of the campaign that it may be of.
+    #[must_use]
+    pub fn name(self, campaign: &str) -> String {
+        match self {
+            Self::Available => "member/available".to_owned(),
+            Self::Debt => "member/debt".to_owned(),
+            Self::Issuance => "issuance".to_owned(),
+            Self::Campaign(_) => format!("campaign/{campaign}"),
+            Self::Redemption(place) => {
+                let purpose = Purpose::ALL.get(usize::from(place)).map_or("unknown", |purpose| purpose.name());
+                format!("redemption/{purpose}")
+            }
+            Self::Adjustment => "adjustment".to_owned(),
+        }
+    }
+
+    /// Whether the account is of one member.
+    #[must_use]
+    pub fn is_members(self) -> bool {
+        matches!(self, Self::Available | Self::Debt)
+    }
+}
+
+/// A line of the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ChartLine {
+    /// The class.
+    pub class: &'static str,
+    /// The accounts' names.
+    pub account: &'static str,
+    /// The side on which a balance is expected.
+    pub side: &'static str,
+    /// What the balance means.
+    pub meaning: &'static str,
+}
+
+/// The chart of accounts, as it goes into every export.
+pub const CHART: &[ChartLine] = &[
+    line("issuance", "issuance", "debit", "all units ever authorised: awarded by the program or funded into campaigns"),
+    line("campaign_budget", "campaign/<id>", "credit", "funded into the campaign and not yet awarded"),
+    line("redemption", "redemption/<purpose>", "credit", "spent by members, by purpose"),
+    line("adjustment", "adjustment", "either", "operators' acts: a debit is what they granted, net"),
+    line("member_liability", "member/available", "credit", "owed to the member, who may spend it"),
+    line("member_debt", "member/debt", "debit", "owed by the member"),
+];
+
+const fn line(class: &'static str, account: &'static str, side: &'static str, meaning: &'static str) -> ChartLine {
+    ChartLine { class, account, side, meaning }
+}
+
+/// The class of an account by its name, as the chart has it; empty for a name that is in no chart.
+#[must_use]
+pub fn class_of(account: &str) -> &'static str {
+    let matches = |line: &&ChartLine| match line.account.split_once('<') {
+        Some((prefix, _)) => account.len() > prefix.len() && account.starts_with(prefix),
+        None => line.account == account,
+    };
+    CHART.iter().find(matches).map_or("", |line| line.class)
+}
+
+/// The name of a lot's source.
+#[must_use]
+pub fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Base => "base",
+        Source::Campaign => "campaign",
+        Source::Granted => "granted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_account_has_a_name_that_leads_back_to_it_and_a_class_in_the_chart() {
+        let redemptions = (0..6).map(Class::Redemption);
+        let campaign = Class::Campaign(CampaignNo(3));
+        let others = [Class::Issuance, campaign, Class::Adjustment, Class::Available, Class::Debt];
+        for class in redemptions.chain(others) {
+            let name = class.name("spring/may");
+            let find = |id: &str| (id == "spring/may").then_some(CampaignNo(3));
+            assert_eq!(Class::named(&name, find), Some(class), "{name}");
+            assert!(!class_of(&name).is_empty(), "{name}");
+        }
+        assert_eq!((class_of("redemption/"), class_of("cash")), ("", ""));
+        assert_eq!(Class::named("redemption/rent", |_| None), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! The auditor's room: snapshots as files, the past, and exports. It reads the book and never changes it.
+
+pub mod chart;
+pub mod files;
+pub mod past;
+pub mod snapshot;
+
+#[cfg(test)]
+mod fixtures;

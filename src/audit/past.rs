@@ -1,0 +1,190 @@
+//! The past: a trial balance and a member's balances as they stood at an earlier op, from the book.
+
+use std::collections::BTreeMap;
+
+use crate::engine::names::Names;
+use crate::journal::{Book, JournalError};
+use crate::ledger::codec::{self, CodecError};
+use crate::ledger::command::Purpose;
+use crate::ledger::event::{Balances, Event};
+use crate::ledger::ids::{CampaignNo, MemberRef, Op, ProgramNo};
+use crate::ledger::view::{ProgramTrial, TrialRow};
+
+use super::chart::Class;
+
+/// Events of a member that one look at the past may walk over, newest first.
+pub const PAST_WALK_EVENTS_MAX: u64 = 100_000;
+
+/// Why the past cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum PastError {
+    /// The book cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An event cannot be read.
+    #[error("op {0}: {1}")]
+    Codec(u64, CodecError),
+    /// The op is not in the book.
+    #[error("op {op} is not in the book, whose newest is {newest}")]
+    NotYet {
+        /// The op asked for.
+        op: u64,
+        /// The newest durable one.
+        newest: u64,
+    },
+    /// The member came into the book after the op.
+    #[error("the member is first in the book at op {first}, after op {op}")]
+    MemberLater {
+        /// The op asked for.
+        op: u64,
+        /// The member's first op.
+        first: u64,
+    },
+    /// The member has had more events since than are walked over.
+    #[error("the member has had more than {PAST_WALK_EVENTS_MAX} events since op {0}")]
+    TooFar(u64),
+    /// What was handed in does not belong together.
+    #[error("op {op}: {what}")]
+    Stray {
+        /// The op.
+        op: u64,
+        /// What does not fit.
+        what: &'static str,
+    },
+}
+
+/// A program's sums while events are added.
+#[derive(Default)]
+struct Sums {
+    members: u64,
+    balances: BTreeMap<Class, i128>,
+}
+
+/// The trial balance as it stood after `op`, and how many events were replayed for it: those after the op of `base`, an
+/// earlier trial balance, or all from the first one. `names` are those of any op from `op` on.
+///
+/// # Errors
+/// `NotYet`; `Journal` and `Codec` where the book is not what was written; `Stray` where `base` is later than `op` or not of this book.
+pub fn trial_balance_at(
+    book: &Book,
+    names: &Names,
+    base: Option<(u64, Vec<ProgramTrial>)>,
+    op: u64,
+) -> Result<(Vec<ProgramTrial>, u64), PastError> {
+    let newest = book.durable_op();
+    if op > newest {
+        return Err(PastError::NotYet { op, newest });
+    }
+    let (after, base) = base.unwrap_or_default();
+    if after > op {
+        return Err(PastError::Stray { op, what: "the trial balance to begin with is later" });
+    }
+    let mut programs = base.iter().map(|trial| from_trial(trial, names, op)).collect::<Result<Vec<_>, _>>()?;
+    let mut next = after.saturating_add(1);
+    while next <= op {
+        let frame = book.read_frame_of(next)?;
+        let end = frame.first_op().saturating_add(u64::from(frame.count())).min(op.saturating_add(1));
+        for at in next..end {
+            let bytes = frame.event(at).ok_or(JournalError::NotFound(at))?;
+            let event = codec::decode(bytes).map_err(|error| PastError::Codec(at, error))?;
+            add(&mut programs, &event, at)?;
+        }
+        next = end;
+    }
+    let trial = |(number, sums): (ProgramNo, Sums)| to_trial(number, sums, names, op);
+    let trials = (0..=u16::MAX).map(ProgramNo).zip(programs).map(trial).collect::<Result<_, _>>()?;
+    Ok((trials, op - after))
+}
+
+fn from_trial(trial: &ProgramTrial, names: &Names, op: u64) -> Result<Sums, PastError> {
+    let number = names.program_number(&trial.program);
+    let campaigns = number.and_then(|number| names.program(number)).map(|program| program.campaigns.as_slice());
+    let campaign = |id: &str| {
+        let place = campaigns.unwrap_or_default().iter().position(|known| known == id)?;
+        u16::try_from(place).ok().map(CampaignNo)
+    };
+    let mut sums = Sums { members: trial.members, ..Sums::default() };
+    for row in &trial.rows {
+        let stray = PastError::Stray { op, what: "the trial balance to begin with has an account of no known name" };
+        sums.balances.insert(Class::named(&row.account, campaign).ok_or(stray)?, i128::from(row.balance));
+    }
+    Ok(sums)
+}
+
+/// Adds an event: its legs, the member that it creates, the program and the campaigns that it brings.
+fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastError> {
+    let (number, _, _) = event.identity();
+    if let Event::ProgramPut(put) = event {
+        if usize::from(number.0) == programs.len() {
+            programs.push(Sums::default());
+        }
+        if let Some(sums) = programs.get_mut(usize::from(number.0)) {
+            for campaign in &put.campaigns {
+                sums.balances.entry(Class::Campaign(*campaign)).or_default();
+            }
+        }
+        return Ok(());
+    }
+    let opened = event.common().is_some_and(|common| matches!(common.member, MemberRef::Opened(..)));
+    if event.legs().is_empty() && !opened {
+        return Ok(());
+    }
+    let stray = PastError::Stray { op, what: "it moves units in a program that no event brought" };
+    let sums = programs.get_mut(usize::from(number.0)).ok_or(stray)?;
+    sums.members += u64::from(opened);
+    for leg in event.legs() {
+        *sums.balances.entry(Class::of(&leg.account)).or_default() += i128::from(leg.amount);
+    }
+    Ok(())
+}
+
+/// The rows in the order of [`crate::ledger::Ledger::trial_balance`]; accounts that every program has are there even if nothing moved on them.
+fn to_trial(number: ProgramNo, mut sums: Sums, names: &Names, op: u64) -> Result<ProgramTrial, PastError> {
+    for class in [Class::Issuance, Class::Available, Class::Debt] {
+        sums.balances.entry(class).or_default();
+    }
+    let unknown = || PastError::Stray { op, what: "the names do not reach so far" };
+    let mut rows = Vec::with_capacity(sums.balances.len());
+    for (class, balance) in sums.balances {
+        let campaign = match class {
+            Class::Campaign(campaign) => names.campaign(number, campaign).ok_or_else(unknown)?,
+            _ => "",
+        };
+        let balance =
+            i64::try_from(balance).map_err(|_| PastError::Stray { op, what: "a balance leaves its range" })?;
+        rows.push(TrialRow { account: class.name(campaign), balance });
+    }
+    let program = names.program(number).ok_or_else(unknown)?.id.clone();
+    Ok(ProgramTrial { program, members: sums.members, rows })
+}
+
+/// A member's balances as they stood after `op`: the balances, the op of the member's newest event then, and how many
+/// events were read. `head` is the op of any event of the member from there on, such as the newest.
+///
+/// # Errors
+/// `NotYet`, `MemberLater`, `TooFar`; `Journal` and `Codec` where the book is not what was written; `Stray` where `head` is no event of a member.
+pub fn member_at(book: &Book, head: Op, op: Op) -> Result<(Balances, Op, u64), PastError> {
+    let newest = book.durable_op();
+    if op.0 > newest {
+        return Err(PastError::NotYet { op: op.0, newest });
+    }
+    let mut at = head;
+    for walked in 1..=PAST_WALK_EVENTS_MAX {
+        let stored = book.read(at.0)?;
+        let event = codec::decode(&stored.bytes).map_err(|error| PastError::Codec(at.0, error))?;
+        let member = event.common().filter(|common| common.member.number().is_some());
+        let common = member.ok_or(PastError::Stray { op: at.0, what: "it is no event of a member" })?;
+        if at <= op {
+            return Ok((common.after, at, walked));
+        }
+        at = at.back(common.member_link).ok_or(PastError::MemberLater { op: op.0, first: at.0 })?;
+    }
+    Err(PastError::TooFar(op.0))
+}
+
+/// That the order of purposes is that of their accounts is what puts the rows in order.
+const _: () = assert!(Purpose::ALL.len() == 6);
+
+#[cfg(test)]
+#[path = "past_tests.rs"]
+mod tests;

@@ -1,0 +1,617 @@
+//! A snapshot: the exact state at one op, as a file that whoever holds it can prove, and a manifest that says what it is.
+//!
+//! ```text
+//! <name>.snapshot:  header   magic "STAMPSNP" [8]  version u16 = 1  zeros [6]
+//!                   parts    the base image and the page images, one after the other, in the order they were written
+//!                   table    for each part: kind u8 (255 is the base)  zeros [3]  number u32  offset u64  length u32  zeros [4]
+//!                            BLAKE3 of the part [32]; ascending by kind and number
+//!                   trailer  offset of the table u64  parts u64  BLAKE3 of header and table [32]  magic "SNPTRAIL" [8]
+//!                            BLAKE3 of these 56 bytes [32]
+//! <name>.json:      the manifest, which names the BLAKE3 of the manifest before it
+//! ```
+//!
+//! Both are written aside, synced and renamed, the manifest last: a snapshot that has a manifest is whole.
+
+use std::io;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::io::{Disk, DiskFile};
+use crate::ledger::view::ProgramTrial;
+
+use super::files::{self, NewFile, hex};
+
+const MAGIC: &[u8; 8] = b"STAMPSNP";
+const TRAILER_MAGIC: &[u8; 8] = b"SNPTRAIL";
+/// The version of the file that is written, and the only one that is read.
+pub const SNAPSHOT_VERSION: u16 = 1;
+const HEADER_BYTES: usize = 16;
+const ENTRY_BYTES: usize = 56;
+const TRAILER_BYTES: usize = 88;
+/// The base image's kind in the table.
+const BASE: u8 = u8::MAX;
+/// Bytes of a part: far above what any image has, and below what a wrong length could make a reader allocate.
+pub const PART_BYTES_MAX: u32 = 1 << 30;
+/// Parts of a snapshot: two pages for every 512 of 2^32 members, and the base.
+pub const PARTS_MAX: u64 = (1 << 24) + 1;
+/// Bytes of a snapshot's name.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Bytes of a manifest.
+pub const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+const SNAPSHOT: &str = ".snapshot";
+const MANIFEST: &str = ".json";
+
+/// Why a snapshot cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The disk failed.
+    #[error("{file}: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A name that no snapshot has.
+    #[error("name {0:?}: a snapshot's name has 1 to 64 bytes of a-z 0-9 . _ - and does not begin with a dot")]
+    Name(String),
+    /// There is a snapshot of that name.
+    #[error("there is a snapshot named {0}")]
+    Exists(String),
+    /// There is none of that name.
+    #[error("there is no snapshot named {0}")]
+    Missing(String),
+    /// A file is not what was written.
+    #[error("{file} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A file of a later version.
+    #[error("{file} is of version {version}, and this build reads version {SNAPSHOT_VERSION}")]
+    Version {
+        /// The file.
+        file: String,
+        /// Its version.
+        version: u16,
+    },
+    /// The writer was handed something that a snapshot cannot hold.
+    #[error("snapshot {name}: {what}")]
+    Refused {
+        /// The snapshot.
+        name: String,
+        /// What was wrong.
+        what: String,
+    },
+}
+
+fn io_error(file: &str) -> impl FnOnce(io::Error) -> SnapshotError {
+    let file = file.to_owned();
+    move |source| SnapshotError::Io { file, source }
+}
+
+fn damaged(file: &str, what: impl Into<String>) -> SnapshotError {
+    SnapshotError::Damaged { file: file.to_owned(), what: what.into() }
+}
+
+/// Whether a snapshot may have this name: 1 to 64 bytes of `a-z 0-9 . _ -`, not beginning with a dot.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
+/// A row of a trial balance in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRow {
+    /// The account.
+    pub account: String,
+    /// The balance, credit positive.
+    pub balance: i64,
+}
+
+/// A program's trial balance in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestTrial {
+    /// The program's id.
+    pub program: String,
+    /// Members of the program.
+    pub members: u64,
+    /// A row an account.
+    pub rows: Vec<ManifestRow>,
+}
+
+impl From<&ProgramTrial> for ManifestTrial {
+    fn from(trial: &ProgramTrial) -> Self {
+        let row =
+            |row: &crate::ledger::view::TrialRow| ManifestRow { account: row.account.clone(), balance: row.balance };
+        Self { program: trial.program.clone(), members: trial.members, rows: trial.rows.iter().map(row).collect() }
+    }
+}
+
+/// The manifest that a manifest follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previous {
+    /// The snapshot's name.
+    pub name: String,
+    /// Its op.
+    pub op: u64,
+    /// BLAKE3 of its manifest file, in hexadecimal digits.
+    pub blake3: String,
+}
+
+/// What a snapshot is: the file `<name>.json` beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of snapshot and manifest.
+    pub version: u16,
+    /// The snapshot's name.
+    pub name: String,
+    /// The history, in hexadecimal digits.
+    pub book_id: String,
+    /// Its incarnation.
+    pub incarnation: u32,
+    /// The op whose state it is: that of the event that took it.
+    pub op: u64,
+    /// Book time of that event, in microseconds since the Unix epoch.
+    pub book_time_us: i64,
+    /// The hash of the frame that the event closes, in hexadecimal digits: the head of the book at that op.
+    pub head_hash: String,
+    /// The hash of the state, in hexadecimal digits.
+    pub state_hash: String,
+    /// Members of all programs.
+    pub members: u64,
+    /// Where all units stand.
+    pub trial_balance: Vec<ManifestTrial>,
+    /// Length of the snapshot file in bytes.
+    pub bytes: u64,
+    /// BLAKE3 of the snapshot file, in hexadecimal digits.
+    pub blake3: String,
+    /// SHA-256 of the snapshot file, in hexadecimal digits.
+    pub sha256: String,
+    /// Until when it may not be deleted, in microseconds since the Unix epoch.
+    pub retain_until_us: Option<i64>,
+    /// The manifest before it; none for the first of the directory.
+    pub previous: Option<Previous>,
+}
+
+/// What the writer is told of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestInput {
+    /// The history.
+    pub book_id: [u8; 16],
+    /// Its incarnation.
+    pub incarnation: u32,
+    /// The op whose state it is.
+    pub op: u64,
+    /// Book time of that op, in microseconds since the Unix epoch.
+    pub book_time_us: i64,
+    /// The hash of the frame that ends at that op.
+    pub head_hash: [u8; 32],
+    /// The hash of the state.
+    pub state_hash: [u8; 32],
+    /// Members of all programs.
+    pub members: u64,
+    /// Where all units stand.
+    pub trial_balance: Vec<ProgramTrial>,
+    /// Until when it may not be deleted, in microseconds since the Unix epoch.
+    pub retain_until_us: Option<i64>,
+}
+
+/// A part as the table has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    kind: u8,
+    number: u32,
+    offset: u64,
+    length: u32,
+    hash: [u8; 32],
+}
+
+impl Entry {
+    fn append(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[self.kind, 0, 0, 0]);
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.length.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.hash);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self {
+            kind: *bytes.first()?,
+            number: u32::from_le_bytes(array(bytes, 4)?),
+            offset: u64::from_le_bytes(array(bytes, 8)?),
+            length: u32::from_le_bytes(array(bytes, 16)?),
+            hash: array(bytes, 24)?,
+        })
+    }
+
+    /// What the table is sorted by: the base first, then kind and number.
+    fn key(&self) -> (bool, u8, u32) {
+        (self.kind != BASE, self.kind, self.number)
+    }
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+fn header() -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    let [low, high] = SNAPSHOT_VERSION.to_le_bytes();
+    for (place, byte) in header.iter_mut().zip(MAGIC.iter().copied().chain([low, high])) {
+        *place = byte;
+    }
+    header
+}
+
+/// Writes one snapshot. Dropped before it is finished, it leaves only an unfinished file that the next writer of the
+/// name removes.
+pub struct SnapshotWriter {
+    disk: Arc<dyn Disk>,
+    name: String,
+    file: NewFile,
+    parts: Vec<Entry>,
+}
+
+impl SnapshotWriter {
+    /// Begins the snapshot `name` in the directory `disk`.
+    ///
+    /// # Errors
+    /// `Name`; `Exists` where a manifest of that name is there; `Io`.
+    pub fn create(disk: Arc<dyn Disk>, name: &str) -> Result<Self, SnapshotError> {
+        if !is_name(name) {
+            return Err(SnapshotError::Name(name.to_owned()));
+        }
+        let manifest = format!("{name}{MANIFEST}");
+        if disk.list().map_err(io_error("the directory of snapshots"))?.contains(&manifest) {
+            return Err(SnapshotError::Exists(name.to_owned()));
+        }
+        let file_name = format!("{name}{SNAPSHOT}");
+        let mut file = NewFile::create(&*disk, &file_name).map_err(io_error(&file_name))?;
+        file.write(&header()).map_err(io_error(&file_name))?;
+        Ok(Self { disk, name: name.to_owned(), file, parts: Vec::new() })
+    }
+
+    /// Appends the base image, once.
+    ///
+    /// # Errors
+    /// `Io`, `Refused`.
+    pub fn base(&mut self, image: &[u8]) -> Result<(), SnapshotError> {
+        self.part(BASE, 0, image)
+    }
+
+    /// Appends a page's image. Pages may come in any order, each once.
+    ///
+    /// # Errors
+    /// `Io`; `Refused` for the kind 255 and for an image over [`PART_BYTES_MAX`].
+    pub fn page(&mut self, kind: u8, number: u32, image: &[u8]) -> Result<(), SnapshotError> {
+        if kind == BASE {
+            return Err(self.refused("a page has no kind 255"));
+        }
+        self.part(kind, number, image)
+    }
+
+    fn refused(&self, what: &str) -> SnapshotError {
+        SnapshotError::Refused { name: self.name.clone(), what: what.to_owned() }
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}{SNAPSHOT}", self.name)
+    }
+
+    fn part(&mut self, kind: u8, number: u32, image: &[u8]) -> Result<(), SnapshotError> {
+        let length = u32::try_from(image.len()).ok().filter(|length| *length <= PART_BYTES_MAX);
+        let length = length.ok_or_else(|| self.refused("an image is too long"))?;
+        let hash = *blake3::hash(image).as_bytes();
+        self.parts.push(Entry { kind, number, offset: self.file.position(), length, hash });
+        self.file.write(image).map_err(io_error(&self.file_name()))
+    }
+
+    /// Finishes the file and writes its manifest, both durably. The manifest follows that of the newest snapshot of the
+    /// directory with a smaller op.
+    ///
+    /// # Errors
+    /// `Io`; `Refused` where the base image is missing or a part came twice; what reading the manifest before it meets.
+    pub fn finish(mut self, input: ManifestInput) -> Result<Manifest, SnapshotError> {
+        self.parts.sort_unstable_by_key(Entry::key);
+        let twice = self.parts.windows(2).any(|pair| matches!(pair, [a, b] if a.key() == b.key()));
+        if twice || self.parts.first().is_none_or(|part| part.kind != BASE) {
+            return Err(self.refused(if twice { "a part came twice" } else { "it has no base image" }));
+        }
+        let previous = newest_before(&*self.disk, input.op)?;
+        let file_name = self.file_name();
+        let mut tail = Vec::with_capacity(self.parts.len() * ENTRY_BYTES + TRAILER_BYTES);
+        self.parts.iter().for_each(|part| part.append(&mut tail));
+        let hash = blake3::Hasher::new().update(&header()).update(&tail).finalize();
+        let start = tail.len();
+        tail.extend_from_slice(&self.file.position().to_le_bytes());
+        tail.extend_from_slice(&u64::try_from(self.parts.len()).unwrap_or(u64::MAX).to_le_bytes());
+        tail.extend_from_slice(hash.as_bytes());
+        tail.extend_from_slice(TRAILER_MAGIC);
+        let hash = blake3::hash(tail.get(start..).unwrap_or_default());
+        tail.extend_from_slice(hash.as_bytes());
+        self.file.write(&tail).map_err(io_error(&file_name))?;
+        let written = self.file.finish(&*self.disk).map_err(io_error(&file_name))?;
+        self.disk.sync_dir().map_err(io_error("the directory of snapshots"))?;
+        let manifest = Manifest {
+            version: SNAPSHOT_VERSION,
+            name: self.name,
+            book_id: hex(&input.book_id),
+            incarnation: input.incarnation,
+            op: input.op,
+            book_time_us: input.book_time_us,
+            head_hash: hex(&input.head_hash),
+            state_hash: hex(&input.state_hash),
+            members: input.members,
+            trial_balance: input.trial_balance.iter().map(ManifestTrial::from).collect(),
+            bytes: written.bytes,
+            blake3: hex(&written.blake3),
+            sha256: hex(&written.sha256),
+            retain_until_us: input.retain_until_us,
+            previous,
+        };
+        let manifest_name = format!("{}{MANIFEST}", manifest.name);
+        let mut text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|error| SnapshotError::Refused { name: manifest.name.clone(), what: error.to_string() })?;
+        text.push(b'\n');
+        files::put(&*self.disk, &manifest_name, &text).map_err(io_error(&manifest_name))?;
+        Ok(manifest)
+    }
+}
+
+/// A snapshot that is read. Every part is verified when it is read; clones of the file handle may read at once.
+pub struct SnapshotReader {
+    file: Arc<dyn DiskFile>,
+    file_name: String,
+    manifest: Manifest,
+    parts: Vec<Entry>,
+}
+
+impl SnapshotReader {
+    /// Opens the snapshot `name`: reads its manifest, and verifies the table of its parts.
+    ///
+    /// # Errors
+    /// `Name`; `Missing` where there is no such snapshot or its file was removed; `Damaged`, `Version`, `Io`.
+    pub fn open(disk: &dyn Disk, name: &str) -> Result<Self, SnapshotError> {
+        let (manifest, _) = read_manifest(disk, name)?;
+        let file_name = format!("{name}{SNAPSHOT}");
+        let file = disk.open(&file_name).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => SnapshotError::Missing(name.to_owned()),
+            _ => io_error(&file_name)(error),
+        })?;
+        let length = file.len().map_err(io_error(&file_name))?;
+        if length != manifest.bytes {
+            let what = format!("it has {length} bytes and its manifest says {}", manifest.bytes);
+            return Err(damaged(&file_name, what));
+        }
+        let parts = read_table(&*file, &file_name, length)?;
+        Ok(Self { file, file_name, manifest, parts })
+    }
+
+    /// The manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The base image.
+    ///
+    /// # Errors
+    /// `Damaged`, `Io`.
+    pub fn base(&self) -> Result<Vec<u8>, SnapshotError> {
+        let base = self.parts.first().filter(|part| part.kind == BASE);
+        self.read(base.ok_or_else(|| damaged(&self.file_name, "it has no base image"))?)
+    }
+
+    /// The image of one page; `None` where the snapshot has no such page.
+    ///
+    /// # Errors
+    /// `Damaged`, `Io`.
+    pub fn page(&self, kind: u8, number: u32) -> Result<Option<Vec<u8>>, SnapshotError> {
+        let found = self.parts.binary_search_by_key(&(kind != BASE, kind, number), Entry::key);
+        found.ok().and_then(|at| self.parts.get(at)).map(|part| self.read(part)).transpose()
+    }
+
+    /// Kind, number and BLAKE3 of every page, ascending by kind and number.
+    pub fn pages(&self) -> impl Iterator<Item = (u8, u32, [u8; 32])> + '_ {
+        let pages = self.parts.iter().filter(|part| part.kind != BASE);
+        pages.map(|part| (part.kind, part.number, part.hash))
+    }
+
+    /// Holds every byte of the file against the manifest.
+    ///
+    /// # Errors
+    /// `Damaged`, `Io`.
+    pub fn verify(&self) -> Result<(), SnapshotError> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < self.manifest.bytes {
+            let read = self.file.read_at(&mut buffer, at).map_err(io_error(&self.file_name))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(buffer.get(..read).unwrap_or_default());
+            at += u64::try_from(read).unwrap_or(u64::MAX);
+        }
+        match hex(hasher.finalize().as_bytes()) == self.manifest.blake3 {
+            true => Ok(()),
+            false => Err(damaged(&self.file_name, "it is not the file that its manifest names")),
+        }
+    }
+
+    fn read(&self, part: &Entry) -> Result<Vec<u8>, SnapshotError> {
+        let bytes = read_exact(&*self.file, &self.file_name, part.offset, part.length)?;
+        match *blake3::hash(&bytes).as_bytes() == part.hash {
+            true => Ok(bytes),
+            false => Err(damaged(&self.file_name, format!("the part at byte {} is not what was written", part.offset))),
+        }
+    }
+}
+
+fn read_exact(file: &dyn DiskFile, name: &str, offset: u64, length: u32) -> Result<Vec<u8>, SnapshotError> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    let read = file.read_at(&mut bytes, offset).map_err(io_error(name))?;
+    if read == bytes.len() {
+        Ok(bytes)
+    } else {
+        Err(damaged(name, format!("it ends within the part at byte {offset}")))
+    }
+}
+
+/// Reads header, trailer and table; what they say lies within the file's `length`.
+fn read_table(file: &dyn DiskFile, name: &str, length: u64) -> Result<Vec<Entry>, SnapshotError> {
+    let header_bytes = u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX);
+    let trailer_bytes = u32::try_from(TRAILER_BYTES).unwrap_or(u32::MAX);
+    let Some(trailer_at) = length.checked_sub(u64::from(trailer_bytes)).filter(|at| *at >= u64::from(header_bytes))
+    else {
+        return Err(damaged(name, "it is too short"));
+    };
+    let head = read_exact(file, name, 0, header_bytes)?;
+    if head.get(..8) != Some(MAGIC.as_slice()) {
+        return Err(damaged(name, "it is no snapshot"));
+    }
+    let version = array(&head, 8).map_or(0, u16::from_le_bytes);
+    if version != SNAPSHOT_VERSION {
+        return Err(SnapshotError::Version { file: name.to_owned(), version });
+    }
+    let bad = || damaged(name, "its table of parts is not what was written");
+    let trailer = read_exact(file, name, trailer_at, trailer_bytes)?;
+    let (said, seal) = trailer.split_at_checked(TRAILER_BYTES - 32).ok_or_else(bad)?;
+    if blake3::hash(said).as_bytes().as_slice() != seal || said.get(48..) != Some(TRAILER_MAGIC.as_slice()) {
+        return Err(bad());
+    }
+    let offset = array(said, 0).map(u64::from_le_bytes).ok_or_else(bad)?;
+    let count = array(said, 8).map(u64::from_le_bytes).filter(|count| *count <= PARTS_MAX).ok_or_else(bad)?;
+    let bytes = count.saturating_mul(u64::try_from(ENTRY_BYTES).unwrap_or(u64::MAX));
+    if offset.checked_add(bytes) != Some(trailer_at) {
+        return Err(bad());
+    }
+    let table = read_exact(file, name, offset, u32::try_from(bytes).map_err(|_| bad())?)?;
+    let hash = blake3::Hasher::new().update(&head).update(&table).finalize();
+    if Some(hash.as_bytes().as_slice()) != said.get(16..48) {
+        return Err(bad());
+    }
+    let parts = table.chunks(ENTRY_BYTES).map(Entry::read).collect::<Option<Vec<_>>>().ok_or_else(bad)?;
+    let within = |part: &Entry| {
+        let end = part.offset.checked_add(u64::from(part.length));
+        part.length <= PART_BYTES_MAX && end.is_some_and(|end| end <= offset)
+    };
+    let ascending = parts.windows(2).all(|pair| matches!(pair, [a, b] if a.key() < b.key()));
+    if ascending && parts.iter().all(within) { Ok(parts) } else { Err(bad()) }
+}
+
+/// Reads a manifest, and says the BLAKE3 of its file.
+fn read_manifest(disk: &dyn Disk, name: &str) -> Result<(Manifest, [u8; 32]), SnapshotError> {
+    if !is_name(name) {
+        return Err(SnapshotError::Name(name.to_owned()));
+    }
+    let file = format!("{name}{MANIFEST}");
+    let text = files::read(disk, &file, MANIFEST_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => SnapshotError::Missing(name.to_owned()),
+        io::ErrorKind::InvalidData => damaged(&file, error.to_string()),
+        _ => io_error(&file)(error),
+    })?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| damaged(&file, error.to_string()))?;
+    match manifest.name == name {
+        true => Ok((manifest, *blake3::hash(&text).as_bytes())),
+        false => Err(damaged(&file, format!("it is the manifest of {}", manifest.name))),
+    }
+}
+
+/// The bytes of the manifest of the snapshot `name`, as its file has them.
+///
+/// # Errors
+/// `Name`, `Missing`, `Damaged`, `Io`.
+pub fn manifest_text(disk: &dyn Disk, name: &str) -> Result<String, SnapshotError> {
+    read_manifest(disk, name)?;
+    let file = format!("{name}{MANIFEST}");
+    let text = files::read(disk, &file, MANIFEST_BYTES_MAX).map_err(io_error(&file))?;
+    String::from_utf8(text).map_err(|error| damaged(&file, error.to_string()))
+}
+
+/// A snapshot of the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// BLAKE3 of the manifest file.
+    pub manifest_blake3: [u8; 32],
+    /// Whether the snapshot file is there: not after it was deleted.
+    pub present: bool,
+}
+
+/// Every snapshot of the directory, oldest op first. Those that were deleted have a manifest and no file.
+///
+/// # Errors
+/// `Damaged`, `Io`.
+pub fn list(disk: &dyn Disk) -> Result<Vec<Listed>, SnapshotError> {
+    let names = disk.list().map_err(io_error("the directory of snapshots"))?;
+    let mut listed = Vec::new();
+    for name in names.iter().filter_map(|file| file.strip_suffix(MANIFEST)).filter(|name| is_name(name)) {
+        let (manifest, manifest_blake3) = read_manifest(disk, name)?;
+        let present = names.contains(&format!("{name}{SNAPSHOT}"));
+        listed.push(Listed { manifest, manifest_blake3, present });
+    }
+    listed.sort_unstable_by_key(|listed| listed.manifest.op);
+    Ok(listed)
+}
+
+fn newest_before(disk: &dyn Disk, op: u64) -> Result<Option<Previous>, SnapshotError> {
+    let before = list(disk)?.into_iter().rfind(|listed| listed.manifest.op < op);
+    Ok(before.map(|listed| Previous {
+        name: listed.manifest.name,
+        op: listed.manifest.op,
+        blake3: hex(&listed.manifest_blake3),
+    }))
+}
+
+/// Removes the file of the snapshot `name`, durably. Its manifest stays: the next one's names its hash. Nothing happens
+/// where the file is not there.
+///
+/// # Errors
+/// `Name`, `Io`.
+pub fn remove(disk: &dyn Disk, name: &str) -> Result<(), SnapshotError> {
+    if !is_name(name) {
+        return Err(SnapshotError::Name(name.to_owned()));
+    }
+    let file = format!("{name}{SNAPSHOT}");
+    match disk.remove(&file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&file)(error)),
+        _ => {}
+    }
+    disk.sync_dir().map_err(io_error("the directory of snapshots"))
+}
+
+/// Holds every manifest of the directory against the one before it and returns them, oldest op first.
+///
+/// # Errors
+/// `Damaged` names the manifest whose predecessor is missing or is not what it was; `Io`.
+pub fn verify_chain(disk: &dyn Disk) -> Result<Vec<Listed>, SnapshotError> {
+    let listed = list(disk)?;
+    let mut before: Option<&Listed> = None;
+    for next in &listed {
+        let expected = before.map(|listed| (listed.manifest.op, hex(&listed.manifest_blake3)));
+        let said = next.manifest.previous.as_ref().map(|previous| (previous.op, previous.blake3.clone()));
+        if said != expected {
+            let file = format!("{}{MANIFEST}", next.manifest.name);
+            let named = next.manifest.previous.as_ref().map_or("none", |previous| previous.name.as_str());
+            let found = before.map_or("none", |listed| listed.manifest.name.as_str());
+            let what = format!("the manifest before it should be {named} as it was then, and is {found}");
+            return Err(damaged(&file, what));
+        }
+        before = Some(next);
+    }
+    Ok(listed)
+}
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;
