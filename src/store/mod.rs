@@ -19,6 +19,7 @@
 use std::time::Duration;
 
 mod bytes;
+mod condemn;
 mod filters;
 mod folders;
 mod keys;
@@ -39,6 +40,7 @@ mod tests;
 mod value;
 
 pub use self::sled::SledShelves;
+pub use condemn::{acquit, condemn, is_condemned, is_there};
 pub use keys::{KeyFigures, Keys};
 pub use meta::Checkpoint;
 pub use owner::Store;
