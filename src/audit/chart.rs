@@ -100,7 +100,12 @@ pub const CHART: &[ChartLine] = &[
     line("issuance", "issuance", "debit", "all units ever authorised: awarded by the program or funded into campaigns"),
     line("campaign_budget", "campaign/<id>", "credit", "funded into the campaign and not yet awarded"),
     line("redemption", "redemption/<purpose>", "credit", "spent by members, by purpose"),
-    line("opening", "opening", "either", "brought over from another system: a debit is what members had, net of what they owed"),
+    line(
+        "opening",
+        "opening",
+        "either",
+        "brought over from another system: a debit is what members had, net of what they owed",
+    ),
     line("adjustment", "adjustment", "either", "operators' acts: a debit is what they granted, net"),
     line("member_liability", "member/available", "credit", "owed to the member, who may spend it"),
     line("member_debt", "member/debt", "debit", "owed by the member"),
