@@ -9,7 +9,7 @@ use crate::journal::{Book, FrameBody, FrameBuilder, JournalError};
 use crate::ledger::command::{Action, Command, Original};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
-use crate::ledger::{Ledger, Need, Resolved, codec};
+use crate::ledger::{Found, Ledger, Need, Resolved, codec};
 
 /// Events that a look-up by reference walks back at most.
 pub(crate) const REFERENCE_WALK_MAX: u32 = 10_000;
@@ -121,9 +121,10 @@ pub(crate) fn resolve(
     attached: &Attached,
     in_flight: &InFlight<'_>,
 ) -> Result<Option<Resolved>, Missing> {
-    match ledger.needs(command) {
+    // Every key and take-back is in memory still: no generation is sealed.
+    match ledger.needs(command, &|_| Found::Free) {
         Need::Nothing => Ok(None),
-        Need::NotFound => Ok(Some(Resolved::NotFound)),
+        Need::NotFound | Need::Runs(_) => Ok(Some(Resolved::NotFound)),
         Need::Original { op, latest_refund } => original(op, latest_refund, attached, in_flight).map(Some),
         Need::Walk { head } => {
             let Action::Refund { original: Original::Reference(reference), .. } = &command.action else {

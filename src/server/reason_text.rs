@@ -29,6 +29,10 @@ pub(super) fn explain(reason: Reason) -> &'static str {
         Reason::CampaignPaused => "the campaign is paused already",
         Reason::ProgramUnknown => "there is no such program",
         Reason::LimitReached => "the program or the book has as many of these as it may have",
+        Reason::SnapshotExists => "a snapshot of that name was taken before, and a name is never used twice",
+        Reason::SnapshotUnknown => "there is no snapshot of that name, or it was deleted",
+        Reason::SnapshotRetained => "the snapshot is to be kept until a time that has not come",
+        Reason::NotImporting => "opening balances are taken in import mode alone",
         Reason::ProgramFixedField => "a new version may change neither the program's currency nor its time zone",
     }
 }

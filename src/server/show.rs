@@ -88,7 +88,12 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
                 shown.points = changed.legs.iter().map(|leg| leg.amount.max(0)).sum();
             }
         }
-        Event::Rejected(_) | Event::AdminRejected(_) => {}
+        Event::Opened(opened) => {
+            shown.points = opened.points;
+            shown.actor = clear(&opened.actor);
+            shown.actor_reason = clear(&opened.reason);
+        }
+        Event::Rejected(_) | Event::AdminRejected(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}
     }
 }
 
@@ -112,11 +117,13 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
         Event::Refunded(_) => pb::Kind::Refund,
         Event::Redeemed(_) => pb::Kind::Redeem,
         Event::Adjusted(_) => pb::Kind::Adjust,
+        Event::Opened(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => pb::Kind::Unspecified,
         Event::Rejected(rejected) => match rejected.kind {
             CommandKind::Earn => pb::Kind::Earn,
             CommandKind::Refund => pb::Kind::Refund,
             CommandKind::Redeem => pb::Kind::Redeem,
             CommandKind::Adjust => pb::Kind::Adjust,
+            CommandKind::Opening => pb::Kind::Unspecified,
         },
         Event::ProgramPut(_) => pb::Kind::ProgramPut,
         Event::CampaignChanged(changed) => match changed.change {
@@ -131,6 +138,7 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
             AdminKind::PauseCampaign => pb::Kind::CampaignPaused,
             AdminKind::ResumeCampaign => pb::Kind::CampaignResumed,
             AdminKind::CloseCampaign => pb::Kind::CampaignClosed,
+            AdminKind::CreateSnapshot | AdminKind::DeleteSnapshot => pb::Kind::Unspecified,
         },
     }
 }
@@ -163,6 +171,7 @@ fn account_name(scribe: &Scribe<'_>, program: ProgramNo, account: &Account) -> S
         Account::Campaign { campaign, .. } => format!("campaign/{}", scribe.campaign(program, *campaign)),
         Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
         Account::Adjustment { .. } => "adjustment".to_owned(),
+        Account::Opening { .. } => "opening".to_owned(),
     }
 }
 
@@ -172,6 +181,7 @@ fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
         Source::Base => pb::Source::Base,
         Source::Campaign => pb::Source::Campaign,
         Source::Granted => pb::Source::Granted,
+        Source::Opening => pb::Source::Unspecified,
     };
     Some(pb::LotPart {
         source: source.into(),

@@ -8,7 +8,7 @@ use stampbook::ledger::event::{Account, Balances, Common, Event, Leg, Source};
 use stampbook::ledger::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::reason::Reason;
-use stampbook::ledger::{Decision, Hashes, Ledger, Limits, Moment, Need, Resolved, codec};
+use stampbook::ledger::{Decision, Found, Hashes, Ledger, Limits, Moment, Need, Resolved, codec};
 
 /// What the book did with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,10 +170,10 @@ impl Book {
 
     /// Looks up in the book what the ledger says it needs, as the engine's readers do.
     fn resolve(&self, command: &Command) -> Option<Resolved> {
-        let need = match self.ledger.needs(command) {
-            Need::Walk { head } => {
-                self.by_reference(command, head).map_or(Need::NotFound, |op| self.ledger.needs_original(op))
-            }
+        let need = match self.ledger.needs(command, &|_| Found::Free) {
+            Need::Walk { head } => self
+                .by_reference(command, head)
+                .map_or(Need::NotFound, |op| self.ledger.needs_original(op, &|_| Found::Free)),
             need => need,
         };
         match need {
@@ -183,7 +183,7 @@ impl Book {
                 let latest = latest.as_ref().map(|(at, event)| (*at, event));
                 Some(Resolved::from_events(op, &self.event(op), latest))
             }
-            Need::NotFound | Need::Walk { .. } => Some(Resolved::NotFound),
+            Need::NotFound | Need::Walk { .. } | Need::Runs(_) => Some(Resolved::NotFound),
         }
     }
 
@@ -259,7 +259,8 @@ impl Book {
             if let Account::Issuance { link }
             | Account::Campaign { link, .. }
             | Account::Redemption { link, .. }
-            | Account::Adjustment { link } = leg.account
+            | Account::Adjustment { link }
+            | Account::Opening { link } = leg.account
             {
                 links.insert(self.account_name(program, "", &leg.account), link);
             }
@@ -282,6 +283,7 @@ impl Book {
             Account::Campaign { campaign, .. } => self.campaign_account(program, *campaign),
             Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
             Account::Adjustment { .. } => "adjustment".to_owned(),
+            Account::Opening { .. } => "opening".to_owned(),
         }
     }
 
@@ -362,6 +364,7 @@ pub(crate) fn lot_name(member: &str, source: Source) -> String {
         Source::Base => "base",
         Source::Campaign => "campaign",
         Source::Granted => "granted",
+        Source::Opening => "opening",
     };
     format!("member/{member}/{source}")
 }
