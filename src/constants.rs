@@ -111,6 +111,15 @@ pub const FRAME_BYTES_MAX: usize = 42 * 1024 * 1024;
 pub const SEGMENT_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
 /// Bytes of book that one entry of the op -> frame catalogue covers at least.
 pub const CATALOGUE_STRIDE_BYTES: u64 = 64 * 1024;
+/// Tables of segments that the catalogue keeps in memory beside that of the last one; each is 32 KiB at most for a segment of
+/// the default size. A table that is missed is built again from the headers of the segment's frames.
+pub const CATALOGUE_TABLES_MAX: usize = 1_024;
+/// Bytes of frames that a replay reads ahead in one hand-over, unless one frame is larger.
+pub const REPLAY_HANDOVER_BYTES: usize = 1024 * 1024;
+/// Hand-overs that a replay may have read ahead of what it has shown.
+pub const REPLAY_HANDOVERS_AHEAD_MAX: usize = 4;
+/// Events that a replay announces together before it shows the first of them.
+pub const REPLAY_PASS_EVENTS: usize = 64;
 /// Segment files that readers keep open at a time.
 pub const SEGMENTS_OPEN_MAX: usize = 64;
 

@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::constants::{FRAME_HEADER_BYTES, SEGMENTS_OPEN_MAX};
 use crate::io::{Disk, DiskFile};
 
-use super::catalogue::{Catalogue, Place};
+use super::catalogue::{Catalogue, Place, Spot};
 use super::error::{Case, JournalError};
 use super::frame::{Block, FrameBody};
 use super::layout::{FrameHeader, Genesis, PageFault};
 use super::segment::{Segment, segment_name};
 use super::verify::{Fault, Frame, Index};
+use super::walk::{Chain, Progress};
 use super::{Head, to_u64, to_usize};
 
 /// The book as readers see it. Clones share it.
@@ -25,20 +26,22 @@ struct Shared {
     disk: Arc<dyn Disk>,
     genesis: Genesis,
     durable_op: AtomicU64,
+    frame_bytes: AtomicU64,
     head: RwLock<Head>,
-    catalogue: RwLock<Catalogue>,
+    catalogue: Mutex<Catalogue>,
     /// Which copy is in use of each segment that frames have reached.
     copies: RwLock<Vec<u32>>,
     /// Files that were read last, the latest first.
     open: Mutex<VecDeque<OpenFile>>,
 }
 
+/// A segment's file, open for reading.
 #[derive(Clone)]
-struct OpenFile {
-    segment: u32,
-    name: Arc<str>,
-    key: [u8; 32],
-    file: Arc<dyn DiskFile>,
+pub(crate) struct OpenFile {
+    pub(crate) segment: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) key: [u8; 32],
+    pub(crate) file: Arc<dyn DiskFile>,
 }
 
 /// An event read back from the book.
@@ -78,16 +81,18 @@ impl Book {
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         genesis: Genesis,
-        head: Head,
-        catalogue: Catalogue,
+        chain: Chain,
+        progress: Progress,
         copies: Vec<u32>,
     ) -> Self {
+        let head = chain.head;
         let shared = Shared {
             disk,
             genesis,
             durable_op: AtomicU64::new(head.op),
+            frame_bytes: AtomicU64::new(progress.counts.frame_bytes),
             head: RwLock::new(head),
-            catalogue: RwLock::new(catalogue),
+            catalogue: Mutex::new(progress.catalogue),
             copies: RwLock::new(copies),
             open: Mutex::new(VecDeque::new()),
         };
@@ -109,14 +114,22 @@ impl Book {
         &self.shared.genesis
     }
 
-    /// Shows a synced frame to readers. Frames of events come with the place where they begin.
-    pub(crate) fn publish(&self, head: Head, events: Option<(u64, Place)>) {
+    /// Bytes of all synced frames from the genesis on, padding included: what a replay from the start reads.
+    pub fn frame_bytes(&self) -> u64 {
+        self.shared.frame_bytes.load(Ordering::Acquire)
+    }
+
+    /// Shows a synced frame to readers: the new head, the frame's first op, where it begins, and its bytes.
+    pub(crate) fn publish(&self, head: Head, first_op: u64, place: Place, frame_bytes: u64) {
         let shared = &self.shared;
-        if let Some((first_op, place)) = events {
-            shared.catalogue.write().unwrap_or_else(PoisonError::into_inner).note(first_op, place);
-        }
+        self.catalogue().note(first_op, place, frame_bytes);
         *shared.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        shared.frame_bytes.fetch_add(frame_bytes, Ordering::AcqRel);
         shared.durable_op.store(head.op, Ordering::Release);
+    }
+
+    pub(crate) fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
+        self.shared.catalogue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells readers of the segment that the next frames are in.
@@ -188,45 +201,45 @@ impl Book {
     }
 
     /// Finds the frame that holds `op`: to the nearest entry of the catalogue, and along the headers from there.
-    fn locate(&self, op: u64) -> Result<Found, JournalError> {
+    pub(crate) fn locate(&self, op: u64) -> Result<Found, JournalError> {
         if op == 0 || op > self.durable_op() {
             return Err(JournalError::NotFound(op));
         }
-        let place = self.shared.catalogue.read().unwrap_or_else(PoisonError::into_inner).find(op);
-        let mut place = place.ok_or(JournalError::NotFound(op))?;
-        let open = self.open(place.segment)?;
+        let (segment, Spot { mut offset, mut frames }) = self.spot_of(op)?;
+        let open = self.open(segment)?;
         loop {
-            let bytes = open.bytes(place.offset, FRAME_HEADER_BYTES)?;
-            let header = FrameHeader::decode(&bytes, &open.key).map_err(|fault| match fault {
-                PageFault::Bad(what) => open.damaged(Case::DamagedFrame, place.offset, what),
-                PageFault::Version(_) => open.damaged(Case::UnknownVersion, place.offset, "it is of a later version"),
-            })?;
+            let header = open.header(offset)?;
             if header.first_op > op {
-                return Err(open.damaged(Case::BrokenChain, place.offset, "the ops before this frame are missing"));
+                return Err(open.damaged(Case::BrokenChain, offset, "the ops before this frame are missing"));
             }
             if op - header.first_op < u64::from(header.count) {
-                return Ok(Found { open, header, offset: place.offset });
+                return Ok(Found { open, header, offset, frames });
             }
-            place.offset += to_u64(header.frame_bytes());
+            offset += to_u64(header.frame_bytes());
+            frames += 1;
         }
     }
 
-    fn open(&self, segment: u32) -> Result<OpenFile, JournalError> {
+    pub(crate) fn open(&self, segment: u32) -> Result<OpenFile, JournalError> {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         let known = open.iter().position(|file| file.segment == segment);
         if let Some(file) = known.and_then(|at| open.remove(at)) {
             open.push_front(file.clone());
             return Ok(file);
         }
-        let copies = self.shared.copies.read().unwrap_or_else(PoisonError::into_inner);
-        let copy = copies.get(to_usize(segment.into())).copied().unwrap_or(0);
-        let name = segment_name(segment, copy);
+        let name = self.segment_file(segment);
         let file = self.shared.disk.open(&name).map_err(JournalError::io("open", &name))?;
         let key = self.shared.genesis.segment_key(segment);
         let file = OpenFile { segment, name: name.into(), key, file };
         open.push_front(file.clone());
         open.truncate(SEGMENTS_OPEN_MAX);
         Ok(file)
+    }
+
+    /// The name of a segment's file.
+    pub(crate) fn segment_file(&self, segment: u32) -> String {
+        let copies = self.shared.copies.read().unwrap_or_else(PoisonError::into_inner);
+        segment_name(segment, copies.get(to_usize(segment.into())).copied().unwrap_or(0))
     }
 }
 
@@ -238,16 +251,27 @@ impl OpenFile {
         Ok(bytes)
     }
 
-    fn damaged(&self, case: Case, offset: u64, what: &str) -> JournalError {
+    /// The header of a frame that is there.
+    pub(crate) fn header(&self, offset: u64) -> Result<FrameHeader, JournalError> {
+        let bytes = self.bytes(offset, FRAME_HEADER_BYTES)?;
+        FrameHeader::decode(&bytes, &self.key).map_err(|fault| match fault {
+            PageFault::Bad(what) => self.damaged(Case::DamagedFrame, offset, what),
+            PageFault::Version(_) => self.damaged(Case::UnknownVersion, offset, "it is of a later version"),
+        })
+    }
+
+    pub(crate) fn damaged(&self, case: Case, offset: u64, what: &str) -> JournalError {
         JournalError::damaged(case, &self.name, offset, what)
     }
 }
 
 /// The frame of an op.
-struct Found {
-    open: OpenFile,
-    header: FrameHeader,
-    offset: u64,
+pub(crate) struct Found {
+    pub(crate) open: OpenFile,
+    pub(crate) header: FrameHeader,
+    pub(crate) offset: u64,
+    /// Frames of the segment that lie before it.
+    pub(crate) frames: u64,
 }
 
 impl Found {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::io::sim::{Crash, SimDisk};
 
-use super::fixtures::{open_with, options};
-use super::{FrameBuilder, JournalError, JournalOptions, Opened, Plant, to_u64};
+use super::fixtures::{genesis, open_with, options};
+use super::replay::Each;
+use super::{FrameBuilder, Journal, JournalError, JournalOptions, Opened, Plant, Visit, Waypoint, to_u64};
 
 /// What the callers of the book know.
 #[derive(Clone, Default)]
@@ -18,6 +19,8 @@ struct Callers {
     acknowledged: Vec<Vec<u8>>,
     /// Events of the frame whose append failed or never returned.
     in_flight: Vec<Vec<u8>>,
+    /// A place at the end of an acknowledged frame.
+    noted: Option<Waypoint>,
     /// How many processes have written: what each writes is its own.
     processes: u8,
 }
@@ -41,6 +44,10 @@ impl Callers {
             Err(JournalError::Io { .. }) => return Ok(()),
             Err(error) => return Err(format!("the book was refused: {error}")),
         };
+        // A start behind the place noted last shows what a start from the first event shows, and the same book.
+        if let Some(at) = self.noted {
+            self.compare_from(disk, &at, &mut opened)?;
+        }
         for round in 0..frames {
             if round % 4 == 3 && opened.writer.witness().is_err() {
                 return self.after_failure(&mut opened, disk);
@@ -57,12 +64,39 @@ impl Callers {
             match opened.writer.append(Arc::new(builder.close())) {
                 Ok(head) => {
                     self.acknowledged.append(&mut self.in_flight);
+                    if round % 3 == 1 {
+                        let at = opened.book.waypoint_at(head.op).map_err(|error| error.to_string())?;
+                        self.noted = Some(at);
+                    }
                     if [head.op, opened.book.durable_op()] != [to_u64(self.acknowledged.len()); 2] {
                         return Err(format!("the head is {head:?}"));
                     }
                 }
                 Err(_) => return self.after_failure(&mut opened, disk),
             }
+        }
+        Ok(())
+    }
+
+    /// Holds what lies behind a place that was noted earlier to what was promised, on a disk like this one.
+    fn compare_from(&self, disk: &SimDisk, at: &Waypoint, whole: &mut Opened) -> Result<(), String> {
+        let disk = disk.crash(Crash::Kept);
+        let mut events = Vec::new();
+        let mut visit = |visit: Visit<'_>| {
+            events.push(visit.event.to_vec());
+            Ok(())
+        };
+        let mut each = Each { visit: &mut visit, on_end: |_: &Waypoint| {} };
+        let opened = Journal::open_from(Arc::new(disk), genesis, options(), Some(at), &mut each);
+        let opened = opened.map_err(|error| format!("refused behind op {}: {error}", at.op))?;
+        let behind = usize::try_from(at.op).map_err(|error| error.to_string())?;
+        if self.acknowledged.get(behind..) != Some(&events) {
+            return Err(format!("{} acknowledged events are there behind op {}", events.len(), at.op));
+        }
+        let same = |op| opened.book.read(op).ok() == whole.book.read(op).ok();
+        let counts = |opened: &Opened| (opened.book.frame_bytes(), opened.book.head());
+        if counts(&opened) != counts(whole) || !(1..=to_u64(self.acknowledged.len())).all(same) {
+            return Err(format!("the book behind op {} is another", at.op));
         }
         Ok(())
     }

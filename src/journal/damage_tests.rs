@@ -114,7 +114,8 @@ fn open_cut(before: &SimDisk, tail: &str, bytes: &[u8], last: Extent) -> Recover
     }
     assert_eq!(events, (1..=to_u64(events.len())).map(event).collect::<Vec<_>>());
     // A scan says the same and does not cut.
-    let said = RecoveryReport { cut_file: opened.recovery.cut_file.clone(), ..scanned };
+    let RecoveryReport { cut_file, walk_us, rehome_us, .. } = opened.recovery.clone();
+    let said = RecoveryReport { cut_file, walk_us, rehome_us, ..scanned };
     assert_eq!(said, opened.recovery);
     // The book goes on, and is clean.
     let next = to_u64(events.len()) + 1;

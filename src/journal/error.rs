@@ -51,6 +51,35 @@ pub enum JournalError {
     /// There is no book in the directory.
     #[error("there is no book here")]
     NoBook,
+    /// The book ends before an op that was durable once: acknowledged data is gone. Nothing was changed.
+    #[error(
+        "the book ends at op {book_op}, and it held op {known_op}: acknowledged data is gone; put the missing segments back from \
+         a copy, or restore a backup"
+    )]
+    EndsBefore {
+        /// The op that was durable.
+        known_op: u64,
+        /// The last op that is there.
+        book_op: u64,
+    },
+    /// The book goes on past a place that was noted, and holds another frame there. Nothing was changed.
+    #[error(
+        "the book does not hold the frame of op {op} that was noted at byte {offset} of {segment}: it has another past"
+    )]
+    NotOnBook {
+        /// The op that was noted.
+        op: u64,
+        /// The segment that was to hold it, by the name of its first copy.
+        segment: String,
+        /// Where in it the frame was to begin, in bytes.
+        offset: u64,
+    },
+    /// No frame ends with this op: a place in the book is the end of a frame.
+    #[error("op {0} is not the last of its frame")]
+    NotAFrameEnd(u64),
+    /// Bytes that are no waypoint.
+    #[error("a place in the book cannot be read: {0}")]
+    BadWaypoint(&'static str),
     /// A frame does not continue the book: its first op is not the next, or its time goes back.
     #[error("a frame of op {first_op} at {book_time_us} us does not continue the book at {head:?}, {last_time_us} us")]
     OutOfOrder {

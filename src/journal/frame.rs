@@ -88,6 +88,12 @@ impl FrameBody {
         block.event(index - block.first)
     }
 
+    /// All events, in the order of their ops.
+    pub fn events(&self) -> impl Iterator<Item = &[u8]> {
+        let blocks = (0..self.starts.len()).filter_map(|at| self.block(at));
+        blocks.flat_map(|block| (0..block.count).filter_map(move |at| block.event(at)))
+    }
+
     /// Bytes of all blocks, without the frame's header, index and padding.
     pub fn body_bytes(&self) -> usize {
         self.bytes.len()

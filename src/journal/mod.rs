@@ -3,7 +3,8 @@
 //! - [`FrameBuilder`] collects events, in place, into a [`FrameBody`].
 //! - [`Writer`] chains a body, writes it as one frame, syncs it, and only then shows it to readers.
 //! - [`Book`] reads one event, or one frame, on any thread, never past what is durable, and verifies what it reads.
-//! - [`Journal::open`] replays a book, or makes a new one; [`scan`] verifies one offline and changes nothing.
+//! - [`Journal::open`] replays a book, or makes a new one; [`Journal::open_from`] replays what lies behind a [`Waypoint`];
+//!   [`scan`] verifies one offline and changes nothing.
 //!
 //! Absent on purpose: the journal knows nothing of what an event means, reads no clock, and repairs nothing but the end
 //! of the book that a crash may leave.
@@ -17,9 +18,12 @@ mod layout;
 mod open;
 mod reader;
 mod recovery;
+mod replay;
+mod seek;
 mod segment;
 mod verify;
 mod walk;
+mod waypoint;
 mod writer;
 
 #[cfg(test)]
@@ -30,6 +34,8 @@ mod damage_tests;
 mod fixtures;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waypoint_tests;
 
 use crate::constants::{PAGE_BYTES, SEGMENT_BYTES_DEFAULT};
 
@@ -37,9 +43,11 @@ pub use book::{Book, StoredBlock, StoredEvent};
 pub use error::{Case, JournalError};
 pub use frame::{FrameBody, FrameBuilder, FrameFull};
 pub use layout::{FORMAT_VERSION, Genesis, Parent};
-pub use open::{Journal, Opened, ScanReport, genesis_of, scan};
+pub use open::{Journal, Opened, ScanReport, genesis_of, scan, scan_from, scan_to};
 pub use recovery::RecoveryReport;
+pub use replay::{Preparer, Replay};
 pub use walk::Visit;
+pub use waypoint::{WAYPOINT_BYTES, Waypoint};
 pub use writer::Writer;
 
 /// The state of the book after its last frame: what a receipt, a checkpoint or an auditor may hold it to.

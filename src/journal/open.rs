@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use crate::io::{DirLock, Disk};
 
 use super::book::Book;
-use super::catalogue::Catalogue;
 use super::error::{Case, JournalError};
 use super::layout::{Genesis, SegmentHeader};
 use super::recovery::{RecoveryReport, keep_cut, rehome};
+use super::replay::{Each, Replay, Shown, show};
 use super::segment::{Content, Segment, SegmentFiles, make, remove_all};
-use super::walk::{Chain, Sink, Visit, Walked, first_frame_offset, read_genesis, walk};
+use super::walk::{Chain, Progress, Visit, Walked, WalkedSegment, first_frame_offset, read_genesis};
+use super::waypoint::Waypoint;
 use super::writer::{Start, Writer};
-use super::{Head, JournalOptions};
+use super::{Head, JournalOptions, to_usize};
 
 /// The book on a disk.
 pub struct Journal;
@@ -42,15 +44,44 @@ impl Journal {
         options: JournalOptions,
         visit: &mut dyn FnMut(Visit<'_>) -> Result<(), String>,
     ) -> Result<Opened, JournalError> {
+        Self::open_from(disk, genesis_if_new, options, None, &mut Each { visit, on_end: |_: &Waypoint| {} })
+    }
+
+    /// Opens the book on `disk` like [`Journal::open`], and shows `replay` the events behind `from`; all if it is `None`.
+    ///
+    /// Of the segments before that of `from` only the headers are read; they are verified when their events are read. That segment
+    /// is verified from its beginning, and must hold the frame that `from` names.
+    ///
+    /// # Errors
+    /// [`JournalError::EndsBefore`] if the book, or the empty directory, lacks the op of `from`, [`JournalError::NotOnBook`] if it goes on with
+    /// another frame there, `Damaged` as for any book. Nothing is changed then.
+    pub fn open_from<R: Replay + ?Sized>(
+        disk: Arc<dyn Disk>,
+        genesis_if_new: impl FnOnce() -> Genesis,
+        options: JournalOptions,
+        from: Option<&Waypoint>,
+        replay: &mut R,
+    ) -> Result<Opened, JournalError> {
         options.check()?;
         let lock = disk.try_lock().map_err(JournalError::io("lock", "the directory"))?.ok_or(JournalError::Locked)?;
         let files = SegmentFiles::list(&*disk)?;
         if files.copies.is_empty() {
+            if let Some(from) = from {
+                return Err(JournalError::EndsBefore { known_op: from.op, book_op: 0 });
+            }
             return begin(disk, genesis_if_new(), options, &files, lock);
         }
-        let walked = walk(&*disk, &files, &mut Sink { visit, on_head: &mut |_| {} })?;
-        resume(disk, options, &files, walked, lock)
+        let began = Instant::now();
+        let Shown { walked, events } = show(&*disk, &files, from, None, replay)?;
+        let walked = walked.ok_or(JournalError::NoBook)?;
+        let mut recovery = RecoveryReport::of(&walked, events);
+        recovery.walk_us = micros(began);
+        resume(disk, options, &files, walked, recovery, lock)
     }
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Begins a new book.
@@ -81,8 +112,11 @@ fn begin(
         torn_bytes: 0,
         cut_file: None,
         leftovers_removed: 0,
+        replayed_events: 0,
+        walk_us: 0,
+        rehome_us: 0,
     };
-    let book = Book::new(disk.clone(), genesis.clone(), head, Catalogue::default(), vec![0]);
+    let book = Book::new(disk.clone(), genesis.clone(), chain, Progress::at(chain), vec![0]);
     let start = Start { disk, options, genesis: genesis.clone(), book: book.clone(), tail, offset, chain, lock };
     Ok(Opened { writer: Writer::start(start, 0, Vec::new())?, book, genesis, recovery })
 }
@@ -93,9 +127,9 @@ fn resume(
     options: JournalOptions,
     files: &SegmentFiles,
     walked: Walked,
+    mut recovery: RecoveryReport,
     lock: DirLock,
 ) -> Result<Opened, JournalError> {
-    let mut recovery = RecoveryReport::of(&walked);
     remove_all(&*disk, &files.unfinished)?;
     recovery.cut_file = keep_cut(&*disk, &walked)?;
     if recovery.case != Case::CleanEnd {
@@ -109,16 +143,17 @@ fn resume(
             walked.rest.detail
         );
     }
+    let began = Instant::now();
     let (tail, copies) = secure_tail(&*disk, &options, &walked)?;
+    recovery.rehome_us = micros(began);
     remove_all(&*disk, &files.older)?;
     recovery.leftovers_removed = super::to_u64(files.unfinished.len() + files.older.len());
     // Segments made ahead are made again: their names may not have become durable either.
-    let spares = || walked.segments.iter().skip(walked.tail + 1).map(|spare| &spare.segment);
-    let next_copy = spares().map(|spare| spare.header.copy + 1).max().unwrap_or(0);
-    let older = spares().map(Segment::name).collect();
-    let Walked { genesis, progress, rest, .. } = walked;
-    let (head, chain) = (progress.chain.head, progress.chain);
-    let book = Book::new(disk.clone(), genesis.clone(), head, progress.catalogue, copies);
+    let Walked { genesis, progress, rest, spares, .. } = walked;
+    let next_copy = spares.iter().map(|spare| spare.header.copy + 1).max().unwrap_or(0);
+    let older = spares.iter().map(Segment::name).collect();
+    let chain = progress.chain;
+    let book = Book::new(disk.clone(), genesis.clone(), chain, progress, copies);
     let offset = rest.offset;
     let start = Start { disk, options, genesis: genesis.clone(), book: book.clone(), tail, offset, chain, lock };
     Ok(Opened { writer: Writer::start(start, next_copy, older)?, book, genesis, recovery })
@@ -131,17 +166,23 @@ fn secure_tail(
     options: &JournalOptions,
     walked: &Walked,
 ) -> Result<(Segment, Vec<u32>), JournalError> {
-    let mut used =
-        walked.segments.iter().take(walked.tail + 1).map(|walked| walked.segment.clone()).collect::<Vec<_>>();
-    let begun = walked.rest.offset > first_frame_offset(super::to_u32(walked.tail));
-    let first = if begun { walked.tail } else { walked.tail.saturating_sub(1) };
-    for (segment, old) in used.iter_mut().zip(&walked.segments).skip(first) {
-        if options.rehomes() {
-            *segment = rehome(disk, options, walked, old)?;
+    let mut copies = walked.copies.clone();
+    let begun = walked.rest.offset > first_frame_offset(walked.tail.segment.header.index);
+    let mut moved = |old: &WalkedSegment| -> Result<Segment, JournalError> {
+        if !options.rehomes() {
+            return Ok(old.segment.clone());
         }
+        let segment = rehome(disk, options, walked, old)?;
+        if let Some(copy) = copies.get_mut(to_usize(segment.header.index.into())) {
+            *copy = segment.header.copy;
+        }
+        Ok(segment)
+    };
+    if let Some(before) = walked.before.as_ref().filter(|_| !begun) {
+        moved(before)?;
     }
-    let copies = used.iter().map(|segment| segment.header.copy).collect();
-    used.pop().map(|tail| (tail, copies)).ok_or(JournalError::NoBook)
+    let tail = moved(&walked.tail)?;
+    Ok((tail, copies))
 }
 
 /// What a scan found. Nothing was changed.
@@ -164,13 +205,48 @@ pub fn scan(
     visit: &mut dyn FnMut(Visit<'_>) -> Result<(), String>,
     on_head: &mut dyn FnMut(Head),
 ) -> Result<ScanReport, JournalError> {
-    let files = SegmentFiles::list(disk)?;
-    if files.copies.is_empty() {
-        return Err(JournalError::NoBook);
-    }
-    let walked = walk(disk, &files, &mut Sink { visit, on_head })?;
-    let recovery = RecoveryReport::of(&walked);
+    let files = book_on(disk)?;
+    let (_, hash) = read_genesis(disk, files.copies.first().copied().unwrap_or(0))?;
+    on_head(Head { op: 0, hash });
+    scan_from(disk, None, &mut Each { visit, on_end: |at: &Waypoint| on_head(Head { op: at.op, hash: at.hash }) })
+}
+
+/// Verifies a book offline like [`scan`], behind `from` if there is one, and shows its events to `replay`.
+///
+/// # Errors
+/// As for [`Journal::open_from`].
+pub fn scan_from<R: Replay + ?Sized>(
+    disk: &dyn Disk,
+    from: Option<&Waypoint>,
+    replay: &mut R,
+) -> Result<ScanReport, JournalError> {
+    let began = Instant::now();
+    let Shown { walked, events } = show(disk, &book_on(disk)?, from, None, replay)?;
+    let walked = walked.ok_or(JournalError::NoBook)?;
+    let mut recovery = RecoveryReport::of(&walked, events);
+    recovery.walk_us = micros(began);
     Ok(ScanReport { head: walked.progress.chain.head, genesis: walked.genesis, recovery })
+}
+
+/// Shows `replay` the events behind `from` up to `op`, even where that lies inside a frame, and none behind it. Changes nothing.
+///
+/// # Errors
+/// [`JournalError::NotFound`] if the book ends before `op`; else as for [`Journal::open_from`].
+pub fn scan_to<R: Replay + ?Sized>(
+    disk: &dyn Disk,
+    from: Option<&Waypoint>,
+    op: u64,
+    replay: &mut R,
+) -> Result<(), JournalError> {
+    match show(disk, &book_on(disk)?, from, Some(op), replay)?.walked {
+        Some(walked) if walked.progress.chain.head.op < op => Err(JournalError::NotFound(op)),
+        _ => Ok(()),
+    }
+}
+
+fn book_on(disk: &dyn Disk) -> Result<SegmentFiles, JournalError> {
+    let files = SegmentFiles::list(disk)?;
+    if files.copies.is_empty() { Err(JournalError::NoBook) } else { Ok(files) }
 }
 
 /// The genesis of the book on `disk`, if there is a book: for whoever needs its secret before the replay.

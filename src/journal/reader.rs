@@ -29,10 +29,14 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(segment: &Segment, key: [u8; 32]) -> Result<Self, JournalError> {
-        let name = segment.name();
-        let length = segment.file.len().map_err(JournalError::io("read the length of", &name))?;
-        let file = segment.file.clone();
-        Ok(Self { file, name, key, size: segment.header.bytes, length, window: Vec::new(), window_offset: 0 })
+        let reader = Self::of_file(segment.file.clone(), &segment.name(), key)?;
+        Ok(Self { size: segment.header.bytes, ..reader })
+    }
+
+    /// Reads a file as it is now.
+    pub(crate) fn of_file(file: Arc<dyn DiskFile>, name: &str, key: [u8; 32]) -> Result<Self, JournalError> {
+        let length = file.len().map_err(JournalError::io("read the length of", name))?;
+        Ok(Self { file, name: name.to_owned(), key, size: length, length, window: Vec::new(), window_offset: 0 })
     }
 
     /// The bytes of a range that lies within the segment's size.

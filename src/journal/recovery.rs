@@ -9,7 +9,7 @@ use super::error::{Case, JournalError};
 use super::layout::SegmentHeader;
 use super::reader::Reader;
 use super::segment::{Content, Segment, make, remove_all};
-use super::walk::{Progress, Sink, Walked, WalkedSegment, walk_segment};
+use super::walk::{Halt, Progress, Walked, WalkedSegment, walk_segment};
 use super::{to_u64, to_usize};
 
 /// What was found when a book was opened or scanned.
@@ -19,9 +19,9 @@ pub struct RecoveryReport {
     pub case: Case,
     /// Segments that hold frames or are about to.
     pub segments: u64,
-    /// Frames, the empty ones included.
+    /// Frames of the whole book, the empty ones included.
     pub frames: u64,
-    /// Bytes of all frames, padding included: what the events cost on disk.
+    /// Bytes of all these frames, padding included: what the events cost on disk.
     pub frame_bytes: u64,
     /// Events.
     pub events: u64,
@@ -37,15 +37,21 @@ pub struct RecoveryReport {
     pub cut_file: Option<String>,
     /// Files of earlier starts that were removed.
     pub leftovers_removed: u64,
+    /// Events that were shown: those behind the place that the start began from.
+    pub replayed_events: u64,
+    /// How long reading, verifying and showing took, in microseconds.
+    pub walk_us: u64,
+    /// How long copying the tail to a new file took, in microseconds.
+    pub rehome_us: u64,
 }
 
 impl RecoveryReport {
-    pub(crate) fn of(walked: &Walked) -> Self {
+    pub(crate) fn of(walked: &Walked, replayed_events: u64) -> Self {
         Self {
             case: walked.rest.case,
-            segments: to_u64(walked.tail + 1),
-            frames: walked.progress.frames,
-            frame_bytes: walked.progress.frame_bytes,
+            segments: to_u64(walked.copies.len()),
+            frames: walked.progress.counts.frames,
+            frame_bytes: walked.progress.counts.frame_bytes,
             events: walked.progress.chain.head.op,
             last_book_time_us: walked.progress.chain.time_us,
             end_file: walked.rest.name.clone(),
@@ -53,6 +59,9 @@ impl RecoveryReport {
             torn_bytes: walked.rest.torn_bytes,
             cut_file: None,
             leftovers_removed: 0,
+            replayed_events,
+            walk_us: 0,
+            rehome_us: 0,
         }
     }
 }
@@ -61,11 +70,11 @@ impl RecoveryReport {
 /// anything drops them.
 pub(crate) fn keep_cut(disk: &dyn Disk, walked: &Walked) -> Result<Option<String>, JournalError> {
     let rest = &walked.rest;
-    let Some(tail) = walked.segments.get(walked.tail).filter(|_| rest.torn_bytes > 0) else {
+    if rest.torn_bytes == 0 {
         return Ok(None);
-    };
+    }
     let mut bytes = vec![0; to_usize(rest.torn_bytes)];
-    tail.segment.file.read_at(&mut bytes, rest.offset).map_err(JournalError::io("read", &rest.name))?;
+    walked.tail.segment.file.read_at(&mut bytes, rest.offset).map_err(JournalError::io("read", &rest.name))?;
     let taken = disk.list().map_err(JournalError::io("list", "the directory"))?;
     let op = walked.progress.chain.head.op + 1;
     let names = std::iter::once(format!("cut-{op}")).chain((2u32..).map(|again| format!("cut-{op}.{again}")));
@@ -118,8 +127,11 @@ fn verify_copy(walked: &Walked, old: &WalkedSegment, copy: &Segment) -> Result<(
     let mut reader = Reader::new(copy, walked.genesis.segment_key(index))?;
     let mut progress = Progress::at(old.start);
     let mut end = super::walk::first_frame_offset(index);
-    let mut sink = Sink { visit: &mut |_| Ok(()), on_head: &mut |_| {} };
-    let rest = walk_segment(&mut reader, index, &mut progress, &mut end, &mut sink)?;
+    let rest = match walk_segment(&mut reader, index, &mut progress, &mut end, &mut |_| Ok(())) {
+        Ok(rest) => rest,
+        Err(Halt::Error(error)) => return Err(error),
+        Err(Halt::Enough) => None,
+    };
     let clean = rest.is_none_or(|rest| rest.case == Case::CleanEnd);
     // The segments behind this one, if any, hold no frames.
     if clean && end == old.end && progress.chain == walked.progress.chain {

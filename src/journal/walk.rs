@@ -2,16 +2,19 @@
 //!
 //! Used by opening and by offline verification alike; it changes nothing.
 
+use std::sync::Arc;
+
 use crate::constants::PAGE_BYTES;
 use crate::io::{Disk, DiskFile};
 
-use super::catalogue::{Catalogue, Place};
+use super::catalogue::{Catalogue, Counts, Place};
 use super::error::{Case, JournalError};
 use super::layout::{FrameHeader, FrameKind, Genesis, PageFault, SegmentHeader, is_zero};
 use super::reader::{PAGE, Reader};
 use super::segment::{Segment, SegmentFiles, segment_name};
 use super::verify::{Fault, Frame};
-use super::{Head, to_u64};
+use super::waypoint::Waypoint;
+use super::{Head, to_u32, to_u64, to_usize};
 
 /// One event of the book, as a replay meets it.
 #[derive(Debug, Clone, Copy)]
@@ -26,11 +29,31 @@ pub struct Visit<'a> {
     pub last_in_frame: bool,
 }
 
-/// What is told of a book while it is walked.
-pub(crate) struct Sink<'a> {
-    pub(crate) visit: &'a mut dyn FnMut(Visit<'_>) -> Result<(), String>,
-    pub(crate) on_head: &'a mut dyn FnMut(Head),
+/// A frame of the book, verified as a whole.
+pub(crate) struct Seen<'a> {
+    pub(crate) header: &'a FrameHeader,
+    pub(crate) frame: &'a Frame<'a>,
+    /// Where it ends, and what was counted up to there.
+    pub(crate) end: Waypoint,
+    /// The segment's file.
+    pub(crate) file: &'a Arc<str>,
 }
+
+/// Why a walk ends before the book does.
+pub(crate) enum Halt {
+    /// Whoever is shown the frames has seen enough.
+    Enough,
+    Error(JournalError),
+}
+
+impl From<JournalError> for Halt {
+    fn from(error: JournalError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Who is shown the frames, in the order of the book.
+pub(crate) type Sink<'a> = dyn FnMut(Seen<'_>) -> Result<(), Halt> + 'a;
 
 /// The state of the chain between two frames.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,24 +76,62 @@ pub(crate) struct WalkedSegment {
 /// How far a walk has come.
 pub(crate) struct Progress {
     pub(crate) chain: Chain,
-    pub(crate) frames: u64,
-    pub(crate) frame_bytes: u64,
+    pub(crate) counts: Counts,
     pub(crate) catalogue: Catalogue,
+    /// The place behind which frames are shown, until the walk has met it.
+    pub(crate) sought: Option<Waypoint>,
 }
 
 impl Progress {
     pub(crate) fn at(chain: Chain) -> Self {
-        Self { chain, frames: 0, frame_bytes: 0, catalogue: Catalogue::default() }
+        Self { chain, counts: Counts::default(), catalogue: Catalogue::default(), sought: None }
+    }
+
+    /// Goes on to the end of a frame, at `place`.
+    fn advance(&mut self, header: &FrameHeader, place: Place) -> Waypoint {
+        let frame_bytes = to_u64(header.frame_bytes());
+        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
+        self.chain = Chain { head, time_us: header.book_time_us, unwitnessed: header.kind == FrameKind::Events };
+        self.counts = self.counts.plus(Counts { frames: 1, frame_bytes });
+        self.catalogue.note(header.first_op, place, frame_bytes);
+        Waypoint {
+            op: head.op,
+            hash: head.hash,
+            book_time_us: header.book_time_us,
+            segment: place.segment,
+            frame_offset: place.offset,
+            offset: place.offset + frame_bytes,
+            frames: self.counts.frames,
+            frame_bytes: self.counts.frame_bytes,
+        }
+    }
+
+    /// Whether a frame that ends at `end` is to be shown. From the place that was sought on, the counts are of the whole book.
+    fn shows(&mut self, end: &Waypoint) -> bool {
+        let Some(sought) = self.sought else {
+            return true;
+        };
+        let (frames, frame_bytes) = (sought.frames, sought.frame_bytes);
+        if (Waypoint { frames, frame_bytes, ..*end }) == sought {
+            self.counts = Counts { frames, frame_bytes };
+            self.catalogue.counted(self.counts);
+            self.sought = None;
+        }
+        false
     }
 }
 
 /// A book that was walked to its end.
 pub(crate) struct Walked {
     pub(crate) genesis: Genesis,
-    /// All segments, the spares included.
-    pub(crate) segments: Vec<WalkedSegment>,
-    /// Which of them is the tail: the one that the next frame goes to.
-    pub(crate) tail: usize,
+    /// Which copy is in use of each segment up to the tail.
+    pub(crate) copies: Vec<u32>,
+    /// The segment before the tail, if it was walked.
+    pub(crate) before: Option<WalkedSegment>,
+    /// The segment that the next frame goes to.
+    pub(crate) tail: WalkedSegment,
+    /// Segments made ahead.
+    pub(crate) spares: Vec<Segment>,
     pub(crate) rest: Rest,
     pub(crate) progress: Progress,
 }
@@ -87,35 +148,86 @@ pub(crate) struct Rest {
     pub(crate) detail: &'static str,
 }
 
-/// Walks all segments. `files.copies` is not empty.
-pub(crate) fn walk(disk: &dyn Disk, files: &SegmentFiles, sink: &mut Sink<'_>) -> Result<Walked, JournalError> {
+/// Walks all segments, or those from `from` on, and shows the frames behind it. `files.copies` is not empty.
+///
+/// The segment that holds `from` is verified from its first frame. If the book does not hold the frame of `from`, all of it up to
+/// its end is looked at before that is said.
+pub(crate) fn walk(
+    disk: &dyn Disk,
+    files: &SegmentFiles,
+    from: Option<&Waypoint>,
+    sink: &mut Sink<'_>,
+) -> Result<Walked, Halt> {
     let (genesis, hash) = read_genesis(disk, files.copies.first().copied().unwrap_or(0))?;
     let head = Head { op: 0, hash };
-    (sink.on_head)(head);
     let mut progress = Progress::at(Chain { head, time_us: genesis.created_at_us, unwitnessed: false });
-    let mut segments = Vec::with_capacity(files.copies.len());
+    progress.sought = from.copied();
+    let first = skip_to(disk, files, &genesis, from, &mut progress)?;
+    let (mut before, mut tail, mut spares) = (None, None, Vec::new());
     let mut ended: Option<Rest> = None;
-    let mut tail = 0;
-    for (index, copy) in (0u32..).zip(files.copies.iter().copied()) {
+    for (index, copy) in (0u32..).zip(files.copies.iter().copied()).skip(to_usize(first.into())) {
         let segment = open_segment(disk, index, copy, &genesis)?;
         let mut reader = Reader::new(&segment, genesis.segment_key(index))?;
         let start = progress.chain;
         let mut end = first_frame_offset(index);
         if let Some(rest) = &ended {
             check_spare(&mut reader, end, rest)?;
+            spares.push(segment);
         } else {
-            tail = segments.len();
             ended = walk_segment(&mut reader, index, &mut progress, &mut end, sink)?;
+            before = tail.replace(WalkedSegment { segment, start, end });
         }
-        segments.push(WalkedSegment { segment, start, end });
     }
-    match ended {
-        Some(rest) => Ok(Walked { genesis, segments, tail, rest, progress }),
-        None => {
-            let missing = segment_name(u32::try_from(segments.len()).unwrap_or(u32::MAX), 0);
-            let detail = "the seal of the segment before it says that it is there";
-            Err(JournalError::damaged(Case::SealWithoutSuccessor, &missing, 0, detail))
+    if let Some(from) = progress.sought {
+        return Err(Halt::Error(not_on_book(&from, progress.chain.head)));
+    }
+    if let (Some(rest), Some(tail)) = (ended, tail) {
+        let copies = files.copies.iter().copied().take(to_usize(tail.segment.header.index.into()) + 1).collect();
+        return Ok(Walked { genesis, copies, before, tail, spares, rest, progress });
+    }
+    let missing = segment_name(to_u32(files.copies.len()), 0);
+    let detail = "the seal of the segment before it says that it is there";
+    Err(Halt::Error(JournalError::damaged(Case::SealWithoutSuccessor, &missing, 0, detail)))
+}
+
+/// Notes the segments before the one of `from`, by their headers and those of their first frames, and sets the chain to
+/// where that one begins. Returns the segment to walk first: the very first if there is no frame where `from` leads.
+fn skip_to(
+    disk: &dyn Disk,
+    files: &SegmentFiles,
+    genesis: &Genesis,
+    from: Option<&Waypoint>,
+    progress: &mut Progress,
+) -> Result<u32, JournalError> {
+    let Some(target) = from.map(|from| from.segment).filter(|target| *target > 0) else {
+        return Ok(0);
+    };
+    let mut catalogue = Catalogue::default();
+    for (index, copy) in (0..=target).zip(files.copies.iter().copied()) {
+        let segment = open_segment(disk, index, copy, genesis)?;
+        let offset = first_frame_offset(index);
+        let page = read_page(&*segment.file, offset, &segment.name())?;
+        let Ok(header) = FrameHeader::decode(&page, &genesis.segment_key(index)) else {
+            // The end of the book, or damage: the walk over all of it says which.
+            return Ok(0);
+        };
+        if index == target {
+            let head = Head { op: header.first_op.saturating_sub(1), hash: header.previous_hash };
+            progress.chain = Chain { head, time_us: header.book_time_us, unwitnessed: false };
+            progress.catalogue = catalogue;
+            return Ok(target);
         }
+        catalogue.skip(header.first_op);
+    }
+    Ok(0)
+}
+
+/// A book that ends before a place that was once durable has lost something; one that goes on past it has another past.
+fn not_on_book(from: &Waypoint, head: Head) -> JournalError {
+    if head.op < from.op {
+        JournalError::EndsBefore { known_op: from.op, book_op: head.op }
+    } else {
+        JournalError::NotOnBook { op: from.op, segment: segment_name(from.segment, 0), offset: from.frame_offset }
     }
 }
 
@@ -167,46 +279,44 @@ pub(crate) fn walk_segment(
     progress: &mut Progress,
     end: &mut u64,
     sink: &mut Sink<'_>,
-) -> Result<Option<Rest>, JournalError> {
+) -> Result<Option<Rest>, Halt> {
+    let file: Arc<str> = reader.name.as_str().into();
     while *end + PAGE <= reader.size {
         let (key, page) = (reader.key, reader.page(*end)?);
         if is_zero(page) {
-            return end_of_book(reader, *end, Case::LostHeader, "a page is empty, and later ones are not").map(Some);
+            let rest = end_of_book(reader, *end, Case::LostHeader, "a page is empty, and later ones are not")?;
+            return Ok(Some(rest));
         }
         let header = match FrameHeader::decode(page, &key) {
             Ok(header) => header,
             Err(PageFault::Bad(what)) => {
-                return end_of_book(reader, *end, Case::TornHeader, what).map(Some);
+                return Ok(Some(end_of_book(reader, *end, Case::TornHeader, what)?));
             }
-            Err(fault) => return Err(page_damage(fault, Case::UnknownVersion, &reader.name, *end)),
+            Err(fault) => return Err(page_damage(fault, Case::UnknownVersion, &reader.name, *end).into()),
         };
         check_continues(reader, &header, &progress.chain, *end)?;
-        match visit_frame(&header, reader.slice(*end, header.frame_bytes())?, sink) {
+        let place = Place { segment: index, offset: *end };
+        match visit_frame(
+            &header,
+            reader.slice(*end, header.frame_bytes())?,
+            place,
+            progress,
+            &mut |header, frame, end| sink(Seen { header, frame, end, file: &file }),
+        ) {
             Ok(()) => {}
             Err(FrameFault::Torn(fault)) => {
                 let at = *end + to_u64(fault.at);
                 let rest = end_of_book(reader, *end, Case::TornBody, fault.what);
-                return rest.map(Some).map_err(|error| error.moved_to(at));
+                return Ok(Some(rest.map_err(|error| error.moved_to(at))?));
             }
-            Err(FrameFault::Refused(why)) => {
-                return Err(reader.damaged(Case::EventRefused, *end, why));
-            }
+            Err(FrameFault::Halt(halt)) => return Err(halt),
         }
-        if header.kind == FrameKind::Events {
-            progress.catalogue.note(header.first_op, Place { segment: index, offset: *end });
-        }
-        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
-        let unwitnessed = header.kind == FrameKind::Events;
-        progress.chain = Chain { head, time_us: header.book_time_us, unwitnessed };
-        progress.frames += 1;
-        progress.frame_bytes += to_u64(header.frame_bytes());
-        (sink.on_head)(head);
         *end += to_u64(header.frame_bytes());
         if header.kind == FrameKind::Seal {
-            return check_sealed(reader, *end).map(|()| None);
+            return Ok(check_sealed(reader, *end).map(|()| None)?);
         }
     }
-    Err(reader.damaged(Case::BrokenChain, *end, "the frames leave no room for the seal"))
+    Err(Halt::Error(reader.damaged(Case::BrokenChain, *end, "the frames leave no room for the seal")))
 }
 
 /// A frame whose header is sound continues the chain, or the book is not what was written.
@@ -231,25 +341,21 @@ fn check_continues(reader: &Reader, header: &FrameHeader, chain: &Chain, offset:
 enum FrameFault {
     /// Not what was written.
     Torn(Fault),
-    /// What was written is not acceptable.
-    Refused(String),
+    Halt(Halt),
 }
 
-/// Verifies a frame as a whole, then shows its events.
-fn visit_frame(header: &FrameHeader, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(), FrameFault> {
+/// Verifies a frame as a whole, then shows it if it is to be shown.
+fn visit_frame(
+    header: &FrameHeader,
+    bytes: &[u8],
+    place: Place,
+    progress: &mut Progress,
+    show: &mut dyn FnMut(&FrameHeader, &Frame<'_>, Waypoint) -> Result<(), Halt>,
+) -> Result<(), FrameFault> {
     let frame = Frame::verify(header, bytes).map_err(FrameFault::Torn)?;
-    for block in frame.blocks().map_err(FrameFault::Torn)? {
-        for at in 0..block.count {
-            let index = block.first + at;
-            let op = header.first_op + u64::from(index);
-            let refused = |why: &str| FrameFault::Refused(format!("op {op}: {why}"));
-            let event = block.event(at).ok_or_else(|| refused("its place in the block is none"))?;
-            let last_in_frame = index + 1 == header.count;
-            let visit = Visit { op, book_time_us: header.book_time_us, event, last_in_frame };
-            (sink.visit)(visit).map_err(|why| refused(&why))?;
-        }
-    }
-    Ok(())
+    frame.blocks().map_err(FrameFault::Torn)?;
+    let end = progress.advance(header, place);
+    if progress.shows(&end) { show(header, &frame, end).map_err(FrameFault::Halt) } else { Ok(()) }
 }
 
 /// Decides, for a segment without a sound frame at `offset`, whether the book may end there.

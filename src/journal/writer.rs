@@ -187,7 +187,7 @@ impl Writer {
         let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
         let unwitnessed = header.kind == FrameKind::Events;
         let place = Place { segment: self.tail.header.index, offset: self.offset };
-        self.book.publish(head, unwitnessed.then_some((header.first_op, place)));
+        self.book.publish(head, header.first_op, place, to_u64(self.buffer.len()));
         self.offset += to_u64(self.buffer.len());
         self.chain = Chain { head, time_us: header.book_time_us, unwitnessed };
         Ok(head)
