@@ -1,5 +1,16 @@
 //! The base image: all of the state that lies in no page. Programs with their versions and campaigns, totals, snapshots,
-//! and the digests that stand for every key and every take-back, so that nobody has to enumerate them.
+//! and the digests that stand for every key and every take-back, so that nobody has to enumerate them. Its numbers are
+//! varints, see [`super::varint`]; a text is its length and its bytes.
+//!
+//! ```text
+//! base:      version u8 = 1   op   day of the last sweep (signed)   digest of keys [16]   digest of take-backs [16]
+//!            programs   for each {id   versions   campaigns   totals}   snapshots   for each, in order of their ops
+//! version:   effective from (signed)   rules, as in their event   definition   the number of each campaign of the rules
+//! campaign:  status u8 (0 open, 1 paused, 2 stopped, 3 closed)   budget posted   funded (signed)   awarded (signed)
+//! totals:    issuance, adjustment, opening, six redemptions, each posted   available (signed)   debt (signed)   members
+//! posted:    balance (signed)   head op
+//! snapshot:  name   op   book time (signed)   0, or 1 and the retention (signed)   the op that deleted it, or 0
+//! ```
 
 use std::sync::Arc;
 

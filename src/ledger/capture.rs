@@ -2,9 +2,11 @@
 //! copied a few at a time, and a slot that changes before its page was copied leaves its pre-image first. Whoever gets
 //! the copies makes the images, on another thread.
 
+use std::collections::HashMap;
+
 use super::holding::Slot;
 use super::ids::{Op, ProgramNo};
-use super::image::{CapImage, PageId, PageKind, state_hash_of, write_holdings, write_names};
+use super::image::{PageId, PageKind, state_hash_of, write_holdings, write_names};
 use super::members::{MEMBERS_PER_PAGE, Members};
 use super::state::{CapKey, Ledger};
 
@@ -122,7 +124,7 @@ impl PageCopy {
                 let id = |(start, end): (usize, &u16)| text.get(start..usize::from(*end)).unwrap_or_default();
                 write_names(ends.len(), programs.iter().copied().zip(starts.zip(ends).map(id)), out);
             }
-            Content::Holdings { slots, caps, log: None } => write_holdings(slots, &in_order(caps), out),
+            Content::Holdings { slots, caps, log: None } => write_holdings(slots, &in_order(caps.clone()), out),
             Content::Holdings { slots, caps, log: Some(log) } => {
                 let mut slots = slots.clone();
                 for (place, before) in &log.slots {
@@ -130,21 +132,20 @@ impl PageCopy {
                         *slot = *before;
                     }
                 }
-                let mut caps: std::collections::HashMap<CapKey, u64> = caps.iter().copied().collect();
+                let mut caps: HashMap<CapKey, u64> = caps.iter().copied().collect();
                 for (key, before) in log.caps.iter().rev() {
                     match before {
                         Some(used) => caps.insert(*key, *used),
                         None => caps.remove(key),
                     };
                 }
-                write_holdings(&slots, &in_order(&caps.into_iter().collect::<Vec<_>>()), out);
+                write_holdings(&slots, &in_order(caps.into_iter().collect()), out);
             }
         }
     }
 }
 
-fn in_order(caps: &[(CapKey, u64)]) -> Vec<CapImage> {
-    let mut caps: Vec<CapImage> = caps.iter().map(|((m, c, span), used)| (*m, *c, *span, *used)).collect();
+fn in_order(mut caps: Vec<(CapKey, u64)>) -> Vec<(CapKey, u64)> {
     caps.sort_unstable();
     caps
 }

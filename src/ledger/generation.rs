@@ -19,13 +19,21 @@ pub struct Generation {
     after: Op,
     last: Op,
     keys: Index,
-    taken: HashMap<Op, Op>,
+    /// In shards by original, so that growth holds up no more than a shard's share.
+    taken: Vec<HashMap<Op, Op>>,
+}
+
+/// Shards of the take-backs of a generation.
+const TAKEN_SHARDS: u64 = 64;
+
+fn shard_of(original: Op) -> usize {
+    usize::try_from(original.0 % TAKEN_SHARDS).unwrap_or(0)
 }
 
 impl Generation {
     /// An empty one, whose ops begin behind `after`.
     pub(crate) fn new(after: Op) -> Self {
-        Self { after, last: after, keys: Index::new(), taken: HashMap::new() }
+        Self { after, last: after, keys: Index::new(), taken: (0..TAKEN_SHARDS).map(|_| HashMap::new()).collect() }
     }
 
     /// The op before its first.
@@ -59,7 +67,7 @@ impl Generation {
 
     /// Every earn that was taken back, with the latest refund of it in this span; in no order.
     pub fn taken(&self) -> impl Iterator<Item = (Op, Op)> {
-        self.taken.iter().map(|(original, refund)| (*original, *refund))
+        self.taken.iter().flatten().map(|(original, refund)| (*original, *refund))
     }
 
     fn key(&self, print: u128) -> Option<Op> {
@@ -72,15 +80,22 @@ impl Generation {
 
     /// Keeps which refund took an earn back; the one before it in this span, if there is one.
     pub(crate) fn take(&mut self, original: Op, refund: Option<Op>) -> Option<Op> {
+        let taken = self.taken.get_mut(shard_of(original))?;
         match refund {
-            Some(refund) => self.taken.insert(original, refund),
-            None => self.taken.remove(&original),
+            Some(refund) => taken.insert(original, refund),
+            None => taken.remove(&original),
         }
+    }
+
+    fn refund(&self, original: Op) -> Option<Op> {
+        self.taken.get(shard_of(original))?.get(&original).copied()
     }
 
     /// Roughly its bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.keys.bytes() + self.taken.capacity() / 7 * 8 * (size_of::<(Op, Op)>() + 1)
+        // A map keeps a byte beside each entry, and is at most seven eighths full.
+        let taken = |taken: &HashMap<Op, Op>| taken.capacity() / 7 * 8 * (size_of::<(Op, Op)>() + 1);
+        self.keys.bytes() + self.taken.iter().map(taken).sum::<usize>()
     }
 }
 
@@ -132,7 +147,7 @@ impl Ledger {
     /// The latest refund of an earn, as far as memory reaches back, see [`Self::memory_after`].
     #[must_use]
     pub fn latest_refund(&self, original: Op) -> Option<Op> {
-        self.in_memory().find_map(|generation| generation.taken.get(&original).copied())
+        self.in_memory().find_map(|generation| generation.refund(original))
     }
 
     /// Keys and refunds of the ops after this one are in memory; 0 where all are. An answer of the runs counts only as
@@ -193,9 +208,11 @@ impl Ledger {
         Some(sealed)
     }
 
-    /// Forgets the sealed generations whose last op is at most `upto`: the runs answer for them now.
-    pub fn drop_sealed(&mut self, upto: Op) {
-        self.sealing.retain(|generation| generation.last > upto);
+    /// Forgets the sealed generations whose last op is at most `upto`: the runs answer for them now. They are given back,
+    /// so that their tables, a hundred MiB and more, can be freed on another thread.
+    pub fn drop_sealed(&mut self, upto: Op) -> Vec<Arc<Generation>> {
+        let dropped = self.sealing.iter().take_while(|generation| generation.last <= upto).count();
+        self.sealing.drain(..dropped).collect()
     }
 
     /// Puts an event's key in.
@@ -245,4 +262,76 @@ fn mix(bits: u64) -> u64 {
     let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::Limits;
+    use super::*;
+
+    fn ledger() -> Ledger {
+        Ledger::new(Limits { members_max: 10, cap_counters_max: 10 })
+    }
+
+    #[test]
+    fn a_generation_is_due_by_its_span_long_before_it_takes_no_more() {
+        let mut ledger = ledger();
+        ledger.newest = Op(OPS_PER_GENERATION - 1);
+        assert!(!ledger.seal_due());
+        ledger.newest = Op(OPS_PER_GENERATION);
+        assert!(ledger.seal_due());
+        assert_eq!(ledger.take_key(1 << 64, Op(u64::from(u32::MAX))), Ok(()));
+        assert_eq!(ledger.key(1 << 64), Some(Op(u64::from(u32::MAX))));
+        assert!(ledger.take_key(2 << 64, Op(u64::from(u32::MAX) + 1)).is_err());
+        ledger.newest = Op(u64::from(u32::MAX));
+        assert!(ledger.seal().is_some());
+        assert_eq!(ledger.take_key(2 << 64, Op(u64::from(u32::MAX) + 1)), Ok(()));
+        assert!(ledger.take_key(1 << 64, Op(u64::from(u32::MAX) + 2)).is_err(), "a sealed key is taken");
+    }
+
+    #[test]
+    fn runs_are_asked_only_for_what_memory_cannot_know() {
+        let mut ledger = ledger();
+        let never = |_: Lookup| -> Found { panic!("memory has the answer") };
+        assert_eq!(ledger.find_key(7, &never), Ok(None));
+        assert_eq!(ledger.find_refund(Op(7), &never), Ok(None));
+        ledger.take_key(1 << 64, Op(1)).unwrap_or_default();
+        ledger.newest = Op(1);
+        assert_eq!(ledger.seal().map(|sealed| sealed.len()), Some(1));
+        assert!(ledger.seal().is_none(), "an empty generation is not sealed");
+        assert_eq!(ledger.find_key(1 << 64, &never), Ok(Some(Op(1))));
+        assert_eq!(ledger.find_key(2 << 64, &never), Ok(None));
+        assert_eq!(ledger.drop_sealed(Op(0)).len(), 0);
+        assert_eq!(ledger.drop_sealed(Op(1)).len(), 1);
+        let unknown = |_: Lookup| Found::Unknown;
+        assert_eq!(ledger.find_key(2 << 64, &unknown), Err(Lookup::Key(2 << 64)));
+        assert_eq!(ledger.find_refund(Op(1), &unknown), Err(Lookup::Taken(Op(1))));
+        assert_eq!(ledger.find_refund(Op(2), &never), Ok(None), "a refund comes after its earn");
+        assert_eq!(ledger.find_key(2 << 64, &|_| Found::Taken(Op(1))), Ok(Some(Op(1))));
+    }
+
+    #[test]
+    fn a_refund_links_to_the_one_before_it_as_far_as_memory_reaches() {
+        let mut ledger = ledger();
+        let print = |op: u64| u128::from(op) << 64;
+        for op in 1..=4 {
+            assert_eq!(ledger.take_key(print(op), Op(op)), Ok(()));
+        }
+        assert!(ledger.take_refund(Op(1), Some(Op(2)), Op(3)).is_err(), "there was none before");
+        assert_eq!(ledger.take_refund(Op(1), None, Op(3)), Ok(None));
+        assert!(ledger.take_refund(Op(1), None, Op(4)).is_err());
+        let digest = ledger.taken_digest;
+        assert_eq!(ledger.take_refund(Op(1), Some(Op(3)), Op(4)), Ok(Some(Op(3))));
+        ledger.newest = Op(4);
+        assert!(ledger.seal().is_some());
+        ledger.drop_sealed(Op(4));
+        assert!(ledger.take_refund(Op(1), Some(Op(5)), Op(6)).is_err(), "memory would hold it");
+        assert!(ledger.take_refund(Op(5), Some(Op(4)), Op(6)).is_err(), "a refund from before its earn");
+        assert_eq!(ledger.take_refund(Op(1), Some(Op(4)), Op(5)), Ok(None), "which was the last is the event's to say");
+        assert_ne!(ledger.taken_digest, digest);
+        // The digest is of the latest refund of each earn, whatever came before it.
+        let mut short = self::ledger();
+        assert_eq!(short.take_refund(Op(1), None, Op(5)), Ok(None));
+        assert_eq!(short.taken_digest, ledger.taken_digest);
+    }
 }

@@ -1,4 +1,14 @@
-//! The images of pages: canonical bytes, a function of what the page holds and of nothing else.
+//! The images of pages: canonical bytes, a function of what the page holds and of nothing else. Numbers are varints, see
+//! [`super::varint`].
+//!
+//! ```text
+//! names:     version u8 = 1   members   for each {program   length of the id   the id}
+//! holdings:  version u8 = 1   members   for each {debt   head op   lots u8   lots}
+//!            counters   for each, in order {place in the page   campaign   span u8   first day (signed)   used}
+//! lots:      a bit each: 1 base, 2 campaign, 4 granted, 8 opening; for each that ever held something
+//!            {entered   left   head op less the op that opened it}
+//! span:      0 campaign, 1 day, 2 week, 3 month
+//! ```
 
 use arrayvec::ArrayVec;
 
@@ -57,9 +67,6 @@ pub struct HoldingView {
     pub lots: ArrayVec<LotView, LOTS>,
 }
 
-/// The counter of a cap of a page's member.
-pub(crate) type CapImage = (MemberNo, CampaignNo, CapSpan, u64);
-
 /// The hash of a state from its parts: the base image, and the BLAKE3 hash of each page's image in order, all pages of
 /// names and then all of holdings.
 pub fn state_hash_of(op: Op, base: &[u8], hashes: impl Iterator<Item = [u8; 32]>) -> [u8; 32] {
@@ -111,7 +118,7 @@ fn members_of(reader: &mut Reader<'_>) -> Result<usize, ImageError> {
 }
 
 /// `caps` are in order.
-pub(crate) fn write_holdings(slots: &[Slot], caps: &[CapImage], out: &mut Vec<u8>) {
+pub(crate) fn write_holdings(slots: &[Slot], caps: &[(CapKey, u64)], out: &mut Vec<u8>) {
     out.push(PAGE_VERSION);
     let mut out = Writer(out);
     out.count(slots.len());
@@ -128,7 +135,7 @@ pub(crate) fn write_holdings(slots: &[Slot], caps: &[CapImage], out: &mut Vec<u8
         }
     }
     out.count(caps.len());
-    for (member, campaign, span, used) in caps {
+    for ((member, campaign, span), used) in caps {
         out.count(usize::try_from(member.0).unwrap_or(0) % MEMBERS_PER_PAGE);
         out.number(campaign.0);
         out.byte(match span.per {
@@ -185,8 +192,11 @@ fn read_cap(reader: &mut Reader<'_>, page: u32, members: usize) -> Result<(CapKe
     Ok(((member, campaign, CapSpan { per, first_day }), reader.number()?))
 }
 
+/// Holdings of a page's members, and the counters of their caps in order.
+type HoldingsImage = (Vec<Holding>, Vec<(CapKey, u64)>);
+
 /// What the image of page `page` holds: its members' holdings, and the counters of their caps.
-pub(crate) fn read_holdings(bytes: &[u8], page: u32) -> Result<(Vec<Holding>, Vec<(CapKey, u64)>), ImageError> {
+pub(crate) fn read_holdings(bytes: &[u8], page: u32) -> Result<HoldingsImage, ImageError> {
     let mut reader = Reader::new(bytes, PAGE_VERSION)?;
     let members = members_of(&mut reader)?;
     let mut holdings = Vec::with_capacity(members);

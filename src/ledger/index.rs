@@ -205,11 +205,10 @@ impl Index {
 
     /// Every value with the bits of its fingerprint, see [`key_bits`]; in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u128, u32)> {
-        let slots = (0_u64..).zip(&self.shards).flat_map(|(number, shard)| {
+        (0_u64..).zip(&self.shards).flat_map(|(number, shard)| {
             let used = shard.slots.iter().filter(|slot| slot.value > 0);
             used.map(move |slot| (join(number, *slot), slot.value))
-        });
-        slots
+        })
     }
 
     /// Bytes of the tables.

@@ -62,6 +62,8 @@ struct Earn {
 pub(crate) struct Generator {
     pub rng: Rng,
     pub now_us: i64,
+    /// Members that commands are for, but for passers-by.
+    pub members: i64,
     /// How fast time goes: a book covers from two months to most of a year.
     pace: i64,
     sent: Vec<Sent>,
@@ -83,6 +85,7 @@ impl Generator {
         Self {
             rng: Rng(seed),
             now_us: BEGIN_US,
+            members: 25,
             pace: [1, 1, 4][usize::try_from(seed % 3).unwrap()],
             sent: Vec::new(),
             earns: Vec::new(),
@@ -158,7 +161,7 @@ impl Generator {
         let program = usize::from(self.rng.chance(400));
         let member = match self.rng.between(0, 99) {
             0 => format!("passer-by-{}", self.sent.len()),
-            _ => format!("member-{}", self.rng.between(0, 24)),
+            _ => format!("member-{}", self.rng.between(0, self.members - 1)),
         };
         let action = self.action(program, &member);
         let member = match &action {
