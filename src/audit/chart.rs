@@ -15,8 +15,6 @@ pub enum Class {
     Redemption(u8),
     /// Operators' acts.
     Adjustment,
-    /// Brought over from another system.
-    Opening,
     /// Owed to members.
     Available,
     /// Owed by members.
@@ -34,7 +32,6 @@ impl Class {
             Account::Campaign { campaign, .. } => Self::Campaign(*campaign),
             Account::Redemption { purpose, .. } => Self::Redemption(u8::try_from(purpose.place()).unwrap_or(u8::MAX)),
             Account::Adjustment { .. } => Self::Adjustment,
-            Account::Opening { .. } => Self::Opening,
         }
     }
 
@@ -44,7 +41,6 @@ impl Class {
         match name {
             "issuance" => Some(Self::Issuance),
             "adjustment" => Some(Self::Adjustment),
-            "opening" => Some(Self::Opening),
             "member/available" => Some(Self::Available),
             "member/debt" => Some(Self::Debt),
             _ => match name.split_once('/')? {
@@ -71,7 +67,6 @@ impl Class {
                 format!("redemption/{purpose}")
             }
             Self::Adjustment => "adjustment".to_owned(),
-            Self::Opening => "opening".to_owned(),
         }
     }
 
@@ -100,12 +95,6 @@ pub const CHART: &[ChartLine] = &[
     line("issuance", "issuance", "debit", "all units ever authorised: awarded by the program or funded into campaigns"),
     line("campaign_budget", "campaign/<id>", "credit", "funded into the campaign and not yet awarded"),
     line("redemption", "redemption/<purpose>", "credit", "spent by members, by purpose"),
-    line(
-        "opening",
-        "opening",
-        "either",
-        "brought over from another system: a debit is what members had, net of what they owed",
-    ),
     line("adjustment", "adjustment", "either", "operators' acts: a debit is what they granted, net"),
     line("member_liability", "member/available", "credit", "owed to the member, who may spend it"),
     line("member_debt", "member/debt", "debit", "owed by the member"),
@@ -132,7 +121,6 @@ pub fn source_name(source: Source) -> &'static str {
         Source::Base => "base",
         Source::Campaign => "campaign",
         Source::Granted => "granted",
-        Source::Opening => "opening",
     }
 }
 

@@ -197,7 +197,7 @@ impl TestBook {
             notes: at.op.0.is_multiple_of(2).then(|| Box::new(notes)),
             action,
         };
-        let resolved = match self.ledger.needs(&command, &|_| crate::ledger::Found::Free) {
+        let resolved = match self.ledger.needs(&command) {
             Need::Original { op, latest_refund } => {
                 let read = |op: Op| codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap();
                 let latest = latest_refund.map(|op| (op, read(op)));

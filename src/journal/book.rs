@@ -172,21 +172,6 @@ impl Book {
         if block.event(op).is_some() { Ok(block) } else { Err(found.damaged(&short)) }
     }
 
-    /// The newest op whose frame was booked at or before an instant; 0 for none.
-    ///
-    /// `Damaged` if the book is not what was written.
-    pub fn op_at_time(&self, book_time_us: i64) -> Result<u64, JournalError> {
-        let (mut from, mut to) = (0, self.durable_op());
-        while from < to {
-            let middle = to - (to - from) / 2;
-            match self.read_block_of(middle)?.book_time_us() <= book_time_us {
-                true => from = middle,
-                false => to = middle - 1,
-            }
-        }
-        Ok(from)
-    }
-
     /// Reads and verifies the whole frame that holds `op`: for scans, which go on at its `first_op() + count()`.
     ///
     /// `NotFound` for op 0 and for ops that are not durable; `Damaged` if the book is not what was written.
