@@ -1,5 +1,6 @@
 //! The command line: what there is to say, and how every answer is shown. The commands themselves live in the modules.
 
+mod backup;
 mod campaign;
 mod import;
 mod program;
@@ -47,6 +48,10 @@ enum Command {
     Snapshot(snapshot::Snapshot),
     /// Move members in from another system: their opening balances, from a CSV file.
     Import(import::Import),
+    /// Copy a book into a directory, while it is served or not; the next time only what is new.
+    Backup(backup::Backup),
+    /// Make a book of a backup, as it was at its end, at an op or at a time.
+    Restore(backup::Restore),
     /// Prove a book that no server has open: every frame, the chain, every posting.
     Verify(verify::Verify),
 }
@@ -107,6 +112,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Campaign(command) => show(command.json(), command.run()),
         Command::Snapshot(command) => show(command.json(), command.run()),
         Command::Import(command) => show(command.json(), command.run()),
+        Command::Backup(command) => show(command.json, command.run()),
+        Command::Restore(command) => show(command.json, command.run()),
         Command::Verify(command) => show(command.json, command.run()),
     }
 }

@@ -120,6 +120,12 @@ pub const REPLAY_HANDOVER_BYTES: usize = 1024 * 1024;
 pub const REPLAY_HANDOVERS_AHEAD_MAX: usize = 4;
 /// Events that a replay announces together before it shows the first of them.
 pub const REPLAY_PASS_EVENTS: usize = 64;
+/// Bytes of one piece of a backup on its way.
+pub const BACKUP_CHUNK_BYTES: usize = 1024 * 1024;
+/// Files of a backup: segments of a book.
+pub const BACKUP_FILES_MAX: usize = 100_000;
+/// Bytes of the manifest of a backup.
+pub const BACKUP_MANIFEST_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Segment files that readers keep open at a time.
 pub const SEGMENTS_OPEN_MAX: usize = 64;
 

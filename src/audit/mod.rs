@@ -1,5 +1,6 @@
 //! The auditor's room: snapshots as files, the past, and exports. It reads the book and never changes it.
 
+pub mod backup;
 pub mod chart;
 pub mod files;
 pub mod past;

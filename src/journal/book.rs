@@ -226,6 +226,11 @@ impl Book {
         let copies = self.shared.copies.read().unwrap_or_else(PoisonError::into_inner);
         segment_name(segment, copies.get(to_usize(segment.into())).copied().unwrap_or(0))
     }
+
+    /// The directory that the book is in.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.shared.disk
+    }
 }
 
 impl OpenFile {

@@ -80,6 +80,9 @@ pub enum JournalError {
     /// Bytes that are no waypoint.
     #[error("a place in the book cannot be read: {0}")]
     BadWaypoint(&'static str),
+    /// A restore into the directory has begun and not ended.
+    #[error("a restore into this directory was not finished, so there is no book yet: run the restore again")]
+    NotRestored,
     /// A frame does not continue the book: its first op is not the next, or its time goes back.
     #[error("a frame of op {first_op} at {book_time_us} us does not continue the book at {head:?}, {last_time_us} us")]
     OutOfOrder {

@@ -244,7 +244,8 @@ pub fn scan_to<R: Replay + ?Sized>(
     }
 }
 
-fn book_on(disk: &dyn Disk) -> Result<SegmentFiles, JournalError> {
+/// The files of the book on a disk; there must be one.
+pub(crate) fn book_on(disk: &dyn Disk) -> Result<SegmentFiles, JournalError> {
     let files = SegmentFiles::list(disk)?;
     if files.copies.is_empty() { Err(JournalError::NoBook) } else { Ok(files) }
 }

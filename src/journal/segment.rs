@@ -17,13 +17,16 @@ const SEGMENT_PREFIX: &str = "segment-";
 /// Files whose making was cut short.
 const CUT_PREFIX: &str = "cut-";
 const UNFINISHED_SUFFIX: &str = ".new";
+/// Lies in a directory for as long as the book in it is not whole.
+pub(crate) const RESTORING: &str = "RESTORING";
 
 /// The name of a segment's file. The copy counts how often a start has moved the segment to a new file.
 pub(crate) fn segment_name(index: u32, copy: u32) -> String {
     format!("{SEGMENT_PREFIX}{index:08}.{copy:04}")
 }
 
-fn parse_name(name: &str) -> Option<(u32, u32)> {
+/// The index and the copy in the name of a segment's file.
+pub(crate) fn parse_name(name: &str) -> Option<(u32, u32)> {
     let (index, copy) = name.strip_prefix(SEGMENT_PREFIX)?.split_once('.')?;
     let (index, copy) = (index.parse().ok()?, copy.parse().ok()?);
     (segment_name(index, copy) == name).then_some((index, copy))
@@ -40,11 +43,14 @@ pub(crate) struct SegmentFiles {
 }
 
 impl SegmentFiles {
-    /// Lists the directory. A hole among the segments is damage.
+    /// Lists the directory. A hole among the segments is damage, and what a restore has not finished is no book.
     pub(crate) fn list(disk: &dyn Disk) -> Result<Self, JournalError> {
         let mut newest: BTreeMap<u32, u32> = BTreeMap::new();
         let (mut older, mut unfinished) = (Vec::new(), Vec::new());
         for name in disk.list().map_err(JournalError::io("list", "the directory"))? {
+            if name == RESTORING {
+                return Err(JournalError::NotRestored);
+            }
             let ours = [SEGMENT_PREFIX, CUT_PREFIX].iter().any(|prefix| name.starts_with(prefix));
             if ours && name.ends_with(UNFINISHED_SUFFIX) {
                 unfinished.push(name);

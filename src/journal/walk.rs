@@ -64,6 +64,14 @@ pub(crate) struct Chain {
     pub(crate) unwitnessed: bool,
 }
 
+impl Chain {
+    /// Behind a frame.
+    pub(crate) fn after(header: &FrameHeader) -> Self {
+        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
+        Self { head, time_us: header.book_time_us, unwitnessed: header.kind == FrameKind::Events }
+    }
+}
+
 /// A segment that was walked.
 pub(crate) struct WalkedSegment {
     pub(crate) segment: Segment,
@@ -90,13 +98,12 @@ impl Progress {
     /// Goes on to the end of a frame, at `place`.
     fn advance(&mut self, header: &FrameHeader, place: Place) -> Waypoint {
         let frame_bytes = to_u64(header.frame_bytes());
-        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
-        self.chain = Chain { head, time_us: header.book_time_us, unwitnessed: header.kind == FrameKind::Events };
+        self.chain = Chain::after(header);
         self.counts = self.counts.plus(Counts { frames: 1, frame_bytes });
         self.catalogue.note(header.first_op, place, frame_bytes);
         Waypoint {
-            op: head.op,
-            hash: head.hash,
+            op: self.chain.head.op,
+            hash: header.hash,
             book_time_us: header.book_time_us,
             segment: place.segment,
             frame_offset: place.offset,

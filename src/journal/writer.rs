@@ -133,33 +133,12 @@ impl Writer {
         if !self.room_for(frame_bytes) {
             self.roll()?;
         }
-        let block_count = lay_out(frame, &mut self.buffer);
-        let header = FrameHeader {
-            kind: FrameKind::Events,
-            count: frame.count(),
-            first_op,
-            book_time_us,
-            blocks_bytes: to_u32(frame.body_bytes()),
-            block_count,
-            previous_hash: self.chain.head.hash,
-            hash: [0; 32],
-        };
+        let header = lay_out_events(frame, &self.chain, &mut self.buffer);
         self.write(header)
     }
 
     fn append_empty(&mut self, kind: FrameKind) -> Result<Head, JournalError> {
-        self.buffer.clear();
-        self.buffer.resize(FRAME_HEADER_BYTES, 0);
-        let header = FrameHeader {
-            kind,
-            count: 0,
-            first_op: self.chain.head.op + 1,
-            book_time_us: self.chain.time_us,
-            blocks_bytes: 0,
-            block_count: 0,
-            previous_hash: self.chain.head.hash,
-            hash: [0; 32],
-        };
+        let header = lay_out_empty(kind, &self.chain, &mut self.buffer);
         self.write(header)
     }
 
@@ -170,13 +149,7 @@ impl Writer {
 
     /// Hashes, pads, writes and syncs the frame that is laid out in the buffer.
     fn write(&mut self, mut header: FrameHeader) -> Result<Head, JournalError> {
-        let index_start = self.buffer.len() - header.index_bytes();
-        header.hash = header.hash_with(self.buffer.get(index_start..).unwrap_or_default());
-        let key = self.genesis.segment_key(self.tail.header.index);
-        if let Some(place) = self.buffer.first_chunk_mut() {
-            *place = header.encode(&key);
-        }
-        self.buffer.resize(padded(self.buffer.len()), 0);
+        finish(&mut header, &self.genesis.segment_key(self.tail.header.index), &mut self.buffer);
         if self.options.syncs_first() {
             self.write_buffer()?;
             self.sync()?;
@@ -184,12 +157,11 @@ impl Writer {
             self.sync()?;
             self.write_buffer()?;
         }
-        let head = Head { op: header.first_op + u64::from(header.count) - 1, hash: header.hash };
-        let unwitnessed = header.kind == FrameKind::Events;
+        self.chain = Chain::after(&header);
+        let head = self.chain.head;
         let place = Place { segment: self.tail.header.index, offset: self.offset };
         self.book.publish(head, header.first_op, place, to_u64(self.buffer.len()));
         self.offset += to_u64(self.buffer.len());
-        self.chain = Chain { head, time_us: header.book_time_us, unwitnessed };
         Ok(head)
     }
 
@@ -246,6 +218,47 @@ impl Writer {
         };
         Ok(())
     }
+}
+
+/// Lays out a frame of events that follows `chain`, but for its hash, in `buffer`.
+pub(crate) fn lay_out_events(frame: &FrameBody, chain: &Chain, buffer: &mut Vec<u8>) -> FrameHeader {
+    let block_count = lay_out(frame, buffer);
+    FrameHeader {
+        kind: FrameKind::Events,
+        count: frame.count(),
+        first_op: frame.first_op(),
+        book_time_us: frame.book_time_us(),
+        blocks_bytes: to_u32(frame.body_bytes()),
+        block_count,
+        previous_hash: chain.head.hash,
+        hash: [0; 32],
+    }
+}
+
+/// Lays out a frame without events that follows `chain`, but for its hash, in `buffer`.
+pub(crate) fn lay_out_empty(kind: FrameKind, chain: &Chain, buffer: &mut Vec<u8>) -> FrameHeader {
+    buffer.clear();
+    buffer.resize(FRAME_HEADER_BYTES, 0);
+    FrameHeader {
+        kind,
+        count: 0,
+        first_op: chain.head.op + 1,
+        book_time_us: chain.time_us,
+        blocks_bytes: 0,
+        block_count: 0,
+        previous_hash: chain.head.hash,
+        hash: [0; 32],
+    }
+}
+
+/// Hashes the frame that is laid out in `buffer`, for a segment of this key, and pads it.
+pub(crate) fn finish(header: &mut FrameHeader, key: &[u8; 32], buffer: &mut Vec<u8>) {
+    let index_start = buffer.len() - header.index_bytes();
+    header.hash = header.hash_with(buffer.get(index_start..).unwrap_or_default());
+    if let Some(place) = buffer.first_chunk_mut() {
+        *place = header.encode(key);
+    }
+    buffer.resize(padded(buffer.len()), 0);
 }
 
 impl Drop for Writer {

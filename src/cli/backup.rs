@@ -1,0 +1,208 @@
+//! `stampbook backup` and `stampbook restore`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use serde_json::json;
+use stampbook::audit::backup::{
+    BackupError, BackupManifest, Progress, RestoreReport, Stage, To, backup_stopped, restore,
+};
+use stampbook::audit::files::hex;
+use stampbook::io::RealDisk;
+use stampbook::journal::JournalError;
+
+use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
+
+#[derive(Args)]
+pub(super) struct Backup {
+    /// The directory of a book that no server has open.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The directory of the backup; created where there is none. What it holds of an earlier backup of this book is kept.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Restore {
+    /// The directory of the backup.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// The directory of the new book: empty, or created.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Restore up to this op.
+    #[arg(long, value_name = "OP", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "to_time")]
+    to_op: Option<u64>,
+    /// Restore what was booked up to this time, such as 2026-03-01T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    to_time: Option<Timestamp>,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Backup {
+    pub(super) fn run(self) -> Outcome {
+        let data = RealDisk::open_existing(&self.data).map_err(|error| unreachable(&self.data, &error))?;
+        if data.is_held() {
+            let open = format!(
+                "{}: a server has this book open: back it up through the server with --target, or stop it",
+                self.data.display()
+            );
+            return Err(Failure::plain(EXIT_IO, open));
+        }
+        let out = RealDisk::open(&self.out).map_err(|error| unreachable(&self.out, &error))?;
+        let mut bar = Bar::new();
+        let made = backup_stopped(Arc::new(data), Arc::new(out), &mut |progress| bar.show(progress));
+        bar.clear();
+        made.map(|manifest| shown(&manifest, &self.out)).map_err(|error| failure(&error))
+    }
+}
+
+/// What is told of a backup that was made.
+pub(super) fn shown(manifest: &BackupManifest, out: &Path) -> Shown {
+    let bytes: u64 = manifest.files.iter().map(|file| file.length).sum();
+    let mut text = format!("backup in {}\n", out.display());
+    text += &format!("book {} incarnation {}\n", manifest.book_id, manifest.incarnation);
+    text += &format!("head {}:{}\n", manifest.op, manifest.head);
+    text += &format!("book time {}\n", time_of(manifest.book_time_us));
+    text += &format!(
+        "{} files, {bytes} bytes; the backup before ended at op {}",
+        manifest.files.len(),
+        manifest.previous_op
+    );
+    let json = json!({
+        "book_id": manifest.book_id,
+        "incarnation": manifest.incarnation,
+        "op": manifest.op,
+        "head": manifest.head,
+        "book_time_us": manifest.book_time_us,
+        "previous_op": manifest.previous_op,
+        "files": manifest.files.len(),
+        "bytes": bytes,
+    });
+    Shown { text, json }
+}
+
+impl Restore {
+    pub(super) fn run(self) -> Outcome {
+        let from = RealDisk::open_existing(&self.from).map_err(|error| unreachable(&self.from, &error))?;
+        let data = RealDisk::open(&self.data).map_err(|error| unreachable(&self.data, &error))?;
+        if let Some(folder) = folder_in(&self.data).map_err(|error| unreachable(&self.data, &error))? {
+            return Err(failure(&BackupError::NotEmpty(folder)));
+        }
+        let to = self.to_op.map(To::Op).or(self.to_time.map(|time| To::Time(time.as_microsecond())));
+        let mut book_id = [0; 16];
+        getrandom::fill(&mut book_id)
+            .map_err(|error| Failure::plain(EXIT_IO, format!("the system gives no randomness: {error}")))?;
+        let mut bar = Bar::new();
+        let restored = restore(&from, &data, to, book_id, &mut |progress| bar.show(progress));
+        bar.clear();
+        restored.map(|report| restored_shown(&report, &self.data)).map_err(|error| failure(&error))
+    }
+}
+
+/// A folder in a directory, such as another book's store.
+fn folder_in(dir: &Path) -> std::io::Result<Option<String>> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            return Ok(Some(entry.file_name().to_string_lossy().into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn restored_shown(report: &RestoreReport, data: &Path) -> Shown {
+    let genesis = &report.genesis;
+    let mut text =
+        format!("book {} incarnation {} in {}\n", hex(&genesis.book_id), genesis.incarnation, data.display());
+    if let Some(parent) = &genesis.parent {
+        text += &format!("parent {} at {}:{}\n", hex(&parent.book_id), parent.op, hex(&parent.hash));
+    }
+    text += &format!("head {}:{}\n", report.op, hex(&report.head));
+    text += &format!("book time {}\n", time_of(report.book_time_us));
+    text += &format!("state {}\n", hex(&report.state_hash));
+    text += &format!("events {} of {}, members {}; every posting proved", report.op, report.backup_op, report.members);
+    let parent = genesis
+        .parent
+        .map(|parent| json!({ "book_id": hex(&parent.book_id), "op": parent.op, "head": hex(&parent.hash) }));
+    let json = json!({
+        "book_id": hex(&genesis.book_id),
+        "incarnation": genesis.incarnation,
+        "parent": parent,
+        "op": report.op,
+        "head": hex(&report.head),
+        "book_time_us": report.book_time_us,
+        "state_hash": hex(&report.state_hash),
+        "members": report.members,
+        "backup_op": report.backup_op,
+    });
+    Shown { text, json }
+}
+
+fn time_of(microseconds: i64) -> String {
+    Timestamp::from_microsecond(microseconds).map_or_else(|_| format!("{microseconds} us"), |time| time.to_string())
+}
+
+fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::plain(EXIT_IO, format!("{}: {error}", path.display()))
+}
+
+/// How a backup or a restore that failed ends.
+pub(super) fn failure(error: &BackupError) -> Failure {
+    let code = match error {
+        BackupError::Damaged { .. } | BackupError::BadManifest(_) | BackupError::Verify(_) => EXIT_DAMAGED,
+        BackupError::Journal(
+            JournalError::Damaged { .. } | JournalError::EndsBefore { .. } | JournalError::NotOnBook { .. },
+        ) => EXIT_DAMAGED,
+        BackupError::NoBackup
+        | BackupError::OtherBackup(_)
+        | BackupError::NotEmpty(_)
+        | BackupError::NotInBackup { .. }
+        | BackupError::Journal(JournalError::NoBook | JournalError::NotFound(_)) => EXIT_BAD_INPUT,
+        _ => EXIT_IO,
+    };
+    Failure::plain(code, error.to_string())
+}
+
+/// A progress bar with a rate, where standard error is a terminal.
+pub(super) struct Bar {
+    bar: ProgressBar,
+    stage: Option<Stage>,
+}
+
+impl Bar {
+    pub(super) fn new() -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        Self { bar, stage: None }
+    }
+
+    pub(super) fn show(&mut self, progress: Progress) {
+        if self.stage != Some(progress.stage) {
+            self.stage = Some(progress.stage);
+            self.bar.reset();
+            let template = match progress.stage {
+                Stage::Replay => "{msg:7} {wide_bar} {human_pos}/{human_len} events {per_sec} {eta}",
+                _ => "{msg:7} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
+            };
+            // A bar that cannot be styled is shown as it is.
+            self.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_message(progress.stage.name());
+        }
+        self.bar.set_length(progress.total);
+        self.bar.set_position(progress.done);
+    }
+
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
