@@ -1,6 +1,7 @@
 //! The auditor's room: snapshots as files, the past, and exports. It reads the book and never changes it.
 
 pub mod chart;
+pub mod export;
 pub mod files;
 pub mod past;
 pub mod snapshot;
