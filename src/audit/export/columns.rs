@@ -173,7 +173,7 @@ table! {
         op: u64 = "The event's number; they are dense.",
         book_time: Instant = "When it was booked.",
         occurred_at: Instant = "Business time.",
-        kind: String = "What it did, or was asked to do: earn, refund, redeem, adjust, program_put, campaign_funded, and so on.",
+        kind: String = "What it did, or was asked to do: earn, refund, redeem, adjust, opening, program_put, campaign_funded, snapshot_taken, and so on.",
         outcome: String = "applied or rejected.",
         reason: String = "Why it was rejected, as the contract names it.",
         field: String = "The field at fault, where a single one is.",
@@ -188,6 +188,7 @@ table! {
         rule_version: Option<u64> = "The version of the program that decided, or that was put.",
         original_op: Option<u64> = "The op of a refund's original.",
         campaign: String = "The campaign of a campaign's event.",
+        snapshot: String = "The snapshot of a snapshot's event.",
         reference: String = "As sent.",
         channel: String = "As sent.",
         partner: String = "As sent.",
@@ -262,6 +263,7 @@ impl Table {
 
 /// A row of any table.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "a row lives on the stack until it is written")]
 pub enum Record {
     /// Of accounts.
     Account(AccountRow),

@@ -27,13 +27,8 @@ pub enum ExportError {
     #[error("op {0}: {1}")]
     Codec(u64, CodecError),
     /// The book ends before the range of events.
-    #[error("the events up to op {op} are asked for, and the book ends at op {newest}")]
-    BookEnds {
-        /// The last op of the range.
-        op: u64,
-        /// The book's.
-        newest: u64,
-    },
+    #[error("the events up to op {0} are asked for, and the book ends before it")]
+    BookEnds(u64),
     /// The snapshot lacks the name of a campaign that an event speaks of.
     #[error("op {0}: the snapshot does not know the campaign that it moves units of")]
     Unnamed(u64),

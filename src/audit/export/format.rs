@@ -122,7 +122,12 @@ pub(super) enum RowWriter {
 impl RowWriter {
     /// Begins a file of `content`; what it begins with goes to `out`. `date_us` is the time of what a journal's opening or
     /// assertions are as of.
-    pub(super) fn begin(format: Format, content: Content, date_us: i64, out: &mut Vec<u8>) -> Result<Self, ExportError> {
+    pub(super) fn begin(
+        format: Format,
+        content: Content,
+        date_us: i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, ExportError> {
         match (format, content.table()) {
             (Format::Jsonl, _) => Ok(Self::Jsonl),
             (Format::Csv, Some(table)) => {

@@ -105,7 +105,8 @@ fn date(us: i64) -> String {
 }
 
 fn header(row: &EventRow) -> String {
-    let mut text = format!("{} ({}) {}  ; booked:{}", date(row.book_time.0), row.op, row.kind, time_text(row.book_time.0));
+    let mut text =
+        format!("{} ({}) {}  ; booked:{}", date(row.book_time.0), row.op, row.kind, time_text(row.book_time.0));
     let mut tag = |name: &str, value: &str| {
         if !value.is_empty() {
             let _ = write!(text, ", {name}:{}", escape(value));
@@ -165,7 +166,19 @@ fn read_posting(line: &str, op: u64, leg: u64) -> Option<PostingRow> {
         Some((source, position)) => (source.to_owned(), Some(position.parse().ok()?)),
         None => (String::new(), None),
     };
-    let row = PostingRow { op, leg, program, member, account, asset, debit, credit, lot_source, lot_position, ..PostingRow::default() };
+    let row = PostingRow {
+        op,
+        leg,
+        program,
+        member,
+        account,
+        asset,
+        debit,
+        credit,
+        lot_source,
+        lot_position,
+        ..PostingRow::default()
+    };
     (posting(&row) == line).then_some(row)
 }
 
@@ -260,7 +273,9 @@ pub(super) fn read(
     let mut lines: Vec<String> = Vec::new();
     for (number, line) in (1_u64..).zip(file.buffered().lines()) {
         let line = line.map_err(ExportError::io(&name))?;
-        let bad = || ExportError::damaged(&name, format!("line {number}, or the transaction before it, is not what was written"));
+        let bad = || {
+            ExportError::damaged(&name, format!("line {number}, or the transaction before it, is not what was written"))
+        };
         if line.starts_with("    ") && !lines.is_empty() {
             lines.push(line);
             continue;

@@ -165,7 +165,10 @@ pub fn export(
     }
     exporter.run(plan.get(finished.len()..).unwrap_or_default())?;
     let manifest = manifest_of(&exporter.identity, &exporter.records);
-    exporter.sink.chunk(manifest::MANIFEST_FILE, 0, &json(&manifest)?).map_err(ExportError::io(manifest::MANIFEST_FILE))?;
+    exporter
+        .sink
+        .chunk(manifest::MANIFEST_FILE, 0, &json(&manifest)?)
+        .map_err(ExportError::io(manifest::MANIFEST_FILE))?;
     Ok(manifest)
 }
 
@@ -272,8 +275,8 @@ impl Exporter<'_> {
         let mut part = self.begin(&[content], self.source.origin.to_time_us)?;
         if from == 0 {
             for program in self.source.accounts.programs() {
-                for row in program.rows.iter().filter(|row| !row.account.starts_with("member/")) {
-                    let row = account_row(&program.id, &row.account, "", row.balance);
+                for row in program.trial.rows.iter().filter(|row| !row.account.starts_with("member/")) {
+                    let row = account_row(&program.trial.program, &row.account, "", row.balance);
                     part.append(Record::Account(row), self.sink)?;
                 }
             }
@@ -299,8 +302,9 @@ impl Exporter<'_> {
 
     fn program_id(&self, number: ProgramNo) -> Result<&str, ExportError> {
         let program = self.source.accounts.programs().get(usize::from(number.0));
-        let unknown = || ExportError::Refused(format!("the snapshot has a member of program {}, and no such program", number.0));
-        program.map(|program| program.id.as_str()).ok_or_else(unknown)
+        let unknown =
+            || ExportError::Refused(format!("the snapshot has a member of program {}, and no such program", number.0));
+        program.map(|program| program.trial.program.as_str()).ok_or_else(unknown)
     }
 
     /// Parts of events, one after the other, in one pass over the book.
@@ -310,7 +314,7 @@ impl Exporter<'_> {
             _ => None,
         });
         let mut ends = ranges.clone().map(|(_, to)| to);
-        let (Some((from, _)), Some((_, to))) = (ranges.clone().next(), ranges.clone().last()) else { return Ok(()) };
+        let (Some((from, _)), Some((_, to))) = (ranges.clone().next(), ranges.clone().next_back()) else { return Ok(()) };
         let contents: &[Content] = match self.identity.format {
             Format::Hledger => &[Content::Transactions],
             _ => &[Content::Events, Content::Postings],
@@ -329,7 +333,12 @@ impl Exporter<'_> {
                 part.append(Record::Posting(posting), self.sink)?;
             }
             self.tell();
-            if op == end { self.end(part) } else { open = Some((part, end)); Ok(()) }
+            if op == end {
+                self.end(part)
+            } else {
+                open = Some((part, end));
+                Ok(())
+            }
         })
     }
 
@@ -353,7 +362,7 @@ impl Exporter<'_> {
 
     fn index(&mut self) -> Result<(), ExportError> {
         let mut part = self.begin(&[Content::Index], self.source.origin.to_time_us)?;
-        let programs = self.source.accounts.programs().iter().map(|program| program.id.as_str());
+        let programs = self.source.accounts.programs().iter().map(|program| program.trial.program.as_str());
         let files = self.records.iter().flat_map(|record| &record.files).map(|file| file.name.as_str());
         part.text(&hledger::index(programs, files), self.sink)?;
         self.end(part)

@@ -39,7 +39,11 @@ impl<'a> Opening<'a> {
     }
 
     /// Takes the next event of the range; the balances of its member before it, if it is the member's first.
-    pub(super) fn take(&mut self, event: &Event<'_>, ids: &mut SnapshotIds<'_>) -> Result<Vec<AccountRow>, ExportError> {
+    pub(super) fn take(
+        &mut self,
+        event: &Event<'_>,
+        ids: &mut SnapshotIds<'_>,
+    ) -> Result<Vec<AccountRow>, ExportError> {
         let (program, _, _) = event.identity();
         let (mut available, mut owed) = (0_i64, 0_i64);
         for leg in event.legs() {
@@ -78,11 +82,11 @@ impl<'a> Opening<'a> {
     ) -> Result<(), ExportError> {
         let accounts = self.accounts;
         for (number, program) in (0..=u16::MAX).map(ProgramNo).zip(accounts.programs()) {
-            for row in program.rows.iter().filter(|row| !row.account.starts_with("member/")) {
+            for row in program.trial.rows.iter().filter(|row| !row.account.starts_with("member/")) {
                 let moved = self.moved.get(&(number, row.account.clone())).copied().unwrap_or_default();
                 let before = i64::try_from(i128::from(row.balance) - moved).unwrap_or_default();
                 if before != 0 {
-                    each(account_row(&program.id, &row.account, "", before))?;
+                    each(account_row(&program.trial.program, &row.account, "", before))?;
                 }
             }
         }
@@ -92,7 +96,7 @@ impl<'a> Opening<'a> {
                     continue;
                 }
                 let program = accounts.programs().get(usize::from(member.program.0));
-                let program = program.map_or("", |program| program.id.as_str());
+                let program = program.map_or("", |program| program.trial.program.as_str());
                 let debt = member.balances.debt.saturating_neg();
                 for (account, balance) in [("member/available", member.balances.available), ("member/debt", debt)] {
                     if balance != 0 {
@@ -104,4 +108,3 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 }
-

@@ -220,5 +220,7 @@ fn read_column(group: &dyn RowGroupReader, place: usize, column: &Column, rows: 
     if !column.optional {
         return Ok(values);
     }
-    Ok(Box::new(levels.into_iter().map_while(move |level| if level == 0 { Some(Value::Absent) } else { values.next() })))
+    Ok(Box::new(
+        levels.into_iter().map_while(move |level| if level == 0 { Some(Value::Absent) } else { values.next() }),
+    ))
 }

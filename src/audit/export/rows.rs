@@ -129,6 +129,13 @@ fn fill_particulars(row: &mut EventRow, event: &Event<'_>, ids: &dyn Ids) {
             row.actor = clear(&adjusted.actor);
             row.actor_reason = clear(&adjusted.reason);
         }
+        Event::Opened(opened) => {
+            row.points = Some(opened.points);
+            row.actor = clear(&opened.actor);
+            row.actor_reason = clear(&opened.reason);
+        }
+        Event::SnapshotTaken(taken) => taken.name.clone_into(&mut row.snapshot),
+        Event::SnapshotDeleted(deleted) => deleted.name.clone_into(&mut row.snapshot),
         Event::ProgramPut(put) => row.rule_version = Some(put.version.0.into()),
         Event::CampaignChanged(changed) => {
             let campaign = ids.campaign(changed.common.program, changed.campaign);
@@ -194,11 +201,13 @@ fn kind_name(event: &Event<'_>) -> &'static str {
         Event::Refunded(_) => "refund",
         Event::Redeemed(_) => "redeem",
         Event::Adjusted(_) => "adjust",
+        Event::Opened(_) => "opening",
         Event::Rejected(rejected) => match rejected.kind {
             CommandKind::Earn => "earn",
             CommandKind::Refund => "refund",
             CommandKind::Redeem => "redeem",
             CommandKind::Adjust => "adjust",
+            CommandKind::Opening => "opening",
         },
         Event::ProgramPut(_) => "program_put",
         Event::CampaignChanged(changed) => match changed.change {
@@ -213,7 +222,11 @@ fn kind_name(event: &Event<'_>) -> &'static str {
             AdminKind::PauseCampaign => "campaign_paused",
             AdminKind::ResumeCampaign => "campaign_resumed",
             AdminKind::CloseCampaign => "campaign_closed",
+            AdminKind::CreateSnapshot => "snapshot_taken",
+            AdminKind::DeleteSnapshot => "snapshot_deleted",
         },
+        Event::SnapshotTaken(_) => "snapshot_taken",
+        Event::SnapshotDeleted(_) => "snapshot_deleted",
     }
 }
 

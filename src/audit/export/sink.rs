@@ -74,7 +74,9 @@ impl DirSink {
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, ExportError> {
         let names = disk.list().map_err(ExportError::io("the directory"))?;
         if let Some(stray) = names.iter().find(|name| !is_export_file(name)) {
-            return Err(ExportError::Refused(format!("the directory holds {stray}, which is of no export: choose an empty one")));
+            return Err(ExportError::Refused(format!(
+                "the directory holds {stray}, which is of no export: choose an empty one"
+            )));
         }
         let mut sink =
             Self { disk, open: BTreeMap::new(), complete: BTreeSet::new(), records: Vec::new(), manifest: None };

@@ -2,30 +2,24 @@
 
 use std::collections::HashMap;
 
+use crate::audit::files::hex;
+use crate::audit::snapshot::{SnapshotReader, kind_number};
 use crate::io::Disk;
-use crate::journal::{self, Book};
+use crate::journal::{self, Book, Genesis, JournalError, Preparer, Replay, Visit};
 use crate::ledger::event::Balances;
 use crate::ledger::ids::{CampaignNo, MemberNo, Op, ProgramNo};
-use crate::ledger::view::TrialRow;
+use crate::ledger::view::BaseProgram;
+use crate::ledger::{self, ImageError, Ledger, PageId, PageKind};
 
 use super::ExportError;
+use super::manifest::{Origin, ParentBook};
 use super::rows::Ids;
 
-/// Members of a page of [`Accounts`]; that of the state's pages.
-pub const MEMBERS_PER_PAGE: u32 = 512;
+/// Members of a page.
+#[allow(clippy::cast_possible_truncation, reason = "512")]
+pub(super) const MEMBERS_PER_PAGE: u32 = ledger::MEMBERS_PER_PAGE as u32;
 /// Bytes of members' ids that are kept at hand while events are read: those of ten million with ids of 20 bytes.
 const IDS_CACHED_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// A program in a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProgramBooks {
-    /// Its id.
-    pub id: String,
-    /// Its trial balance.
-    pub rows: Vec<TrialRow>,
-    /// The ids of its campaigns, by number.
-    pub campaigns: Vec<String>,
-}
 
 /// A member in a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +37,7 @@ pub struct MemberBooks {
 /// The accounts at the op of a snapshot.
 pub trait Accounts {
     /// Every program, by number.
-    fn programs(&self) -> &[ProgramBooks];
+    fn programs(&self) -> &[BaseProgram];
     /// How many pages of members there are: page `n` has the members from number 512 `n` on.
     fn pages(&self) -> u32;
     /// The ids of a page's members.
@@ -91,27 +85,193 @@ pub struct Scanned<'a>(pub &'a dyn Disk);
 
 impl Events for Scanned<'_> {
     fn each(&self, from: u64, to: u64, each: &mut EachEvent<'_>) -> Result<(), ExportError> {
-        let (mut stopped, mut newest) = (None, 0);
-        let mut visit = |visit: journal::Visit<'_>| {
-            newest = visit.op;
-            if (from..=to).contains(&visit.op) {
-                each(visit.op, visit.book_time_us, visit.event).map_err(|error| {
-                    let text = error.to_string();
-                    stopped = Some(error);
-                    text
-                })
-            } else {
-                Ok(())
+        let mut range = Range { from, each, stopped: None };
+        let scanned = journal::scan_to(self.0, None, to, &mut range);
+        match (range.stopped, scanned) {
+            (Some(error), _) => Err(error),
+            (None, Err(JournalError::NotFound(_))) => Err(ExportError::BookEnds(to)),
+            (None, scanned) => Ok(scanned?),
+        }
+    }
+}
+
+/// Passes on the events from an op on.
+struct Range<'a, 'e> {
+    from: u64,
+    each: &'a mut EachEvent<'e>,
+    stopped: Option<ExportError>,
+}
+
+impl Replay for Range<'_, '_> {
+    type Prepared = ();
+
+    fn preparer(&self) -> Preparer<()> {
+        Box::new(|_| ())
+    }
+
+    fn event(&mut self, visit: Visit<'_>, (): &()) -> Result<(), String> {
+        if visit.op < self.from {
+            return Ok(());
+        }
+        (self.each)(visit.op, visit.book_time_us, visit.event).map_err(|error| {
+            let text = error.to_string();
+            self.stopped = Some(error);
+            text
+        })
+    }
+}
+
+fn bad_image(page: PageId) -> impl FnOnce(ImageError) -> ExportError {
+    move |error| ExportError::Refused(format!("the image of page {} of {:?}: {error}", page.number, page.kind))
+}
+
+/// The accounts that images of pages come to.
+trait Images {
+    fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError>;
+
+    fn ids_of(&self, number: u32) -> Result<Vec<String>, ExportError> {
+        let page = PageId { kind: PageKind::Names, number };
+        let image = self.image(page)?;
+        let names = ledger::names_of(&image).map_err(bad_image(page))?;
+        Ok(names.into_iter().map(|(_, id)| id.to_owned()).collect())
+    }
+
+    fn members_of(&self, number: u32) -> Result<Vec<MemberBooks>, ExportError> {
+        let (names, holdings) = (PageId { kind: PageKind::Names, number }, PageId { kind: PageKind::Holdings, number });
+        let image = self.image(names)?;
+        let ids = ledger::names_of(&image).map_err(bad_image(names))?;
+        let held = ledger::holdings_of(&self.image(holdings)?).map_err(bad_image(holdings))?;
+        if ids.len() != held.len() {
+            return Err(ExportError::Refused(format!(
+                "page {number} has {} ids and {} holdings",
+                ids.len(),
+                held.len()
+            )));
+        }
+        let member = |((program, id), held): ((ProgramNo, &str), ledger::HoldingView)| MemberBooks {
+            program,
+            id: id.to_owned(),
+            balances: held.balances,
+            last_op: held.head,
+        };
+        Ok(ids.into_iter().zip(held).map(member).collect())
+    }
+}
+
+/// The accounts of a snapshot, page by page from its file.
+pub struct SnapshotAccounts<'a> {
+    reader: &'a SnapshotReader,
+    programs: Vec<BaseProgram>,
+    pages: u32,
+}
+
+impl<'a> SnapshotAccounts<'a> {
+    /// Reads the base image.
+    ///
+    /// # Errors
+    /// `Snapshot`, `Refused` where the file is not what was written.
+    pub fn new(reader: &'a SnapshotReader) -> Result<Self, ExportError> {
+        let base = reader.base()?;
+        let bad = |error| ExportError::Refused(format!("the base image: {error}"));
+        let programs = ledger::programs_of(&base).map_err(bad)?;
+        let names = reader.pages().filter(|(kind, _, _)| *kind == kind_number(PageKind::Names)).count();
+        Ok(Self { reader, programs, pages: u32::try_from(names).unwrap_or(u32::MAX) })
+    }
+}
+
+impl Images for SnapshotAccounts<'_> {
+    fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError> {
+        let image = self.reader.page(kind_number(page.kind), page.number)?;
+        image.ok_or_else(|| ExportError::Refused(format!("the snapshot lacks page {} of {:?}", page.number, page.kind)))
+    }
+}
+
+impl Accounts for SnapshotAccounts<'_> {
+    fn programs(&self) -> &[BaseProgram] {
+        &self.programs
+    }
+
+    fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    fn ids(&self, page: u32) -> Result<Vec<String>, ExportError> {
+        self.ids_of(page)
+    }
+
+    fn members(&self, page: u32) -> Result<Vec<MemberBooks>, ExportError> {
+        self.members_of(page)
+    }
+}
+
+/// The accounts of a ledger as it stands: for a proof that needs no snapshot.
+pub(super) struct LedgerAccounts {
+    programs: Vec<BaseProgram>,
+    pages: u32,
+    images: HashMap<PageId, Vec<u8>>,
+}
+
+impl LedgerAccounts {
+    pub(super) fn new(ledger: &mut Ledger) -> Result<Self, ExportError> {
+        let captured = ledger.begin_capture(true);
+        let bad = |error| ExportError::Refused(format!("the base image: {error}"));
+        let programs = ledger::programs_of(&captured.base).map_err(bad)?;
+        let mut images = HashMap::new();
+        while ledger.capturing() {
+            for copy in ledger.capture_next(1) {
+                let mut image = Vec::new();
+                copy.encode(&mut image);
+                images.insert(copy.id(), image);
             }
-        };
-        let scanned = journal::scan(self.0, &mut visit, &mut |_| {});
-        match stopped {
-            Some(error) => return Err(error),
-            None => scanned?,
-        };
-        match newest < to {
-            true => Err(ExportError::BookEnds { op: to, newest }),
-            false => Ok(()),
+        }
+        Ok(Self { programs, pages: captured.pages, images })
+    }
+}
+
+impl Images for LedgerAccounts {
+    fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError> {
+        let image = self.images.get(&page).cloned();
+        image.ok_or_else(|| ExportError::Refused(format!("there is no page {} of {:?}", page.number, page.kind)))
+    }
+}
+
+impl Accounts for LedgerAccounts {
+    fn programs(&self) -> &[BaseProgram] {
+        &self.programs
+    }
+
+    fn pages(&self) -> u32 {
+        self.pages
+    }
+
+    fn ids(&self, page: u32) -> Result<Vec<String>, ExportError> {
+        self.ids_of(page)
+    }
+
+    fn members(&self, page: u32) -> Result<Vec<MemberBooks>, ExportError> {
+        self.members_of(page)
+    }
+}
+
+impl Origin {
+    /// That of the exports of a snapshot.
+    #[must_use]
+    pub fn of(reader: &SnapshotReader, genesis: &Genesis) -> Self {
+        let manifest = reader.manifest();
+        let parent = genesis.parent.as_ref().map(|parent| ParentBook {
+            book_id: hex(&parent.book_id),
+            op: parent.op,
+            hash: hex(&parent.hash),
+        });
+        Self {
+            snapshot: manifest.name.clone(),
+            book_id: manifest.book_id.clone(),
+            incarnation: manifest.incarnation,
+            parent,
+            to_op: manifest.op,
+            to_time_us: manifest.book_time_us,
+            head_hash: manifest.head_hash.clone(),
+            state_hash: manifest.state_hash.clone(),
         }
     }
 }
@@ -159,7 +319,7 @@ impl<'a> SnapshotIds<'a> {
 
 impl Ids for SnapshotIds<'_> {
     fn program(&self, number: ProgramNo) -> Option<&str> {
-        self.accounts.programs().get(usize::from(number.0)).map(|program| program.id.as_str())
+        self.accounts.programs().get(usize::from(number.0)).map(|program| program.trial.program.as_str())
     }
 
     fn campaign(&self, program: ProgramNo, number: CampaignNo) -> Option<&str> {
