@@ -15,7 +15,7 @@ pub enum Class {
     Redemption(u8),
     /// Operators' acts.
     Adjustment,
-    /// Brought over from another system.
+    /// Moved in at the start.
     Opening,
     /// Owed to members.
     Available,
@@ -100,8 +100,8 @@ pub const CHART: &[ChartLine] = &[
     line("issuance", "issuance", "debit", "all units ever authorised: awarded by the program or funded into campaigns"),
     line("campaign_budget", "campaign/<id>", "credit", "funded into the campaign and not yet awarded"),
     line("redemption", "redemption/<purpose>", "credit", "spent by members, by purpose"),
-    line("opening", "opening", "either", "brought over from another system: a debit is what members had, net of what they owed"),
     line("adjustment", "adjustment", "either", "operators' acts: a debit is what they granted, net"),
+    line("opening", "opening", "debit", "moved in at the start from another system"),
     line("member_liability", "member/available", "credit", "owed to the member, who may spend it"),
     line("member_debt", "member/debt", "debit", "owed by the member"),
 ];
@@ -140,7 +140,7 @@ mod tests {
     fn every_account_has_a_name_that_leads_back_to_it_and_a_class_in_the_chart() {
         let redemptions = (0..6).map(Class::Redemption);
         let campaign = Class::Campaign(CampaignNo(3));
-        let others = [Class::Issuance, campaign, Class::Adjustment, Class::Available, Class::Debt];
+        let others = [Class::Issuance, campaign, Class::Adjustment, Class::Opening, Class::Available, Class::Debt];
         for class in redemptions.chain(others) {
             let name = class.name("spring/may");
             let find = |id: &str| (id == "spring/may").then_some(CampaignNo(3));

@@ -170,7 +170,14 @@ impl Import {
     }
 
     /// What is not as it must be after the import, in words.
-    fn hold_to_books(&self, sums: &Sums, tally: &Tally, hash: [u8; 32], before: &Standing, after: &Standing) -> Vec<String> {
+    fn hold_to_books(
+        &self,
+        sums: &Sums,
+        tally: &Tally,
+        hash: [u8; 32],
+        before: &Standing,
+        after: &Standing,
+    ) -> Vec<String> {
         let mut wrong = Vec::new();
         if hash != sums.hash {
             wrong.push("the file was changed while it was posted".to_owned());
@@ -214,7 +221,11 @@ impl Import {
         for (reason, rows) in &tally.refused {
             let _ = write!(text, "\nrefused {rows}: {reason}");
         }
-        let _ = write!(text, "\nopening {} -> {}, members {} -> {}", before.opened, after.opened, before.members, after.members);
+        let _ = write!(
+            text,
+            "\nopening {} -> {}, members {} -> {}",
+            before.opened, after.opened, before.members, after.members
+        );
         let _ = write!(text, "; book {} op {}", after.book_id, after.op);
         for what in wrong {
             let _ = write!(text, "\nnot as it must be: {what}");

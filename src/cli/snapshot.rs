@@ -146,8 +146,14 @@ async fn written(audit: &mut Audit, name: &str, booked: &str) -> Result<Shot, Fa
             SnapshotState::Preparing => {}
             SnapshotState::Missing => {
                 spinner.finish_and_clear();
-                let text = format!("{name} is in the books, {booked}, but its file could not be written: see the server's log");
-                return Err(Failure { code: EXIT_REFUSED, json: json!({ "error": text, "snapshot": shot_json(&shot) }), text });
+                let text = format!(
+                    "{name} is in the books, {booked}, but its file could not be written: see the server's log"
+                );
+                return Err(Failure {
+                    code: EXIT_REFUSED,
+                    json: json!({ "error": text, "snapshot": shot_json(&shot) }),
+                    text,
+                });
             }
             _ => {
                 spinner.finish_and_clear();

@@ -235,8 +235,7 @@ impl AccountService for Accounts {
         trials.retain(|trial| asked.is_empty() || trial.program == asked);
         trials.sort_unstable_by(|a, b| a.program.cmp(&b.program));
         let book_id = self.desk.info().book_id.clone();
-        let mut response =
-            pb::GetTrialBalanceResponse { book_id, op: op.0, events_replayed, ..Default::default() };
+        let mut response = pb::GetTrialBalanceResponse { book_id, op: op.0, events_replayed, ..Default::default() };
         for trial in &trials {
             show_trial(&mut response, trial);
         }

@@ -20,8 +20,8 @@ use tonic_health::server::HealthReporter;
 
 use super::account_service::Accounts;
 use super::admin_service::Admin;
-use super::audit_service::Audit;
 use super::admission::{Admission, AdmissionLayer};
+use super::audit_service::Audit;
 use super::desk::Desk;
 use super::ledger_service::Ledger;
 use crate::audit::room::SnapshotFiles;

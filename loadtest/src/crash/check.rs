@@ -88,7 +88,8 @@ async fn balances(traffic: &Mixed, channel: tonic::transport::Channel) -> Result
 pub(super) async fn owners(traffic: &Mixed, address: &str) -> Result<usize, Failure> {
     let mut account = AccountServiceClient::new(client::connect(address).await?);
     let program = program::CRASH.program.to_owned();
-    let trial = account.get_trial_balance(GetTrialBalanceRequest { program: program.clone(), as_of: None }).await?.into_inner();
+    let trial =
+        account.get_trial_balance(GetTrialBalanceRequest { program: program.clone(), as_of: None }).await?.into_inner();
     let unowned = traffic.table().acks.unowned(trial.op);
     for op in &unowned {
         let ask = GetEventRequest { program: program.clone(), name: Some(Name::Op(*op)) };

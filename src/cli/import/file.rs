@@ -94,7 +94,10 @@ impl Rows {
     fn row(&self, line: u64) -> Result<Row, Fault> {
         let fault = |column, message: String| Fault { line, column, message };
         if self.record.len() != COLUMNS.len() {
-            return Err(fault("", format!("the row has {} columns and the header {}", self.record.len(), COLUMNS.len())));
+            return Err(fault(
+                "",
+                format!("the row has {} columns and the header {}", self.record.len(), COLUMNS.len()),
+            ));
         }
         let text = |which: usize| {
             let place = self.places.get(which).copied().unwrap_or_default();
@@ -173,7 +176,11 @@ pub(super) fn check(file: &Path, key_prefix: &str, bar: &ProgressBar) -> Result<
         {
             faults_in_all += 1;
             if faults.len() < FAULTS_SHOWN_MAX {
-                faults.push(Fault { line: *line, column: "source_key", message: format!("is that of line {first} too") });
+                faults.push(Fault {
+                    line: *line,
+                    column: "source_key",
+                    message: format!("is that of line {first} too"),
+                });
             }
         }
     }
@@ -239,7 +246,11 @@ fn faulty(name: &str, faults: &[Fault], in_all: usize) -> Failure {
     text.push_str("nothing was posted");
     let one = |f: &Fault| json!({ "line": f.line, "column": f.column, "message": f.message });
     let shown: Vec<Value> = faults.iter().map(one).collect();
-    Failure { code: EXIT_BAD_INPUT, json: json!({ "error": "the file is not sound", "faults": shown, "faults_in_all": in_all }), text }
+    Failure {
+        code: EXIT_BAD_INPUT,
+        json: json!({ "error": "the file is not sound", "faults": shown, "faults_in_all": in_all }),
+        text,
+    }
 }
 
 #[cfg(test)]
