@@ -4,6 +4,7 @@ mod backup;
 mod campaign;
 mod import;
 mod program;
+mod receive;
 mod remote;
 mod snapshot;
 mod verify;

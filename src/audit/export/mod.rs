@@ -314,7 +314,9 @@ impl Exporter<'_> {
             _ => None,
         });
         let mut ends = ranges.clone().map(|(_, to)| to);
-        let (Some((from, _)), Some((_, to))) = (ranges.clone().next(), ranges.clone().next_back()) else { return Ok(()) };
+        let (Some((from, _)), Some((_, to))) = (ranges.clone().next(), ranges.clone().next_back()) else {
+            return Ok(());
+        };
         let contents: &[Content] = match self.identity.format {
             Format::Hledger => &[Content::Transactions],
             _ => &[Content::Events, Content::Postings],
