@@ -89,7 +89,9 @@ async fn load(stage: &Stage, server: &mut Server, log: &mut LogTail, seconds: u6
         // After the first turn: within the load.
         if commands > 0 && snapshot.is_none() {
             let command = tools::create_snapshot(&stage.binary, &server.address, "under-load");
-            snapshot = Some((Instant::now(), tokio::spawn(tools::run_aside(command))));
+            let since = Instant::now();
+            let task = tools::run_aside(command);
+            snapshot = Some(tokio::spawn(async move { task.await.map(|_| since.elapsed()) }));
         }
         let turn = run::drive(&server.address, &Load::of_batches(1_000, stage.members, TURN_SECONDS)).await?;
         turn.complaint()?;
@@ -97,11 +99,10 @@ async fn load(stage: &Stage, server: &mut Server, log: &mut LogTail, seconds: u6
         rate_per_s = turn.rate_per_s;
         checkpoints += log.lines()?.iter().filter(|line| line.contains("checkpoint is durable")).count();
         if snapshot_ms.is_none()
-            && let Some((since, task)) = &mut snapshot
+            && let Some(task) = &mut snapshot
             && task.is_finished()
         {
-            task.await??;
-            snapshot_ms = Some(u64::try_from(since.elapsed().as_millis())?);
+            snapshot_ms = Some(u64::try_from(task.await??.as_millis())?);
         }
     }
     let Resident { now, peak } = resident(server.pid())?;

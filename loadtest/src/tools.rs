@@ -9,13 +9,11 @@ use crate::Failure;
 
 /// Whether the server takes snapshots and `stampbook` exports them.
 pub(crate) const SNAPSHOTS: bool = false;
-const ACTOR: &str = "loadtest";
 
 /// `stampbook snapshot create`: ends when the snapshot is ready.
 pub(crate) fn create_snapshot(binary: &Path, address: &str, name: &str) -> Command {
     let mut command = Command::new(binary);
-    command.args(["snapshot", "create", "--json", "--target", address, "--name", name, "--key", name]);
-    command.args(["--actor", ACTOR, "--reason", "loadtest"]);
+    command.args(["snapshot", "create", name, "--json", "--target", address, "--actor", "loadtest"]);
     command
 }
 

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use crate::stage::files_below;
 use crate::{Failure, tools};
 
@@ -22,11 +20,9 @@ pub(super) struct Handover {
 impl Handover {
     /// Takes the snapshot on the running server.
     pub(super) fn take(binary: &Path, address: &str, folder: Option<&Path>) -> Result<Self, Failure> {
-        tools::run(tools::create_snapshot(binary, address, NAME))?;
-        let listed = tools::run(tools::list_snapshots(binary, address))?;
-        let snapshots = listed.get("snapshots").and_then(Value::as_array).ok_or("no snapshots are listed")?;
-        let ours = snapshots.iter().find(|snapshot| snapshot.get("name").and_then(Value::as_str) == Some(NAME));
-        let op = ours.and_then(|snapshot| snapshot.get("op")?.as_u64()).ok_or("the snapshot is not listed")?;
+        let created = tools::run(tools::create_snapshot(binary, address, NAME))?;
+        let op = created.get("snapshot").and_then(|snapshot| snapshot.get("op")?.as_u64());
+        let op = op.ok_or_else(|| format!("the snapshot has no op: {created}"))?;
         let folder = match folder {
             Some(folder) => folder.to_path_buf(),
             // It stays: whoever ran the night is to look at it.

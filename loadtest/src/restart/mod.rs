@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A tail that takes longer to grow will not.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
+/// A checkpoint is taken within this.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(120);
+
 /// `loadtest restart`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -42,7 +45,7 @@ pub(crate) struct Options {
     /// Begin with a copy of the books kept here rather than fill new ones; filled first if there are none.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The server's settings, in place of those that hold checkpoints off.
+    /// The server's settings, in place of those that hold checkpoints off; no checkpoint is asked for before, either.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -72,6 +75,9 @@ pub(crate) async fn restart(options: Options, json: bool) -> Result<(), Failure>
     let config = stage.config("held", options.config.as_deref(), HELD)?;
     let prepared = stage.prepared(options.data.as_deref(), &plain).await?;
     let data = stage.copy(&prepared, "copy").await?;
+    if options.config.is_none() {
+        settle(&stage, &data).await?;
+    }
     let mut server = stage.serve(&data, &config).await?;
     // Keys of the fill lie before the tail, those of the sampler in it.
     let fills = Fills::ask(&server.address, options.members).await?;
@@ -92,6 +98,20 @@ pub(crate) async fn restart(options: Options, json: bool) -> Result<(), Failure>
         return Err(format!("the start took more than {} s", READY_MS_MAX / 1_000).into());
     }
     Ok(())
+}
+
+/// Has a checkpoint taken of all that the books hold, so that the tail is what is posted from now on.
+async fn settle(stage: &Stage, data: &Path) -> Result<(), Failure> {
+    let config = stage.config("settle", None, "checkpoint_seconds = 1\n")?;
+    let mut server = stage.serve(data, &config).await?;
+    // A book that has not grown is not checkpointed.
+    run::drive(&server.address, &Load::of_batches(1_000, stage.members, 1)).await?.complaint()?;
+    let mut log = LogTail::from_here(&log_of(data))?;
+    let waited = tokio::task::spawn_blocking(move || log.wait_for("checkpoint is durable", SETTLE_PATIENCE, |_| {}));
+    if !waited.await?? {
+        return Err(format!("the server took no checkpoint within {SETTLE_PATIENCE:?}").into());
+    }
+    tokio::task::block_in_place(|| server.terminate())
 }
 
 /// Posts until the book has grown by so many bytes, then kills the server in the middle of it.
