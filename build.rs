@@ -2,9 +2,10 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "stampbook/v1/account.proto",
     "stampbook/v1/admin.proto",
+    "stampbook/v1/audit.proto",
     "stampbook/v1/common.proto",
     "stampbook/v1/ledger.proto",
 ];

@@ -77,8 +77,19 @@ impl Run {
         verdicts
     }
 
+    fn snapshots_agree(&self) {
+        let views = self.book.ledger.snapshots();
+        assert_eq!(views.len(), self.model.snapshots.len());
+        for (view, snapshot) in views.iter().zip(&self.model.snapshots) {
+            assert_eq!((&view.name, view.op.0), (&snapshot.name, snapshot.op));
+            assert_eq!((view.book_time_us, view.retain_until_us), (snapshot.taken_us, snapshot.retain_until_us));
+            assert_eq!(view.deleted.map(|op| op.0), snapshot.deleted);
+        }
+    }
+
     /// Every balance that readers see is the model's.
     fn balances_agree(&self) {
+        self.snapshots_agree();
         self.book.ledger.check_sums().unwrap();
         for (trial, program) in self.book.ledger.trial_balance().iter().zip(&self.model.programs) {
             assert_eq!(trial.program, program.id);
@@ -260,6 +271,9 @@ fn altered(event: &Event<'_>) -> Vec<u8> {
         Event::CampaignChanged(e) => (&mut e.common.key, Some(&mut e.legs.0)),
         Event::Rejected(e) => (&mut e.common.key, None),
         Event::AdminRejected(e) => (&mut e.common.key, None),
+        Event::Opened(e) => (&mut e.common.key, Some(&mut e.legs.0)),
+        Event::SnapshotTaken(e) => (&mut e.common.key, None),
+        Event::SnapshotDeleted(e) => (&mut e.common.key, None),
         Event::ProgramPut(e) => {
             e.spec.greatest_total.numerator += 1;
             return encoded(&event);

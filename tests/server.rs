@@ -5,17 +5,29 @@
 
 #[path = "server/atomic.rs"]
 mod atomic;
+#[path = "server/audit.rs"]
+mod audit;
+#[path = "server/backup.rs"]
+mod backup;
 #[path = "server/house.rs"]
 mod house;
+#[path = "server/import.rs"]
+mod import;
 #[path = "server/life.rs"]
 mod life;
+#[path = "server/opening.rs"]
+mod opening;
 #[path = "server/operating.rs"]
 mod operating;
+#[path = "server/past.rs"]
+mod past;
 #[path = "server/posting.rs"]
 mod posting;
 #[path = "server/process.rs"]
 mod process;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/snapshots.rs"]
+mod snapshots;
 #[path = "server/streaming.rs"]
 mod streaming;

@@ -15,6 +15,8 @@ pub enum Class {
     Redemption(u8),
     /// Operators' acts.
     Adjustment,
+    /// Moved in at the start.
+    Opening,
     /// Owed to members.
     Available,
     /// Owed by members.
@@ -32,6 +34,7 @@ impl Class {
             Account::Campaign { campaign, .. } => Self::Campaign(*campaign),
             Account::Redemption { purpose, .. } => Self::Redemption(u8::try_from(purpose.place()).unwrap_or(u8::MAX)),
             Account::Adjustment { .. } => Self::Adjustment,
+            Account::Opening { .. } => Self::Opening,
         }
     }
 
@@ -41,6 +44,7 @@ impl Class {
         match name {
             "issuance" => Some(Self::Issuance),
             "adjustment" => Some(Self::Adjustment),
+            "opening" => Some(Self::Opening),
             "member/available" => Some(Self::Available),
             "member/debt" => Some(Self::Debt),
             _ => match name.split_once('/')? {
@@ -67,6 +71,7 @@ impl Class {
                 format!("redemption/{purpose}")
             }
             Self::Adjustment => "adjustment".to_owned(),
+            Self::Opening => "opening".to_owned(),
         }
     }
 
@@ -96,6 +101,7 @@ pub const CHART: &[ChartLine] = &[
     line("campaign_budget", "campaign/<id>", "credit", "funded into the campaign and not yet awarded"),
     line("redemption", "redemption/<purpose>", "credit", "spent by members, by purpose"),
     line("adjustment", "adjustment", "either", "operators' acts: a debit is what they granted, net"),
+    line("opening", "opening", "debit", "moved in at the start from another system"),
     line("member_liability", "member/available", "credit", "owed to the member, who may spend it"),
     line("member_debt", "member/debt", "debit", "owed by the member"),
 ];
@@ -121,6 +127,7 @@ pub fn source_name(source: Source) -> &'static str {
         Source::Base => "base",
         Source::Campaign => "campaign",
         Source::Granted => "granted",
+        Source::Opening => "opening",
     }
 }
 
@@ -133,7 +140,7 @@ mod tests {
     fn every_account_has_a_name_that_leads_back_to_it_and_a_class_in_the_chart() {
         let redemptions = (0..6).map(Class::Redemption);
         let campaign = Class::Campaign(CampaignNo(3));
-        let others = [Class::Issuance, campaign, Class::Adjustment, Class::Available, Class::Debt];
+        let others = [Class::Issuance, campaign, Class::Adjustment, Class::Opening, Class::Available, Class::Debt];
         for class in redemptions.chain(others) {
             let name = class.name("spring/may");
             let find = |id: &str| (id == "spring/may").then_some(CampaignNo(3));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::snapshot::{ManifestInput, SnapshotWriter, kind_number};
 use crate::engine::names::Names;
 use crate::io::sim::SimDisk;
 use crate::journal::{Book, FrameBuilder, Genesis, Head, Journal, JournalOptions, Writer};
@@ -11,7 +12,7 @@ use crate::ledger::event::{Balances, Event};
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
-use crate::ledger::{Decision, Ledger, Limits, Moment, Need, Resolved, codec};
+use crate::ledger::{Decision, Found, Ledger, Limits, Moment, Need, Resolved, codec};
 
 const SECRET: [u8; 32] = [7; 32];
 /// 2026-01-01T00:00:00Z.
@@ -197,7 +198,7 @@ impl TestBook {
             notes: at.op.0.is_multiple_of(2).then(|| Box::new(notes)),
             action,
         };
-        let resolved = match self.ledger.needs(&command) {
+        let resolved = match self.ledger.needs(&command, &|_| Found::Free) {
             Need::Original { op, latest_refund } => {
                 let read = |op: Op| codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap();
                 let latest = latest_refund.map(|op| (op, read(op)));
@@ -209,5 +210,33 @@ impl TestBook {
             panic!("the limits are wide enough")
         };
         self.book(at, &event);
+    }
+}
+
+impl TestBook {
+    /// Keeps the state after the last event as a snapshot on a disk of its own.
+    pub(crate) fn snapshot(&mut self, name: &str) -> SimDisk {
+        let disk = SimDisk::new(2);
+        let mut writer = SnapshotWriter::create(Arc::new(disk.clone()), name).unwrap();
+        let captured = self.ledger.begin_capture(true);
+        writer.base(&captured.base).unwrap();
+        for copy in self.ledger.capture_next(usize::MAX) {
+            let mut image = Vec::new();
+            copy.encode(&mut image);
+            writer.page(kind_number(copy.id().kind), copy.id().number, &image).unwrap();
+        }
+        let manifest = ManifestInput {
+            book_id: genesis().book_id,
+            incarnation: genesis().incarnation,
+            op: self.head.op,
+            book_time_us: self.book.waypoint_at(self.head.op).unwrap().book_time_us,
+            head_hash: self.head.hash,
+            state_hash: self.ledger.state_hash(),
+            members: self.ledger.counts().0,
+            trial_balance: self.ledger.trial_balance(),
+            retain_until_us: None,
+        };
+        writer.finish(manifest).unwrap();
+        disk
     }
 }

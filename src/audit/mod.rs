@@ -2,8 +2,10 @@
 
 pub mod backup;
 pub mod chart;
+pub mod export;
 pub mod files;
 pub mod past;
+pub mod room;
 pub mod snapshot;
 
 #[cfg(test)]

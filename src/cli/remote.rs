@@ -21,21 +21,29 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client of the operators' service.
 pub(super) type Admin = AdminServiceClient<Channel>;
 
-/// Asks a server.
+/// Asks a server's operators' service.
 pub(super) fn ask<T, F>(server: &Server, question: impl FnOnce(Admin) -> F) -> Result<T, Failure>
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let io = |error: String| Failure::plain(EXIT_IO, format!("{}: {error}", server.target));
+    connected(&server.target, |channel| question(Admin::new(channel)))
+}
+
+/// Connects to the server at `target` and sees `talk` through.
+pub(super) fn connected<T, F>(target: &str, talk: impl FnOnce(Channel) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let io = |error: String| Failure::plain(EXIT_IO, format!("{target}: {error}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| io(error.to_string()))?;
     runtime.block_on(async {
-        let endpoint = Endpoint::from_shared(format!("http://{}", server.target))
-            .map_err(|_| Failure::plain(EXIT_BAD_INPUT, format!("{:?} is no address", server.target)))?
+        let endpoint = Endpoint::from_shared(format!("http://{target}"))
+            .map_err(|_| Failure::plain(EXIT_BAD_INPUT, format!("{target:?} is no address")))?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT);
         let channel = endpoint.connect().await.map_err(|error| io(with_causes(&error)))?;
-        question(Admin::new(channel)).await
+        talk(channel).await
     })
 }
 
@@ -87,7 +95,7 @@ pub(super) fn unanswered(status: &Status) -> Failure {
 }
 
 /// A name of the contract without its prefix, such as `VERSION_MISMATCH`.
-fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
+pub(super) fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 

@@ -7,7 +7,7 @@ use crate::journal::FrameBody;
 use crate::ledger::command::{AdminCommand, Command};
 use crate::ledger::event::Balances;
 use crate::ledger::ids::{MemberNo, Op, ProgramNo};
-use crate::ledger::view::{CampaignView, ProgramTrial, ProgramView};
+use crate::ledger::view::{CampaignView, ProgramTrial, ProgramView, SnapshotView};
 
 /// Names one stream, so that its requests are decided in the order in which they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,8 @@ pub enum Read {
     TrialBalance,
     /// The hash of the logical state.
     StateHash,
+    /// Every snapshot that was ever taken.
+    Snapshots,
 }
 
 /// What became of one command.
@@ -110,6 +112,8 @@ pub enum AnswerBody {
     TrialBalance(Vec<ProgramTrial>),
     /// For [`Read::StateHash`].
     StateHash([u8; 32]),
+    /// For [`Read::Snapshots`], in the order they were taken.
+    Snapshots(Vec<SnapshotView>),
 }
 
 /// A request that was not taken, handed back so that a caller who can wait may offer it again.

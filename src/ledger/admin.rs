@@ -1,15 +1,15 @@
-//! What an operator's command comes to: a version of a program, or a change of a campaign.
+//! What an operator's command comes to: a version of a program, a change of a campaign, a snapshot.
 
 use super::command::{AdminAction, AdminCommand};
 use super::decide::{NO_PROGRAM, clear};
 use super::event::{
     Account, AdminCommon, AdminKind, AdminRejected, Asset, CampaignChange, CampaignChanged, Event, Leg, Legs,
-    ProgramPut,
+    ProgramPut, SnapshotDeleted, SnapshotTaken,
 };
-use super::ids::{CampaignNo, ProgramNo, VersionNo};
+use super::ids::{CampaignNo, Op, ProgramNo, VersionNo};
 use super::reason::Reason;
 use super::spec::ProgramSpec;
-use super::state::{CAMPAIGNS_MAX, Ledger, Moment, PROGRAMS_MAX, Program, VERSIONS_MAX};
+use super::state::{CAMPAIGNS_MAX, Ledger, Moment, PROGRAMS_MAX, Program, SNAPSHOTS_MAX, VERSIONS_MAX};
 use super::view::CampaignStatus;
 
 type Refused = (Reason, &'static str);
@@ -23,6 +23,10 @@ impl Ledger {
             (AdminAction::PutProgram { expected_version, spec, definition }, _) => {
                 self.put(command, (*expected_version, spec, definition), known, at)
             }
+            (AdminAction::CreateSnapshot { name, retain_until_us }, _) => {
+                self.create_snapshot(command, name, *retain_until_us, at)
+            }
+            (AdminAction::DeleteSnapshot { name }, _) => self.remove_snapshot(command, name, at),
             (_, Some(number)) => self.change(command, number, at),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
         };
@@ -33,6 +37,8 @@ impl Ledger {
                 AdminAction::PauseCampaign { .. } => AdminKind::PauseCampaign,
                 AdminAction::ResumeCampaign { .. } => AdminKind::ResumeCampaign,
                 AdminAction::CloseCampaign { .. } => AdminKind::CloseCampaign,
+                AdminAction::CreateSnapshot { .. } => AdminKind::CreateSnapshot,
+                AdminAction::DeleteSnapshot { .. } => AdminKind::DeleteSnapshot,
             };
             let common = common_of(command, known.unwrap_or(NO_PROGRAM), known.is_none());
             Event::AdminRejected(AdminRejected { common, kind, reason, field })
@@ -85,6 +91,34 @@ impl Ledger {
         }))
     }
 
+    fn create_snapshot<'c>(
+        &self,
+        command: &'c AdminCommand,
+        name: &'c str,
+        retain_until_us: Option<i64>,
+        at: Moment,
+    ) -> Result<Event<'c>, Refused> {
+        if self.snapshots.iter().any(|snapshot| snapshot.name == name) {
+            return Err((Reason::SnapshotExists, "name"));
+        }
+        if self.snapshots.len() >= SNAPSHOTS_MAX {
+            return Err((Reason::LimitReached, "name"));
+        }
+        let before = self.snapshots.last().map_or(Op(0), |snapshot| snapshot.op);
+        let (common, previous_link) = (common_of(command, NO_PROGRAM, true), at.op.distance_from(before));
+        Ok(Event::SnapshotTaken(SnapshotTaken { common, name, retain_until_us, previous_link }))
+    }
+
+    fn remove_snapshot<'c>(&self, command: &'c AdminCommand, name: &'c str, at: Moment) -> Result<Event<'c>, Refused> {
+        let mut there = self.snapshots.iter().filter(|snapshot| snapshot.deleted.is_none());
+        let snapshot = there.find(|snapshot| snapshot.name == name).ok_or((Reason::SnapshotUnknown, "name"))?;
+        if snapshot.retain_until_us.is_some_and(|until| until > at.book_time_us) {
+            return Err((Reason::SnapshotRetained, "name"));
+        }
+        let (common, taken_link) = (common_of(command, NO_PROGRAM, true), at.op.distance_from(snapshot.op));
+        Ok(Event::SnapshotDeleted(SnapshotDeleted { common, name, taken_link }))
+    }
+
     fn change<'c>(&self, command: &'c AdminCommand, number: ProgramNo, at: Moment) -> Result<Event<'c>, Refused> {
         let program = self.program(number).ok_or((Reason::ProgramUnknown, "program"))?;
         let (id, change) = match &command.action {
@@ -92,7 +126,9 @@ impl Ledger {
             AdminAction::PauseCampaign { campaign } => (campaign, CampaignChange::Paused),
             AdminAction::ResumeCampaign { campaign } => (campaign, CampaignChange::Resumed),
             AdminAction::CloseCampaign { campaign } => (campaign, CampaignChange::Closed),
-            AdminAction::PutProgram { .. } => return Err((Reason::ProgramUnknown, "program")),
+            AdminAction::PutProgram { .. }
+            | AdminAction::CreateSnapshot { .. }
+            | AdminAction::DeleteSnapshot { .. } => return Err((Reason::ProgramUnknown, "program")),
         };
         let unknown = (Reason::CampaignUnknown, "campaign");
         let campaign_no = program.campaign_number(id).ok_or(unknown)?;

@@ -70,6 +70,9 @@ fn kind_of(event: &Event<'_>) -> u8 {
         Event::ProgramPut(_) => 6,
         Event::CampaignChanged(_) => 7,
         Event::AdminRejected(_) => 8,
+        Event::Opened(_) => 9,
+        Event::SnapshotTaken(_) => 10,
+        Event::SnapshotDeleted(_) => 11,
     }
 }
 
@@ -81,6 +84,11 @@ fn append<T: Encode>(value: &T, kind: u8, out: &mut Vec<u8>) -> Result<(), Codec
 /// Appends the bytes of a program's rules, as they stand in the event that brought them.
 pub(crate) fn append_rules(rules: &ProgramSpec, out: &mut Vec<u8>) -> Result<(), CodecError> {
     append(rules, 6, out)
+}
+
+/// Reads a program's rules from exactly their bytes.
+pub(crate) fn read_rules(bytes: &[u8]) -> Result<ProgramSpec, CodecError> {
+    read(bytes, 6)
 }
 
 /// Appends an event's bytes to `out`.
@@ -100,6 +108,9 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         Event::ProgramPut(e) => append(e, kind, out),
         Event::CampaignChanged(e) => append(e, kind, out),
         Event::AdminRejected(e) => append(e, kind, out),
+        Event::Opened(e) => append(e, kind, out),
+        Event::SnapshotTaken(e) => append(e, kind, out),
+        Event::SnapshotDeleted(e) => append(e, kind, out),
     };
     let length = out.len() - start;
     let fits = written.and_then(|()| match u16::try_from(length) {
@@ -150,6 +161,9 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, CodecError> {
         (6, 1) => read(body, kind).map(Event::ProgramPut),
         (7, 1) => read(body, kind).map(Event::CampaignChanged),
         (8, 1) => read(body, kind).map(Event::AdminRejected),
+        (9, 1) => read(body, kind).map(Event::Opened),
+        (10, 1) => read(body, kind).map(Event::SnapshotTaken),
+        (11, 1) => read(body, kind).map(Event::SnapshotDeleted),
         _ => Err(CodecError::Unknown { kind, version }),
     }
 }

@@ -108,6 +108,15 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// A balance brought over from another system, in import mode.
+    Opening {
+        /// Points, positive to credit the member, negative for a debt, never 0.
+        points: i64,
+        /// Who does it.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What a caller says about the command beside the action; kept in the event as sent.
@@ -150,7 +159,7 @@ pub struct Command {
     pub action: Action,
 }
 
-/// What an operator asks of a program or campaign.
+/// What an operator asks of a program, a campaign or the book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAction {
     /// Create a program or give it a new version.
@@ -184,12 +193,24 @@ pub enum AdminAction {
         /// The campaign's id.
         campaign: String,
     },
+    /// Keep the state at the event's op. It concerns the whole book: the command's program id is empty.
+    CreateSnapshot {
+        /// The snapshot's name, used once in a book.
+        name: String,
+        /// The instant before which it may not be deleted, microseconds since the Unix epoch.
+        retain_until_us: Option<i64>,
+    },
+    /// Delete a snapshot. It concerns the whole book: the command's program id is empty.
+    DeleteSnapshot {
+        /// The snapshot's name.
+        name: String,
+    },
 }
 
-/// A command on a program.
+/// A command on a program, or on the whole book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminCommand {
-    /// The program's id: 1 to 64 bytes.
+    /// The program's id: 1 to 64 bytes; empty for a command on the whole book.
     pub program_id: String,
     /// The idempotency key, in the same space as the keys of the program's members.
     pub key: String,

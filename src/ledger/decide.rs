@@ -7,12 +7,12 @@ use jiff::civil::{Date, Weekday};
 use super::award::{self, Candidate, POINTS_MAX};
 use super::command::{Action, Basis, Command, Notes, Original, Purpose};
 use super::event::{
-    Account, Adjusted, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Leg, Legs, NotesRef, Redeemed,
-    Rejected, Share, Source, Text,
+    Account, Adjusted, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Leg, Legs, NotesRef, Opened,
+    Redeemed, Rejected, Share, Source, Text,
 };
+use super::holding::Holding;
 use super::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use super::list::List;
-use super::members::Holding;
 use super::original::Resolved;
 use super::posting::{Posting, units};
 use super::reason::Reason;
@@ -94,6 +94,7 @@ impl Ledger {
             },
             Action::Redeem { points, purpose } => self.redeem(command, *points, *purpose, known, at),
             Action::Adjust { points, actor, reason } => self.adjust(command, *points, (actor, reason), known, at),
+            Action::Opening { points, actor, reason } => self.opening(command, *points, (actor, reason), known, at),
         };
         let outcome = outcome.and_then(|event| match self.fits(command.program, event.legs()) {
             true => Ok(event),
@@ -113,7 +114,7 @@ impl Ledger {
     pub fn reject<'c>(&self, command: &'c Command, reason: Reason, field: &'c str, at: Moment) -> Event<'c> {
         let known = self.members.find(command.member_hash);
         let (member, holding) = match known {
-            Some(number) => (MemberRef::Known(number), self.members.holding(number).copied()),
+            Some(number) => (MemberRef::Known(number), self.members.holding(number)),
             None => (MemberRef::Unknown(&command.member), None),
         };
         let common = common_of(command, member, &holding.unwrap_or_default(), at);
@@ -134,6 +135,7 @@ impl Ledger {
                 Account::Debt => debt.saturating_neg(),
                 Account::Issuance { .. } => totals.issuance.balance,
                 Account::Adjustment { .. } => totals.adjustment.balance,
+                Account::Opening { .. } => totals.opening.balance,
                 Account::Redemption { purpose, .. } => {
                     totals.redemption.get(purpose.place()).map_or(0, |posted| posted.balance)
                 }
@@ -181,7 +183,7 @@ impl Ledger {
         op: Op,
     ) -> Result<(MemberRef<'c>, Posting), Halt> {
         let (member, holding) = match known {
-            Some(number) => (MemberRef::Known(number), self.members.holding(number).copied().unwrap_or_default()),
+            Some(number) => (MemberRef::Known(number), self.members.holding(number).unwrap_or_default()),
             None => {
                 let number = self.members.next().filter(|next| next.0 < self.limits.members_max).ok_or(Halt::Limit)?;
                 (MemberRef::Opened(number, &command.member), Holding::default())
@@ -223,10 +225,10 @@ impl Ledger {
     fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share]) -> bool {
         let begins = |share: &&Share| {
             let key = member.zip(share.cap).map(|(member, cap)| (member, share.campaign, cap.span));
-            share.cap.is_some() && share.awarded > 0 && key.is_none_or(|key| !self.caps.contains_key(&key))
+            share.cap.is_some() && share.awarded > 0 && key.as_ref().is_none_or(|key| self.members.cap(key).is_none())
         };
         let begun = shares.iter().filter(begins).count();
-        begun == 0 || self.caps.len().saturating_add(begun) <= self.limits.cap_counters_max
+        begun == 0 || self.members.caps_len().saturating_add(begun) <= self.limits.cap_counters_max
     }
 
     /// The open campaigns of a version whose window and kinds take the event in.
@@ -254,7 +256,7 @@ impl Ledger {
             let cap = spec.cap.map(|cap| {
                 let first_day = cap_day(&program.zone, cap.per, occurred_at_us).unwrap_or(0);
                 let span = CapSpan { per: cap.per, first_day };
-                let used = member.and_then(|m| self.caps.get(&(m, *number, span))).copied().unwrap_or(0);
+                let used = member.and_then(|m| self.members.cap(&(m, *number, span))).unwrap_or(0);
                 CapUse { span, room: cap.points.saturating_sub(used) }
             });
             candidates.push(Candidate {
@@ -317,6 +319,38 @@ impl Ledger {
         let (actor, reason) = (clear(actor), clear(reason));
         Ok(Event::Adjusted(Adjusted { common, points, actor, reason, legs: posting.legs }))
     }
+
+    /// A balance brought over from another system: points go through the member's account as any credit does, and a debt
+    /// is owed as it was there, whatever the member has here.
+    fn opening<'c>(
+        &self,
+        command: &'c Command,
+        points: i64,
+        (actor, reason): (&'c str, &'c str),
+        known: Option<MemberNo>,
+        at: Moment,
+    ) -> Result<Event<'c>, Halt> {
+        const FIELD: &str = "opening.points";
+        let newest = self.program(command.program).and_then(Program::newest);
+        if newest.is_some_and(|newest| !newest.spec.import_mode) {
+            return Err((Reason::NotImporting, "opening").into());
+        }
+        let (program, _, _) = self.admit(command, at)?;
+        let overflow = (Reason::AmountOverflow, FIELD);
+        let (member, mut posting) = self.posting(command, known, at.op)?;
+        let link = at.op.distance_from(program.totals.opening.head);
+        posting.push(Account::Opening { link }, points.checked_neg().ok_or(overflow)?);
+        if points > 0 {
+            posting.credit(&[(Source::Opening, points.unsigned_abs())], FIELD)?;
+        } else {
+            let debt = posting.holding.balances.debt.checked_sub(points);
+            posting.holding.balances.debt = debt.ok_or(overflow)?;
+            posting.push(Account::Debt, points);
+        }
+        let common = common_of(command, member, &posting.holding, at);
+        let (actor, reason) = (clear(actor), clear(reason));
+        Ok(Event::Opened(Opened { common, points, actor, reason, legs: posting.legs }))
+    }
 }
 
 fn kind_of(command: &Command) -> CommandKind {
@@ -325,6 +359,7 @@ fn kind_of(command: &Command) -> CommandKind {
         Action::Refund { .. } => CommandKind::Refund,
         Action::Redeem { .. } => CommandKind::Redeem,
         Action::Adjust { .. } => CommandKind::Adjust,
+        Action::Opening { .. } => CommandKind::Opening,
     }
 }
 
@@ -399,6 +434,7 @@ fn path_of(command: &Command, field: &'static str) -> &'static str {
         (AMOUNT, Action::Refund { basis: Basis::Points(_), .. }) => "refund.points",
         (AMOUNT, Action::Redeem { .. }) => "redeem.points",
         (AMOUNT, Action::Adjust { .. }) => "adjust.points",
+        (AMOUNT, Action::Opening { .. }) => "opening.points",
         (ORIGINAL, Action::Refund { original: Original::Op(_), .. }) => "refund.original_op",
         (ORIGINAL, Action::Refund { original: Original::Key(_), .. }) => "refund.original_key",
         (ORIGINAL, Action::Refund { original: Original::Reference(_), .. }) => "refund.original_reference",
@@ -406,5 +442,6 @@ fn path_of(command: &Command, field: &'static str) -> &'static str {
     }
 }
 
-/// The number of a program in an operator's event that is refused because there is no such program.
+/// The number of a program in an operator's event that is refused because there is no such program, or that concerns
+/// the whole book.
 pub(crate) const NO_PROGRAM: ProgramNo = ProgramNo(u16::MAX);

@@ -25,6 +25,8 @@ pub enum Source {
     Campaign,
     /// An operator's adjustment.
     Granted,
+    /// A balance brought over from another system.
+    Opening,
 }
 
 /// When units of a lot lapse. Never, so far.
@@ -80,6 +82,11 @@ pub enum Account {
         /// Back to the previous event of this account.
         link: u64,
     },
+    /// Balances brought over from another system.
+    Opening {
+        /// Back to the previous event of this account.
+        link: u64,
+    },
 }
 
 /// One posting: a signed amount on one account, credit positive.
@@ -95,8 +102,8 @@ pub struct Leg {
 
 /// Groups of campaigns that may win in one award.
 pub const WINNERS_MAX: usize = 4;
-/// The legs of an event: issuance, a leg a winner, three lots, debt.
-pub const LEGS_MAX: usize = 2 + WINNERS_MAX + 3;
+/// The legs of an event: issuance, a leg a winner, four lots, debt.
+pub const LEGS_MAX: usize = 2 + WINNERS_MAX + 4;
 
 /// The legs of an event; they sum to zero per asset.
 pub type Legs = List<Leg, LEGS_MAX>;
@@ -292,6 +299,21 @@ pub struct Adjusted<'a> {
     pub legs: Legs,
 }
 
+/// An opening balance that was brought over.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct Opened<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// Points, positive to credit the member, negative for a debt.
+    pub points: i64,
+    /// Who did it.
+    pub actor: Text<'a>,
+    /// Why.
+    pub reason: Text<'a>,
+    /// The legs.
+    pub legs: Legs,
+}
+
 /// The kinds of a member's command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum CommandKind {
@@ -303,6 +325,8 @@ pub enum CommandKind {
     Redeem,
     /// `adjust`
     Adjust,
+    /// `opening`
+    Opening,
 }
 
 /// A command that a rule refused; remembered like any other outcome.
@@ -321,9 +345,9 @@ pub struct Rejected<'a> {
 /// What every event of an operator's command begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
 pub struct AdminCommon<'a> {
-    /// The program; 65,535 where the command is refused because there is no such program.
+    /// The program; 65,535 where the command is refused because there is no such program, or concerns the whole book.
     pub program: ProgramNo,
-    /// The program's id, where the event creates it or is refused for want of it.
+    /// The program's id, where the event creates it or is refused for want of it; empty where it concerns the whole book.
     pub program_id: Option<&'a str>,
     /// The idempotency key.
     pub key: &'a str,
@@ -395,6 +419,34 @@ pub enum AdminKind {
     ResumeCampaign,
     /// `close_campaign`
     CloseCampaign,
+    /// `create_snapshot`
+    CreateSnapshot,
+    /// `delete_snapshot`
+    DeleteSnapshot,
+}
+
+/// A snapshot taken: the state at this event's op, which closes its frame.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct SnapshotTaken<'a> {
+    /// The common part.
+    pub common: AdminCommon<'a>,
+    /// Its name, used once in a book.
+    pub name: &'a str,
+    /// The instant before which it may not be deleted, microseconds since the Unix epoch.
+    pub retain_until_us: Option<i64>,
+    /// The distance in ops back to the event of the snapshot taken before it, 0 for none.
+    pub previous_link: u64,
+}
+
+/// A snapshot deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct SnapshotDeleted<'a> {
+    /// The common part.
+    pub common: AdminCommon<'a>,
+    /// Its name.
+    pub name: &'a str,
+    /// The distance in ops back to the event that took it.
+    pub taken_link: u64,
 }
 
 /// An operator's command that a rule refused.
@@ -430,6 +482,12 @@ pub enum Event<'a> {
     CampaignChanged(CampaignChanged<'a>),
     /// A refused command of an operator.
     AdminRejected(AdminRejected<'a>),
+    /// An opening balance.
+    Opened(Opened<'a>),
+    /// A snapshot taken.
+    SnapshotTaken(SnapshotTaken<'a>),
+    /// A snapshot deleted.
+    SnapshotDeleted(SnapshotDeleted<'a>),
 }
 
 impl<'a> Event<'a> {
@@ -442,7 +500,9 @@ impl<'a> Event<'a> {
             Self::Redeemed(e) => Some(&e.common),
             Self::Adjusted(e) => Some(&e.common),
             Self::Rejected(e) => Some(&e.common),
+            Self::Opened(e) => Some(&e.common),
             Self::ProgramPut(_) | Self::CampaignChanged(_) | Self::AdminRejected(_) => None,
+            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) => None,
         }
     }
 
@@ -453,6 +513,8 @@ impl<'a> Event<'a> {
             Self::ProgramPut(e) => Some(&e.common),
             Self::CampaignChanged(e) => Some(&e.common),
             Self::AdminRejected(e) => Some(&e.common),
+            Self::SnapshotTaken(e) => Some(&e.common),
+            Self::SnapshotDeleted(e) => Some(&e.common),
             _ => None,
         }
     }
@@ -476,7 +538,9 @@ impl<'a> Event<'a> {
             Self::Redeemed(e) => &e.legs,
             Self::Adjusted(e) => &e.legs,
             Self::CampaignChanged(e) => &e.legs,
+            Self::Opened(e) => &e.legs,
             Self::Rejected(_) | Self::ProgramPut(_) | Self::AdminRejected(_) => &[],
+            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) => &[],
         }
     }
 

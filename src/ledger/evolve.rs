@@ -6,11 +6,14 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
-use super::event::{Account, CampaignChange, CampaignChanged, Common, Event, Leg, ProgramPut};
+use super::event::{
+    Account, CampaignChange, CampaignChanged, Common, Event, Leg, ProgramPut, SnapshotDeleted, SnapshotTaken,
+};
+use super::holding::{Holding, OP_MAX};
 use super::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use super::print::Prints;
 use super::state::{Campaign, Ledger, Moment, Posted, Program, Purse, Totals, Undo, Version};
-use super::view::CampaignStatus;
+use super::view::{CampaignStatus, SnapshotView};
 
 /// Why an event does not fit the state.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -42,28 +45,34 @@ fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
     Ok(())
 }
 
+/// The hashes that [`Ledger::evolve`] wants, for an event that was read from the book. It needs no ledger, only the ids
+/// of the programs that earlier events created, so that another thread may make them. `None` for a program that is unknown.
+pub fn hashes_of<'p>(
+    event: &Event<'_>,
+    program_ids: impl Fn(ProgramNo) -> Option<&'p str>,
+    prints: &Prints,
+) -> Option<Hashes> {
+    let (program, key, _) = event.identity();
+    let id = match event.admin_common().and_then(|common| common.program_id) {
+        Some(id) => id,
+        None => program_ids(program)?,
+    };
+    let member = match event.common().map(|common| common.member) {
+        Some(MemberRef::Opened(_, member)) => prints.member(id, member),
+        _ => 0,
+    };
+    Some(Hashes { key: prints.key(id, key), member })
+}
+
 impl Ledger {
     /// Applies an event that was read from the book.
     ///
     /// # Errors
     /// [`Inconsistent`] where the event does not fit the state, which is then no longer to be used.
     pub fn replay(&mut self, at: Moment, event: &Event<'_>, prints: &Prints) -> Result<(), Inconsistent> {
-        let hashes = {
-            let (program, key, _) = event.identity();
-            let named = event.admin_common().and_then(|common| common.program_id);
-            let id = match (named, self.program(program)) {
-                (Some(id), _) => id,
-                (None, Some(program)) => &program.id,
-                (None, None) => {
-                    return Err(Inconsistent { op: at.op, what: "the event's program is unknown" });
-                }
-            };
-            let member = match event.common().map(|common| common.member) {
-                Some(MemberRef::Opened(_, member)) => prints.member(id, member),
-                _ => 0,
-            };
-            Hashes { key: prints.key(id, key), member }
-        };
+        let id = |number| self.program(number).map(|program| &*program.id);
+        let unknown = Inconsistent { op: at.op, what: "the event's program is unknown" };
+        let hashes = hashes_of(event, id, prints).ok_or(unknown)?;
         self.evolve(at, event, hashes)
     }
 
@@ -84,14 +93,17 @@ impl Ledger {
             Some(0) => {}
             _ => return Err("the event's legs do not sum to zero"),
         }
-        if !self.keys.insert(hashes.key, at.op) {
-            return Err("the event's key was taken by an earlier event");
+        if at.op > OP_MAX {
+            return Err("ops are used up");
         }
+        self.take_key(hashes.key, at.op)?;
         self.note(|_| Some(Undo::Key(hashes.key)));
         match event {
             Event::ProgramPut(put) => self.put_program(put)?,
             Event::CampaignChanged(changed) => self.change_campaign(at.op, changed)?,
             Event::AdminRejected(_) => {}
+            Event::SnapshotTaken(taken) => self.take_snapshot(at, taken)?,
+            Event::SnapshotDeleted(deleted) => self.delete_snapshot(at.op, deleted)?,
             Event::Earned(earned) => {
                 self.post_member(at.op, &earned.common, &earned.legs, hashes)?;
                 for share in earned.shares.iter() {
@@ -106,6 +118,7 @@ impl Ledger {
                 }
             }
             Event::Redeemed(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
+            Event::Opened(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
             Event::Adjusted(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
             Event::Rejected(e) => self.post_member(at.op, &e.common, &[], hashes)?,
         }
@@ -117,7 +130,7 @@ impl Ledger {
         if self.members.open(program, hash, id) != Some(number) {
             return Err("the event opens a member out of order, or one that exists");
         }
-        self.note(|_| Some(Undo::Opened));
+        self.note(|_| Some(Undo::Opened(hash)));
         let program = self.program_mut(program).ok_or("the event's program is unknown")?;
         program.totals.members = program.totals.members.checked_add(1).ok_or("too many members")?;
         Ok(())
@@ -133,17 +146,17 @@ impl Ledger {
         let Some(number) = common.member.number() else {
             return if legs.is_empty() { Ok(()) } else { Err("an unknown member has legs") };
         };
-        if self.members.identity(number).is_none_or(|identity| identity.program != program) {
+        if self.members.program(number) != Some(program) {
             return Err("the event's member is not of its program");
         }
-        self.note(|ledger| ledger.members.holding(number).map(|holding| Undo::Holding(number, *holding)));
+        let mut holding = self.members.holding(number).ok_or("the event's member is unknown")?;
+        self.note(|_| Some(Undo::Holding(number, holding)));
         for leg in legs {
             match leg.account {
-                Account::Available { .. } | Account::Debt => self.post_holding(op, program, number, leg)?,
+                Account::Available { .. } | Account::Debt => self.post_holding(op, program, &mut holding, leg)?,
                 _ => self.post_program(op, program, leg)?,
             }
         }
-        let holding = self.members.holding_mut(number).ok_or("the event's member is unknown")?;
         if common.member_link != op.distance_from(holding.head) {
             return Err("the event's link does not lead to the member's previous event");
         }
@@ -151,12 +164,11 @@ impl Ledger {
         if holding.balances != common.after {
             return Err("the balances after the event are not those that it says");
         }
-        Ok(())
+        self.members.set_holding(number, &holding).ok_or("the event's member is unknown")
     }
 
-    fn post_holding(&mut self, op: Op, program: ProgramNo, number: MemberNo, leg: &Leg) -> Step {
+    fn post_holding(&mut self, op: Op, program: ProgramNo, holding: &mut Holding, leg: &Leg) -> Step {
         const OVERFLOW: &str = "a member's balance overflows";
-        let holding = self.members.holding_mut(number).ok_or("the event's member is unknown")?;
         let units = leg.amount.unsigned_abs();
         match leg.account {
             Account::Available { lot: id, position } => {
@@ -200,10 +212,11 @@ impl Ledger {
             self.note_purse(number, campaign);
         }
         let program = self.program_mut(number).ok_or("the event's program is unknown")?;
-        let Totals { issuance, adjustment, redemption, .. } = &mut program.totals;
+        let Totals { issuance, adjustment, opening, redemption, .. } = &mut program.totals;
         match leg.account {
             Account::Issuance { link } => post(issuance, leg.amount, link, op),
             Account::Adjustment { link } => post(adjustment, leg.amount, link, op),
+            Account::Opening { link } => post(opening, leg.amount, link, op),
             Account::Redemption { purpose, link } => {
                 let place = redemption.get_mut(purpose.place()).ok_or("a purpose is unknown")?;
                 post(place, leg.amount, link, op)
@@ -241,20 +254,17 @@ impl Ledger {
         };
         if share.awarded > 0 {
             let key = (member, share.campaign, cap.span);
-            self.note(|ledger| Some(Undo::Cap(key, ledger.caps.get(&key).copied())));
-            let used = self.caps.entry(key).or_insert(0);
-            *used = used.checked_add(share.awarded).ok_or("a cap's counter overflows")?;
+            let before = self.members.cap(&key);
+            self.note(|_| Some(Undo::Cap(key, before)));
+            let used = before.unwrap_or(0).checked_add(share.awarded).ok_or("a cap's counter overflows")?;
+            self.members.set_cap(key, Some(used));
         }
         Ok(())
     }
 
     fn take_back(&mut self, op: Op, original: Op, common: &Common<'_>, from: &super::event::TakenFrom) -> Step {
-        let before = self.taken_back.get(&original).copied();
-        if op.back(from.previous_link) != before {
-            return Err("a refund's link does not lead to the refund before it");
-        }
+        let before = self.take_refund(original, op.back(from.previous_link), op)?;
         self.note(|_| Some(Undo::TakenBack(original, before)));
-        self.taken_back.insert(original, op);
         for share in from.shares.iter() {
             self.note_purse(common.program, share.campaign);
             let program = self.program_mut(common.program).ok_or("the event's program is unknown")?;
@@ -263,16 +273,39 @@ impl Ledger {
             purse.awarded = purse.awarded.checked_sub(taken).ok_or("a campaign's awards overflow")?;
             if let (Some(span), Some(member)) = (share.cap, common.member.number()) {
                 let key = (member, share.campaign, span);
-                self.note(|ledger| Some(Undo::Cap(key, ledger.caps.get(&key).copied())));
-                if let Some(used) = self.caps.get_mut(&key) {
-                    // A counter may have been forgotten since the earn and begun anew: it holds less than the refund.
-                    *used = used.saturating_sub(share.taken);
-                    if *used == 0 {
-                        self.caps.remove(&key);
-                    }
-                }
+                let before = self.members.cap(&key);
+                self.note(|_| Some(Undo::Cap(key, before)));
+                // A counter may have been forgotten since the earn and begun anew: it holds less than the refund.
+                let used = before.map_or(0, |used| used.saturating_sub(share.taken));
+                self.members.set_cap(key, Some(used).filter(|used| *used > 0));
             }
         }
+        Ok(())
+    }
+
+    fn take_snapshot(&mut self, at: Moment, taken: &SnapshotTaken<'_>) -> Step {
+        let before = self.snapshots.last().map(|snapshot| snapshot.op);
+        if at.op.back(taken.previous_link) != before {
+            return Err("a snapshot's link does not lead to the snapshot before it");
+        }
+        if self.snapshots.iter().any(|snapshot| snapshot.name == taken.name) {
+            return Err("a snapshot of that name was taken before");
+        }
+        self.snapshots.push(SnapshotView {
+            name: taken.name.to_owned(),
+            op: at.op,
+            book_time_us: at.book_time_us,
+            retain_until_us: taken.retain_until_us,
+            deleted: None,
+        });
+        Ok(())
+    }
+
+    fn delete_snapshot(&mut self, op: Op, deleted: &SnapshotDeleted<'_>) -> Step {
+        let taken = op.back(deleted.taken_link).ok_or("a deleted snapshot is not linked")?;
+        let mut found = self.snapshots.iter_mut().filter(|snapshot| snapshot.op == taken && snapshot.deleted.is_none());
+        let snapshot = found.find(|snapshot| snapshot.name == deleted.name);
+        snapshot.ok_or("a snapshot is deleted that there is not")?.deleted = Some(op);
         Ok(())
     }
 

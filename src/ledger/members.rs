@@ -1,145 +1,255 @@
-//! Members by id and by number: who they are, written once, apart from what they own, which changes all the time.
+//! Members by id and by number, in pages: who they are, written once, apart from what they own, which changes all the
+//! time. Pages never move, so growth holds nothing up. A page knows whether it changed since the last capture, and keeps
+//! what stood in it while a capture still has to copy it.
 
-use std::hint::black_box;
+use std::collections::HashMap;
 
-use super::event::{Balances, Source};
-use super::ids::{MemberNo, Op, ProgramNo};
+use super::capture::Pending;
+use super::event::CapSpan;
+use super::holding::{Holding, Slot};
+use super::ids::{CampaignNo, MemberNo, ProgramNo};
 use super::index::Index;
-use super::paged::Paged;
+use super::state::CapKey;
 
-/// The lots that a member may have: one a source, as none expires yet.
-pub(crate) const LOTS: usize = 3;
+/// Members of a page.
+pub const MEMBERS_PER_PAGE: usize = 512;
+/// Bytes of an id at most, so that where the ids of a page end fits 16 bits.
+pub const ID_BYTES_MAX: usize = 127;
+const _: () = assert!(MEMBERS_PER_PAGE * ID_BYTES_MAX <= 0xffff, "an end fits 16 bits");
+/// What a page's text grows by.
+const TEXT_STEP_BYTES: usize = 2_048;
 
-/// Who a member is.
+/// The ids of a page in one text, and where each ends in it.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) text: Vec<u8>,
+    pub(crate) ends: Vec<u16>,
+    pub(crate) changed: bool,
+}
+
+impl Names {
+    fn push(&mut self, id: &str) -> Option<()> {
+        let end = u16::try_from(self.text.len().checked_add(id.len())?).ok()?;
+        if self.text.capacity() < usize::from(end) {
+            self.text.reserve_exact(TEXT_STEP_BYTES.max(id.len()));
+        }
+        if self.ends.capacity() == 0 {
+            self.ends.reserve_exact(MEMBERS_PER_PAGE);
+        }
+        self.text.extend_from_slice(id.as_bytes());
+        self.ends.push(end);
+        if self.ends.len() == MEMBERS_PER_PAGE {
+            self.text.shrink_to_fit();
+        }
+        Some(())
+    }
+
+    fn pop(&mut self) {
+        self.ends.pop();
+        self.text.truncate(self.ends.last().copied().map_or(0, usize::from));
+    }
+
+    fn get(&self, place: usize) -> Option<&str> {
+        let start = place.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied().map(usize::from))?;
+        let id = self.text.get(start..usize::from(*self.ends.get(place)?))?;
+        std::str::from_utf8(id).ok()
+    }
+}
+
+/// What the members of a page own, but for the counters of their caps.
 #[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) program: ProgramNo,
-    pub(crate) hash: u128,
-    pub(crate) id: Box<str>,
+pub(crate) struct Page {
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) changed: bool,
+    pub(crate) pending: Pending,
 }
 
-/// One lot: what has entered and what has left, so that each event's units are an interval of positions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lot {
-    pub(crate) entered: u64,
-    pub(crate) left: u64,
-    /// The op that put units into it when it was last empty.
-    pub(crate) opened: Op,
-}
-
-impl Lot {
-    pub(crate) fn units(self) -> u64 {
-        self.entered.saturating_sub(self.left)
-    }
-}
-
-/// What a member owns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Holding {
-    pub(crate) balances: Balances,
-    /// The member's newest event.
-    pub(crate) head: Op,
-    pub(crate) lots: [Lot; LOTS],
-}
-
-pub(crate) const SOURCES: [Source; LOTS] = [Source::Base, Source::Campaign, Source::Granted];
-
-impl Holding {
-    pub(crate) fn lot(&self, source: Source) -> Lot {
-        let [base, campaign, granted] = self.lots;
-        match source {
-            Source::Base => base,
-            Source::Campaign => campaign,
-            Source::Granted => granted,
-        }
-    }
-
-    pub(crate) fn lot_mut(&mut self, source: Source) -> &mut Lot {
-        let [base, campaign, granted] = &mut self.lots;
-        match source {
-            Source::Base => base,
-            Source::Campaign => campaign,
-            Source::Granted => granted,
-        }
-    }
-
-    /// Units in all lots together; equal to the available balance at every op.
-    pub(crate) fn lot_units(&self) -> Option<u64> {
-        self.lots.iter().try_fold(0_u64, |sum, lot| sum.checked_add(lot.units()))
-    }
-}
-
+/// The members of all programs.
 #[derive(Debug)]
 pub(crate) struct Members {
-    numbers: Index<MemberNo>,
-    identities: Paged<Identity>,
-    holdings: Paged<Holding>,
+    numbers: Index,
+    pub(crate) names: Vec<Names>,
+    pub(crate) pages: Vec<Page>,
+    /// The counters of the caps of each page's members.
+    pub(crate) caps: Vec<HashMap<CapKey, u64>>,
+    count: usize,
+    caps_count: usize,
+    /// Bytes of the pre-images that pages keep for a capture.
+    pub(crate) log_bytes: usize,
 }
 
-fn slot(number: MemberNo) -> usize {
-    usize::try_from(number.0).unwrap_or(usize::MAX)
+/// Where a member lies: page and place in it.
+fn place(number: MemberNo) -> (usize, usize) {
+    let number = usize::try_from(number.0).unwrap_or(usize::MAX);
+    (number / MEMBERS_PER_PAGE, number % MEMBERS_PER_PAGE)
 }
 
 impl Members {
     pub(crate) fn new() -> Self {
-        Self { numbers: Index::new(), identities: Paged::new(), holdings: Paged::new() }
+        Self::with_room(0)
+    }
+
+    /// Members of whom `count` are expected.
+    pub(crate) fn with_room(count: usize) -> Self {
+        Self {
+            numbers: Index::with_room(count),
+            names: Vec::new(),
+            pages: Vec::new(),
+            caps: Vec::new(),
+            count: 0,
+            caps_count: 0,
+            log_bytes: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.identities.len()
+        self.count
     }
 
     /// The number that the next member gets; `None` where numbers are used up.
     pub(crate) fn next(&self) -> Option<MemberNo> {
-        u32::try_from(self.len()).ok().map(MemberNo)
+        u32::try_from(self.count).ok().filter(|number| *number < u32::MAX).map(MemberNo)
     }
 
     pub(crate) fn touch(&self, hash: u128) {
         self.numbers.touch(hash);
     }
 
-    /// Loads what the member owns, if there is such a member.
-    pub(crate) fn touch_holding(&self, hash: u128) {
-        if let Some(holding) = self.find(hash).and_then(|number| self.holdings.get(slot(number))) {
-            black_box((holding.head, holding.lots.last().map(|lot| lot.left)));
+    /// Loads what the member owns.
+    pub(crate) fn touch_number(&self, number: MemberNo) {
+        let (page, place) = place(number);
+        if let Some(slot) = self.pages.get(page).and_then(|page| page.slots.get(place)) {
+            slot.touch();
         }
     }
 
     pub(crate) fn find(&self, hash: u128) -> Option<MemberNo> {
-        self.numbers.get(hash)
+        self.numbers.get(hash).and_then(|value| value.checked_sub(1)).map(MemberNo)
     }
 
-    /// Opens a member; `None` where the hash has one already.
+    /// Opens a member; `None` where the hash has one already or the id is too long.
     pub(crate) fn open(&mut self, program: ProgramNo, hash: u128, id: &str) -> Option<MemberNo> {
-        let number = self.next()?;
-        if !self.numbers.insert(hash, number) {
+        let number = self.next().filter(|_| id.len() <= ID_BYTES_MAX)?;
+        if !self.numbers.insert(hash, number.0 + 1) {
             return None;
         }
-        self.identities.push(Identity { program, hash, id: id.into() });
-        self.holdings.push(Holding::default());
+        if self.count.is_multiple_of(MEMBERS_PER_PAGE) {
+            self.names.push(Names::default());
+            let slots = Vec::with_capacity(MEMBERS_PER_PAGE);
+            self.pages.push(Page { slots, changed: false, pending: Pending::No });
+            self.caps.push(HashMap::new());
+        }
+        let (names, page) = (self.names.last_mut()?, self.pages.last_mut()?);
+        names.push(id)?;
+        names.changed = true;
+        page.slots.push(Slot::new(program));
+        page.changed = true;
+        self.count += 1;
         Some(number)
     }
 
-    /// Takes the newest member away again: for an atomic batch that is undone.
-    pub(crate) fn close_newest(&mut self) {
-        if let (Some(identity), Some(_)) = (self.identities.pop(), self.holdings.pop()) {
-            self.numbers.remove(identity.hash);
+    /// Takes the newest member, whose id has that hash, away again: for an atomic batch that is undone.
+    pub(crate) fn close_newest(&mut self, hash: u128) {
+        let (Some(names), Some(page)) = (self.names.last_mut(), self.pages.last_mut()) else { return };
+        names.pop();
+        page.slots.pop();
+        self.count -= 1;
+        self.numbers.remove(hash);
+        if self.count.is_multiple_of(MEMBERS_PER_PAGE) {
+            self.names.pop();
+            self.pages.pop();
+            self.caps.pop();
         }
     }
 
-    pub(crate) fn identity(&self, number: MemberNo) -> Option<&Identity> {
-        self.identities.get(slot(number))
+    pub(crate) fn id(&self, number: MemberNo) -> Option<&str> {
+        let (page, place) = place(number);
+        self.names.get(page)?.get(place)
     }
 
-    pub(crate) fn holding(&self, number: MemberNo) -> Option<&Holding> {
-        self.holdings.get(slot(number))
+    pub(crate) fn program(&self, number: MemberNo) -> Option<ProgramNo> {
+        self.slot(number).map(Slot::program)
     }
 
-    pub(crate) fn holding_mut(&mut self, number: MemberNo) -> Option<&mut Holding> {
-        self.holdings.get_mut(slot(number))
+    pub(crate) fn holding(&self, number: MemberNo) -> Option<Holding> {
+        self.slot(number).map(Slot::holding)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Identity, &Holding)> {
-        self.identities.iter().zip(self.holdings.iter())
+    fn slot(&self, number: MemberNo) -> Option<&Slot> {
+        let (page, place) = place(number);
+        self.pages.get(page)?.slots.get(place)
+    }
+
+    /// Writes what a member owns; `None` for a number that no member has.
+    pub(crate) fn set_holding(&mut self, number: MemberNo, holding: &Holding) -> Option<()> {
+        let (page, place) = place(number);
+        let page = self.pages.get_mut(page)?;
+        let slot = page.slots.get_mut(place)?;
+        page.changed = true;
+        self.log_bytes += page.pending.keep_slot(place, slot);
+        slot.set(holding);
+        Some(())
+    }
+
+    /// The counter of a cap.
+    pub(crate) fn cap(&self, key: &CapKey) -> Option<u64> {
+        self.caps.get(place(key.0).0)?.get(key).copied()
+    }
+
+    /// How many counters of caps there are.
+    pub(crate) fn caps_len(&self) -> usize {
+        self.caps_count
+    }
+
+    /// Sets the counter of a cap, or forgets it.
+    pub(crate) fn set_cap(&mut self, key: CapKey, used: Option<u64>) {
+        let (number, _) = place(key.0);
+        let (Some(caps), Some(page)) = (self.caps.get_mut(number), self.pages.get_mut(number)) else { return };
+        let before = match used {
+            Some(used) => caps.insert(key, used),
+            None => caps.remove(&key),
+        };
+        self.caps_count = self.caps_count + usize::from(used.is_some()) - usize::from(before.is_some());
+        page.changed = true;
+        self.log_bytes += page.pending.keep_cap(key, before);
+    }
+
+    /// Forgets the counters of caps that are not to be kept.
+    pub(crate) fn sweep_caps(&mut self, keep: impl Fn(ProgramNo, CampaignNo, CapSpan) -> bool) {
+        for (caps, page) in self.caps.iter_mut().zip(&mut self.pages).filter(|(caps, _)| !caps.is_empty()) {
+            let Page { slots, changed, pending } = page;
+            let (log_bytes, count) = (&mut self.log_bytes, &mut self.caps_count);
+            caps.retain(|key, used| {
+                let program = slots.get(place(key.0).1).map(Slot::program);
+                let kept = program.is_none_or(|program| keep(program, key.1, key.2));
+                if !kept {
+                    *changed = true;
+                    *count -= 1;
+                    *log_bytes += pending.keep_cap(*key, Some(*used));
+                }
+                kept
+            });
+        }
+    }
+
+    /// Every member, in order of their numbers: program and holding.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ProgramNo, Holding)> {
+        self.pages.iter().flat_map(|page| &page.slots).map(|slot| (slot.program(), slot.holding()))
+    }
+
+    /// Bytes of the index of ids, of the ids, of what members own, and of the counters of caps.
+    pub(crate) fn bytes(&self) -> (usize, usize, usize, usize) {
+        let names = |names: &Names| names.text.capacity() + 2 * names.ends.capacity() + size_of::<Names>();
+        let slots = |page: &Page| page.slots.capacity() * size_of::<Slot>() + size_of::<Page>();
+        // A map keeps a byte beside each entry, and is at most seven eighths full.
+        let caps = |caps: &HashMap<CapKey, u64>| {
+            caps.capacity() / 7 * 8 * (size_of::<(CapKey, u64)>() + 1) + size_of::<HashMap<CapKey, u64>>()
+        };
+        (
+            self.numbers.bytes(),
+            self.names.iter().map(names).sum(),
+            self.pages.iter().map(slots).sum(),
+            self.caps.iter().map(caps).sum(),
+        )
     }
 }

@@ -4,6 +4,7 @@ use arrayvec::ArrayVec;
 
 use super::command::{Basis, Command, Original};
 use super::event::{Account, CapSpan, Event, Source, WINNERS_MAX};
+use super::generation::{Found, Lookup};
 use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::state::Ledger;
 
@@ -69,7 +70,7 @@ pub enum Resolved {
     Found(Box<OriginalFacts>),
 }
 
-/// What has to be read from the book before a command can be decided.
+/// What has to be read from the book or its runs before a command can be decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// Nothing.
@@ -88,6 +89,8 @@ pub enum Need {
         /// The member's newest event.
         head: Op,
     },
+    /// What the runs answer to this.
+    Runs(Lookup),
 }
 
 impl Resolved {
@@ -145,17 +148,20 @@ impl Resolved {
 }
 
 impl Ledger {
-    /// What has to be read from the book before `command` can be decided.
+    /// What has to be read before `command` can be decided; `runs` is asked where memory has no answer.
     #[must_use]
-    pub fn needs(&self, command: &Command) -> Need {
+    pub fn needs(&self, command: &Command, runs: &impl Fn(Lookup) -> Found) -> Need {
         let super::command::Action::Refund { original, .. } = &command.action else {
             return Need::Nothing;
         };
         match original {
             Original::None => Need::Nothing,
             Original::Op(op) if op.0 == 0 || *op > self.newest => Need::NotFound,
-            Original::Op(op) => self.needs_original(*op),
-            Original::Key(print) => self.key(*print).map_or(Need::NotFound, |op| self.needs_original(op)),
+            Original::Op(op) => self.needs_original(*op, runs),
+            Original::Key(print) => match self.find_key(*print, runs) {
+                Ok(op) => op.map_or(Need::NotFound, |op| self.needs_original(op, runs)),
+                Err(lookup) => Need::Runs(lookup),
+            },
             Original::Reference(_) => match self.members.find(command.member_hash) {
                 Some(member) => Need::Walk { head: self.member_head(member) },
                 None => Need::NotFound,
@@ -165,7 +171,10 @@ impl Ledger {
 
     /// What has to be read of an earn that is known by its op.
     #[must_use]
-    pub fn needs_original(&self, op: Op) -> Need {
-        Need::Original { op, latest_refund: self.latest_refund(op) }
+    pub fn needs_original(&self, op: Op, runs: &impl Fn(Lookup) -> Found) -> Need {
+        match self.find_refund(op, runs) {
+            Ok(latest_refund) => Need::Original { op, latest_refund },
+            Err(lookup) => Need::Runs(lookup),
+        }
     }
 }

@@ -4,8 +4,8 @@ use arrayvec::ArrayVec;
 
 use super::decide::Refused;
 use super::event::{Account, Asset, Expiry, Leg, Legs, LotId, Source};
+use super::holding::{Holding, LOTS, SOURCES};
 use super::ids::Op;
-use super::members::{Holding, LOTS, SOURCES};
 use super::reason::Reason;
 
 pub(super) fn units(points: u64, field: &'static str) -> Result<i64, Refused> {

@@ -1,5 +1,7 @@
 //! Keyed hashes of keys and member ids: under the book's secret, so that no caller can aim for a collision.
 
+use super::ids::Op;
+
 /// The hasher of one book.
 #[derive(Clone)]
 pub struct Prints {
@@ -23,6 +25,14 @@ impl Prints {
     #[must_use]
     pub fn member(&self, program_id: &str, member: &str) -> u128 {
         self.hash(b'm', program_id, member)
+    }
+
+    /// The fingerprint under which the runs keep that an earn was taken back.
+    #[must_use]
+    pub fn taken(&self, original: Op) -> u128 {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(b"t").update(&original.0.to_le_bytes());
+        u128::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().unwrap_or(&[0; 16]))
     }
 
     fn hash(&self, domain: u8, program_id: &str, text: &str) -> u128 {

@@ -1,16 +1,13 @@
-//! Reads of the state: programs, campaigns, trial balance, state hash.
+//! Reads of the state: programs, campaigns, trial balance, memory.
 
 use std::sync::Arc;
 
-use super::codec;
 use super::command::Purpose;
 use super::ids::ProgramNo;
-use super::spec::CapPer;
 use super::state::{Ledger, Program};
-use super::view::{CampaignStatus, CampaignView, ProgramTrial, ProgramView, TrialRow};
+use super::view::{CampaignView, ProgramTrial, ProgramView, TrialRow};
 
-/// The version of the canonical form that [`Ledger::state_hash`] hashes.
-pub const STATE_HASH_VERSION: u8 = 1;
+pub use super::image::STATE_HASH_VERSION;
 
 impl Ledger {
     /// Every program, in its newest version.
@@ -65,6 +62,9 @@ impl Ledger {
         if totals.adjustment.head.0 > 0 {
             rows.push(row("adjustment".into(), totals.adjustment.balance));
         }
+        if totals.opening.head.0 > 0 {
+            rows.push(row("opening".into(), totals.opening.balance));
+        }
         rows.push(row("member/available".into(), totals.available));
         rows.push(row("member/debt".into(), totals.debt.saturating_neg()));
         rows
@@ -81,111 +81,43 @@ impl Ledger {
         self.programs.iter().map(trial).collect()
     }
 
-    /// The hash of the logical state, over a canonical form that does not depend on how the state is held: equal for
-    /// the live state and for a replay of the same book.
-    #[must_use]
-    pub fn state_hash(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("stampbook state hash");
-        hasher.update(&[STATE_HASH_VERSION]);
-        hasher.update(&self.newest.0.to_le_bytes());
-        hash_count(&mut hasher, self.programs.len());
-        for program in &self.programs {
-            hash_program(&mut hasher, program);
-        }
-        hash_count(&mut hasher, self.members.len());
-        for (identity, holding) in self.members.iter() {
-            hasher.update(&identity.program.0.to_le_bytes());
-            hash_text(&mut hasher, &identity.id);
-            hasher.update(&holding.balances.available.to_le_bytes());
-            hasher.update(&holding.balances.debt.to_le_bytes());
-            hasher.update(&holding.head.0.to_le_bytes());
-            for lot in &holding.lots {
-                hasher.update(&lot.entered.to_le_bytes());
-                hasher.update(&lot.left.to_le_bytes());
-                hasher.update(&lot.opened.0.to_le_bytes());
-            }
-        }
-        let mut keys: Vec<_> = self.keys.iter().map(|(high, low, op)| (op.0, high, low)).collect();
-        keys.sort_unstable();
-        hash_count(&mut hasher, keys.len());
-        for (op, high, low) in keys {
-            hasher.update(&op.to_le_bytes()).update(&high.to_le_bytes()).update(&low.to_le_bytes());
-        }
-        let mut taken: Vec<_> = self.taken_back.iter().map(|(original, refund)| (original.0, refund.0)).collect();
-        taken.sort_unstable();
-        hash_count(&mut hasher, taken.len());
-        for (original, refund) in taken {
-            hasher.update(&original.to_le_bytes()).update(&refund.to_le_bytes());
-        }
-        let mut caps: Vec<_> = self.caps.iter().map(|((m, c, span), used)| (m.0, c.0, *span, *used)).collect();
-        caps.sort_unstable();
-        hash_count(&mut hasher, caps.len());
-        for (member, campaign, span, used) in caps {
-            hasher.update(&member.to_le_bytes()).update(&campaign.to_le_bytes());
-            let per = match span.per {
-                CapPer::Campaign => 0,
-                CapPer::Day => 1,
-                CapPer::Week => 2,
-                CapPer::Month => 3_u8,
-            };
-            hasher.update(&[per]).update(&span.first_day.to_le_bytes()).update(&used.to_le_bytes());
-        }
-        *hasher.finalize().as_bytes()
-    }
-
-    /// How many members and keys there are.
+    /// How many members and keys there are. Every event takes one key.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
-        (u64::try_from(self.members.len()).unwrap_or(u64::MAX), self.keys.len())
+        (u64::try_from(self.members.len()).unwrap_or(u64::MAX), self.newest.0)
+    }
+
+    /// Roughly how much memory the state takes, by part.
+    #[must_use]
+    pub fn memory_bytes(&self) -> MemoryBytes {
+        let (index, names, holdings, caps) = self.members.bytes();
+        let sealing: usize = self.sealing.iter().map(|generation| generation.bytes()).sum();
+        let (keys, capture) = (self.generation.bytes() + sealing, self.members.log_bytes);
+        MemoryBytes { index, names, holdings, caps, keys, capture }
     }
 }
 
-/// How many entries follow, so that the end of one list cannot pass for the beginning of the next.
-fn hash_count(hasher: &mut blake3::Hasher, count: usize) {
-    hasher.update(&u64::try_from(count).unwrap_or(u64::MAX).to_le_bytes());
+/// Roughly how many bytes of memory each part of the state takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryBytes {
+    /// The index of members' ids.
+    pub index: usize,
+    /// Their ids.
+    pub names: usize,
+    /// What they own.
+    pub holdings: usize,
+    /// The counters of their caps.
+    pub caps: usize,
+    /// Keys and take-backs that are in memory.
+    pub keys: usize,
+    /// Pre-images that are held for a capture.
+    pub capture: usize,
 }
 
-fn hash_text(hasher: &mut blake3::Hasher, text: &str) {
-    hasher.update(text.as_bytes()).update(&[0xff]);
-}
-
-fn hash_program(hasher: &mut blake3::Hasher, program: &Program) {
-    hash_text(hasher, &program.id);
-    hash_count(hasher, program.versions.len());
-    for version in &program.versions {
-        hasher.update(&version.number.0.to_le_bytes()).update(&version.effective_from_us.to_le_bytes());
-        hash_text(hasher, &version.definition);
-        let mut rules = Vec::new();
-        // Rules in the state came through an event's bytes, so they can be written again.
-        let written = codec::append_rules(&version.spec, &mut rules).is_ok();
-        hash_count(hasher, if written { rules.len() } else { usize::MAX });
-        hasher.update(&rules);
-        hash_count(hasher, version.campaigns.len());
-        for campaign in &version.campaigns {
-            hasher.update(&campaign.0.to_le_bytes());
-        }
-    }
-    let totals = &program.totals;
-    for posted in [&totals.issuance, &totals.adjustment].into_iter().chain(&totals.redemption) {
-        hasher.update(&posted.balance.to_le_bytes()).update(&posted.head.0.to_le_bytes());
-    }
-    for sum in [totals.available, totals.debt] {
-        hasher.update(&sum.to_le_bytes());
-    }
-    hasher.update(&totals.members.to_le_bytes());
-    hash_count(hasher, program.campaigns.len());
-    for campaign in &program.campaigns {
-        hash_text(hasher, &campaign.spec.id);
-        let status = match campaign.purse.status {
-            CampaignStatus::Open => 0,
-            CampaignStatus::Paused => 1,
-            CampaignStatus::Stopped => 2,
-            CampaignStatus::Closed => 3_u8,
-        };
-        hasher.update(&[status]);
-        for sum in [campaign.purse.budget.balance, campaign.purse.funded, campaign.purse.awarded] {
-            hasher.update(&sum.to_le_bytes());
-        }
-        hasher.update(&campaign.purse.budget.head.0.to_le_bytes());
+impl MemoryBytes {
+    /// All together.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.index + self.names + self.holdings + self.caps + self.keys + self.capture
     }
 }

@@ -80,6 +80,14 @@ reasons! {
     LimitReached = 23,
     /// A new version may not change the program's currency or time zone.
     ProgramFixedField = 24,
+    /// A snapshot of that name was taken before; a name is never used twice.
+    SnapshotExists = 25,
+    /// There is no snapshot of that name, or it was deleted.
+    SnapshotUnknown = 26,
+    /// The snapshot is to be kept until an instant that has not come.
+    SnapshotRetained = 27,
+    /// Opening balances are taken in import mode alone.
+    NotImporting = 28,
 }
 
 impl Encode for Reason {

@@ -3,9 +3,9 @@
 use super::command::{Basis, Command};
 use super::decide::{AMOUNT, Halt, ORIGINAL, base_of, common_of};
 use super::event::{Account, Event, Refunded, Source, TakenFrom, TakenShare, WINNERS_MAX};
+use super::holding::Holding;
 use super::ids::{MemberNo, Op};
 use super::list::List;
-use super::members::Holding;
 use super::original::{OriginalFacts, Resolved};
 use super::posting::{Posting, units};
 use super::reason::Reason;

@@ -1,18 +1,20 @@
 //! The balances now: what all events so far come to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::capture::Capture;
 use super::command::{Command, Purpose};
 use super::decide::LATE_MAX_US;
 use super::event::{Balances, CapSpan};
+use super::evolve::Hashes;
+use super::generation::Generation;
+use super::holding::Holding;
 use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
-use super::index::Index;
-use super::members::{Holding, Members};
+use super::members::Members;
 use super::spec::{CampaignSpec, CapPer, ProgramSpec, Rule};
-use super::view::CampaignStatus;
+use super::view::{CampaignStatus, SnapshotView};
 
 /// A day in microseconds.
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
@@ -25,6 +27,8 @@ pub const PROGRAMS_MAX: usize = 64;
 pub const VERSIONS_MAX: usize = 1_000;
 /// Campaigns that a program may have over all its versions.
 pub const CAMPAIGNS_MAX: usize = 1_024;
+/// Snapshots that a book may have had, the deleted ones included.
+pub const SNAPSHOTS_MAX: usize = 10_000;
 
 /// The bounds on what the books hold.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,7 @@ pub(crate) struct Posted {
 pub(crate) struct Totals {
     pub(crate) issuance: Posted,
     pub(crate) adjustment: Posted,
+    pub(crate) opening: Posted,
     pub(crate) redemption: [Posted; Purpose::ALL.len()],
     pub(crate) available: i64,
     pub(crate) debt: i64,
@@ -130,14 +135,20 @@ pub(crate) type CapKey = (MemberNo, CampaignNo, CapSpan);
 /// What a step of an atomic batch was before it, so that the batch can be undone.
 #[derive(Debug)]
 pub(crate) enum Undo {
-    Opened,
+    /// What the scope began with.
+    Began {
+        newest: Op,
+        keys_digest: u128,
+        taken_digest: u128,
+    },
+    /// A member, by the hash of the id.
+    Opened(u128),
     Holding(MemberNo, Holding),
     Totals(ProgramNo, Totals),
     Purse(ProgramNo, CampaignNo, Purse),
     Key(u128),
     TakenBack(Op, Option<Op>),
     Cap(CapKey, Option<u64>),
-    Newest(Op),
 }
 
 /// The ledger's state. One thread changes it, through [`Ledger::evolve`] alone.
@@ -146,13 +157,21 @@ pub struct Ledger {
     pub(crate) limits: Limits,
     pub(crate) newest: Op,
     pub(crate) programs: Vec<Program>,
+    /// Every snapshot ever taken, in order.
+    pub(crate) snapshots: Vec<SnapshotView>,
     pub(crate) members: Members,
-    pub(crate) keys: Index<Op>,
-    pub(crate) taken_back: HashMap<Op, Op>,
-    pub(crate) caps: HashMap<CapKey, u64>,
+    /// The newest keys and take-backs.
+    pub(crate) generation: Generation,
+    /// Those that are being written into runs, oldest first.
+    pub(crate) sealing: Vec<Arc<Generation>>,
+    /// What all keys and their ops come to, also those that are no longer in memory.
+    pub(crate) keys_digest: u128,
+    /// What all take-backs come to: of each earn the latest.
+    pub(crate) taken_digest: u128,
     /// The day of book time, since the Unix epoch, on which counters of caps were last swept.
     pub(crate) swept_day: i64,
     pub(crate) undo: Option<Vec<Undo>>,
+    pub(crate) capture: Option<Capture>,
 }
 
 impl Ledger {
@@ -163,12 +182,15 @@ impl Ledger {
             limits,
             newest: Op(0),
             programs: Vec::new(),
+            snapshots: Vec::new(),
             members: Members::new(),
-            keys: Index::new(),
-            taken_back: HashMap::new(),
-            caps: HashMap::new(),
+            generation: Generation::new(Op(0)),
+            sealing: Vec::new(),
+            keys_digest: 0,
+            taken_digest: 0,
             swept_day: i64::MIN,
             undo: None,
+            capture: None,
         }
     }
 
@@ -182,18 +204,25 @@ impl Ledger {
     /// changes nothing and says nothing.
     pub fn touch(&self, commands: &[Command]) {
         for command in commands {
-            self.keys.touch(command.key_print);
+            self.touch_key(command.key_print);
             self.members.touch(command.member_hash);
         }
         for command in commands {
-            self.members.touch_holding(command.member_hash);
+            if let Some(number) = self.members.find(command.member_hash) {
+                self.members.touch_number(number);
+            }
         }
     }
 
-    /// The op that took a key, if one did.
-    #[must_use]
-    pub fn key(&self, print: u128) -> Option<Op> {
-        self.keys.get(print)
+    /// Loads what replaying an event will look up, so that events ahead wait for memory together; see [`Self::touch`].
+    pub fn touch_event(&self, hashes: Hashes, member: Option<MemberNo>) {
+        self.touch_key(hashes.key);
+        match member {
+            // An event that opens its member alone has the hash of the id.
+            Some(_) if hashes.member != 0 => self.members.touch(hashes.member),
+            Some(number) => self.members.touch_number(number),
+            None => {}
+        }
     }
 
     /// The number of the member whose id has that hash, see [`super::print::Prints::member`].
@@ -217,13 +246,7 @@ impl Ledger {
     /// A member's id.
     #[must_use]
     pub fn member_id(&self, member: MemberNo) -> Option<&str> {
-        self.members.identity(member).map(|identity| &*identity.id)
-    }
-
-    /// The latest refund of an earn, if it was refunded.
-    #[must_use]
-    pub fn latest_refund(&self, original: Op) -> Option<Op> {
-        self.taken_back.get(&original).copied()
+        self.members.id(member)
     }
 
     /// The number of a program.
@@ -241,19 +264,21 @@ impl Ledger {
         self.programs.get_mut(usize::from(number.0))
     }
 
-    /// Whether every member's lots hold what is available, and the accounts of every program sum to zero; the first
-    /// that does not is named.
+    /// Every snapshot ever taken, in the order of their ops, the deleted ones included.
+    #[must_use]
+    pub fn snapshots(&self) -> &[SnapshotView] {
+        &self.snapshots
+    }
+
+    /// Whether the members' balances come to the totals of their programs, and the accounts of every program sum to
+    /// zero; the first that does not is named. What is available to a member is what the lots hold, and nothing beside.
     ///
     /// # Errors
-    /// A sentence that names the member or program.
+    /// A sentence that names the program.
     pub fn check_sums(&self) -> Result<(), String> {
         let mut sums = vec![(0_i128, 0_i128); self.programs.len()];
-        for (identity, holding) in self.members.iter() {
-            let lots = holding.lot_units().and_then(|units| i64::try_from(units).ok());
-            if lots != Some(holding.balances.available) {
-                return Err(format!("the lots of member {} differ from the available balance", identity.id));
-            }
-            if let Some(sum) = sums.get_mut(usize::from(identity.program.0)) {
+        for (program, holding) in self.members.iter() {
+            if let Some(sum) = sums.get_mut(usize::from(program.0)) {
                 sum.0 += i128::from(holding.balances.available);
                 sum.1 += i128::from(holding.balances.debt);
             }
@@ -282,13 +307,13 @@ impl Ledger {
             return;
         }
         self.swept_day = day;
-        let (programs, members) = (&self.programs, &self.members);
-        self.caps.retain(|(member, number, span), _| {
-            let program = members.identity(*member).and_then(|m| programs.get(usize::from(m.program.0)));
+        let programs = &self.programs;
+        self.members.sweep_caps(|program, number, span| {
+            let program = programs.get(usize::from(program.0));
             let Some((program, newest)) = program.and_then(|p| p.newest().map(|newest| (p, newest))) else {
                 return true;
             };
-            let Some(campaign) = program.campaign(*number) else { return true };
+            let Some(campaign) = program.campaign(number) else { return true };
             // A day more than business time may be late, for the distance between local and universal days.
             let last_day = i64::from(span.first_day) + MONTH_DAYS_MAX + LATE_MAX_US.div_euclid(DAY_US) + 1;
             let met = span.per == CapPer::Campaign || newest.spec.import_mode || day <= last_day;
@@ -298,7 +323,8 @@ impl Ledger {
 
     /// Begins a scope that [`Self::roll_back`] can undo.
     pub fn begin_undo(&mut self) {
-        self.undo = Some(vec![Undo::Newest(self.newest)]);
+        let (newest, keys_digest, taken_digest) = (self.newest, self.keys_digest, self.taken_digest);
+        self.undo = Some(vec![Undo::Began { newest, keys_digest, taken_digest }]);
     }
 
     /// Ends the scope and keeps what happened in it.
@@ -310,11 +336,9 @@ impl Ledger {
     pub fn roll_back(&mut self) {
         for step in self.undo.take().unwrap_or_default().into_iter().rev() {
             match step {
-                Undo::Opened => self.members.close_newest(),
+                Undo::Opened(hash) => self.members.close_newest(hash),
                 Undo::Holding(member, before) => {
-                    if let Some(holding) = self.members.holding_mut(member) {
-                        *holding = before;
-                    }
+                    self.members.set_holding(member, &before);
                 }
                 Undo::Totals(program, before) => {
                     if let Some(program) = self.program_mut(program) {
@@ -326,20 +350,14 @@ impl Ledger {
                         campaign.purse = before;
                     }
                 }
-                Undo::Key(print) => self.keys.remove(print),
-                Undo::TakenBack(original, Some(before)) => {
-                    self.taken_back.insert(original, before);
+                Undo::Key(print) => self.generation.remove(print),
+                Undo::TakenBack(original, before) => {
+                    self.generation.take(original, before);
                 }
-                Undo::TakenBack(original, None) => {
-                    self.taken_back.remove(&original);
+                Undo::Cap(key, before) => self.members.set_cap(key, before),
+                Undo::Began { newest, keys_digest, taken_digest } => {
+                    (self.newest, self.keys_digest, self.taken_digest) = (newest, keys_digest, taken_digest);
                 }
-                Undo::Cap(key, Some(before)) => {
-                    self.caps.insert(key, before);
-                }
-                Undo::Cap(key, None) => {
-                    self.caps.remove(&key);
-                }
-                Undo::Newest(op) => self.newest = op,
             }
         }
     }

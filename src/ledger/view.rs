@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ids::{CampaignNo, ProgramNo, VersionNo};
+use super::ids::{CampaignNo, Op, ProgramNo, VersionNo};
 use super::spec::{CampaignSpec, ProgramSpec};
 
 /// A program's newest version.
@@ -55,16 +55,17 @@ pub struct CampaignView {
 }
 
 /// A row of a trial balance: one account, or a class of members' accounts together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrialRow {
-    /// The account: `issuance`, `campaign/<id>`, `redemption/<purpose>`, `adjustment`, `member/available`, `member/debt`.
+    /// The account: `issuance`, `campaign/<id>`, `redemption/<purpose>`, `adjustment`, `opening`,
+    /// `member/available`, `member/debt`.
     pub account: String,
     /// The balance, credit positive.
     pub balance: i64,
 }
 
 /// A program's trial balance in points; the balances sum to zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProgramTrial {
     /// The program's id.
     pub program: String,
@@ -72,4 +73,34 @@ pub struct ProgramTrial {
     pub members: u64,
     /// A row an account.
     pub rows: Vec<TrialRow>,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotView {
+    /// Its name.
+    pub name: String,
+    /// The op whose state it is.
+    pub op: Op,
+    /// The book time of that op, microseconds since the Unix epoch.
+    pub book_time_us: i64,
+    /// The instant before which it may not be deleted, microseconds since the Unix epoch.
+    pub retain_until_us: Option<i64>,
+    /// The op that deleted it.
+    pub deleted: Option<Op>,
+}
+
+/// A program as a base image has it: what an export of its accounts needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseProgram {
+    /// Its id and trial balance.
+    pub trial: ProgramTrial,
+    /// The name shown to people.
+    pub name: String,
+    /// ISO 4217 code of its currency.
+    pub currency: String,
+    /// The time zone's name in the tz database.
+    pub time_zone: String,
+    /// The ids of its campaigns, in order of their numbers.
+    pub campaigns: Vec<String>,
 }

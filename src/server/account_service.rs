@@ -1,16 +1,19 @@
 //! Reading members, their events and the trial balance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
 use super::desk::{Desk, Unreadable, blocking};
+use super::past::Past;
 use super::receipt::Scribe;
 use super::shape::{self, Fault};
 use super::statement::Question;
 use super::{show, status};
 use crate::constants::{MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX};
 use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
+use crate::io::Clock;
 use crate::journal::{JournalError, StoredEvent};
 use crate::ledger::codec;
 use crate::ledger::ids::{MemberNo, MemberRef, Op, ProgramNo};
@@ -21,13 +24,14 @@ use crate::proto::account_service_server::AccountService;
 /// The service.
 pub(super) struct Accounts {
     desk: Desk,
+    past: Past,
 }
 
 impl Accounts {
-    /// The service before an engine.
+    /// The service before an engine; `clock` tells what has passed.
     #[must_use]
-    pub(super) fn new(desk: Desk) -> Self {
-        Self { desk }
+    pub(super) fn new(desk: Desk, clock: Arc<dyn Clock>) -> Self {
+        Self { past: Past::new(desk.clone(), clock), desk }
     }
 
     /// The states of members, in order, with the op they are as of.
@@ -70,7 +74,7 @@ impl Accounts {
         stored.await
     }
 
-    /// The event, if it is one of the program and, where a key is asked for, holds that key.
+    /// The event, if it is one of the program (or, without any, of the book itself) and, where a key is asked for, holds that key.
     async fn shown(&self, stored: &StoredEvent, program: &str, key: Option<&str>) -> Result<Option<pb::Event>, Status> {
         let handle = self.desk.handle();
         let event =
@@ -108,16 +112,26 @@ impl AccountService for Accounts {
         &self,
         request: Request<pb::GetMemberRequest>,
     ) -> Result<Response<pb::GetMemberResponse>, Status> {
-        let pb::GetMemberRequest { program: program_id, member } = request.into_inner();
+        let pb::GetMemberRequest { program: program_id, member, as_of } = request.into_inner();
         program(&self.desk, &program_id)?;
         member_shape("member", &member)?;
-        let (op, mut states) = self.members(&program_id, std::iter::once(&member)).await?;
-        let Some(state) = states.pop().flatten() else {
-            return Err(status::not_found(pb::Reason::MemberUnknown, "no posting has created this member"));
+        let now_us = self.past.now_us();
+        let (newest, mut states) = self.members(&program_id, std::iter::once(&member)).await?;
+        let op = match as_of {
+            None => newest,
+            Some(as_of) => self.past.op(as_of.into(), now_us, newest).await?,
+        };
+        let (state, events_replayed) = match states.pop().flatten() {
+            None => (None, 0),
+            Some(state) => self.past.member(state, op).await?,
+        };
+        let Some(state) = state else {
+            let message = format!("no posting had created this member by op {}", op.0);
+            return Err(status::not_found(pb::Reason::MemberUnknown, &message));
         };
         let member = Some(show::member(member, &state));
         let book_id = self.desk.info().book_id.clone();
-        Ok(Response::new(pb::GetMemberResponse { member, book_id, op: op.0 }))
+        Ok(Response::new(pb::GetMemberResponse { member, book_id, op: op.0, events_replayed }))
     }
 
     async fn batch_get_members(
@@ -171,7 +185,9 @@ impl AccountService for Accounts {
 
     async fn get_event(&self, request: Request<pb::GetEventRequest>) -> Result<Response<pb::GetEventResponse>, Status> {
         let pb::GetEventRequest { program: program_id, name } = request.into_inner();
-        program(&self.desk, &program_id)?;
+        if !program_id.is_empty() {
+            program(&self.desk, &program_id)?;
+        }
         let (op, key) = match name {
             None => return Err(status::invalid(&[Fault::missing("op")])),
             Some(pb::get_event_request::Name::Op(op)) => (Some(Op(op)), None),
@@ -190,7 +206,8 @@ impl AccountService for Accounts {
             None => None,
         };
         let Some(event) = event else {
-            return Err(status::not_found(pb::Reason::EventNotFound, "there is no such event in this program"));
+            let of = if program_id.is_empty() { "of the book itself" } else { "in this program" };
+            return Err(status::not_found(pb::Reason::EventNotFound, &format!("there is no such event {of}")));
         };
         let book_id = self.desk.info().book_id.clone();
         let op = self.desk.handle().book().durable_op();
@@ -201,18 +218,24 @@ impl AccountService for Accounts {
         &self,
         request: Request<pb::GetTrialBalanceRequest>,
     ) -> Result<Response<pb::GetTrialBalanceResponse>, Status> {
-        let asked = request.into_inner().program;
+        let pb::GetTrialBalanceRequest { program: asked, as_of } = request.into_inner();
         if !asked.is_empty() {
             program(&self.desk, &asked)?;
         }
-        let Answer { op, body: AnswerBody::TrialBalance(mut trials) } = self.desk.read(Read::TrialBalance).await?
+        let now_us = self.past.now_us();
+        let Answer { op: newest, body: AnswerBody::TrialBalance(now) } = self.desk.read(Read::TrialBalance).await?
         else {
             return Err(status::unexpected());
         };
+        let op = match as_of {
+            None => newest,
+            Some(as_of) => self.past.op(as_of.into(), now_us, newest).await?,
+        };
+        let (mut trials, events_replayed) = if op == newest { (now, 0) } else { self.past.trials(op).await? };
         trials.retain(|trial| asked.is_empty() || trial.program == asked);
         trials.sort_unstable_by(|a, b| a.program.cmp(&b.program));
-        let mut response =
-            pb::GetTrialBalanceResponse { book_id: self.desk.info().book_id.clone(), op: op.0, ..Default::default() };
+        let book_id = self.desk.info().book_id.clone();
+        let mut response = pb::GetTrialBalanceResponse { book_id, op: op.0, events_replayed, ..Default::default() };
         for trial in &trials {
             show_trial(&mut response, trial);
         }
@@ -222,8 +245,8 @@ impl AccountService for Accounts {
 
 fn show_trial(response: &mut pb::GetTrialBalanceResponse, trial: &ProgramTrial) {
     let asset = "points";
-    let mut total =
-        pb::TrialBalanceTotal { program: trial.program.clone(), asset: asset.to_owned(), ..Default::default() };
+    let (program, members) = (trial.program.clone(), trial.members);
+    let mut total = pb::TrialBalanceTotal { program, asset: asset.to_owned(), members, ..Default::default() };
     let mut rows = BTreeMap::new();
     for row in trial.rows.iter().filter(|row| row.balance != 0) {
         let credit = row.balance.max(0);
@@ -254,6 +277,7 @@ fn class_of(account: &str) -> pb::AccountClass {
         Some(("redemption", _)) => pb::AccountClass::Redemption,
         _ if account == "issuance" => pb::AccountClass::Issuance,
         _ if account == "adjustment" => pb::AccountClass::Adjustment,
+        _ if account == "opening" => pb::AccountClass::Opening,
         _ => pb::AccountClass::Unspecified,
     }
 }

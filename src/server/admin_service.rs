@@ -3,14 +3,15 @@
 use tonic::{Request, Response, Status};
 
 use super::account_service::program as known_program;
-use super::body_hash::{AdminBody, admin_hash};
-use super::desk::{Desk, Sent, Unreadable, blocking};
+use super::act::{Act, hash};
+use super::body_hash::AdminBody;
+use super::desk::{Desk, Unreadable, blocking};
 use super::shape::{self, Fault};
 use super::{show, status};
 use crate::constants::{PROGRAM_ID_BYTES_MAX, REMARKS_SHOWN_MAX};
-use crate::engine::request::{Answer, AnswerBody, Read, Work};
+use crate::engine::request::{Answer, AnswerBody, Read};
 use crate::ledger::codec;
-use crate::ledger::command::{AdminAction, AdminCommand};
+use crate::ledger::command::AdminAction;
 use crate::ledger::event::Event;
 use crate::ledger::ids::{Op, ProgramNo};
 use crate::ledger::view::{CampaignView, ProgramView};
@@ -23,48 +24,11 @@ pub(super) struct Admin {
     desk: Desk,
 }
 
-/// What every request that changes state has.
-struct Act {
-    program: String,
-    key: String,
-    actor: String,
-    reason: String,
-    body_hash: [u8; 16],
-}
-
-impl Act {
-    fn check(&self) -> Result<(), Fault> {
-        shape::needed("program", &self.program, PROGRAM_ID_BYTES_MAX)?;
-        shape::key(&self.key)?;
-        shape::act("", &self.actor, &self.reason)
-    }
-}
-
 impl Admin {
     /// The service before an engine.
     #[must_use]
     pub(super) fn new(desk: Desk) -> Self {
         Self { desk }
-    }
-
-    /// Posts an operator's command; an OK answer is APPLIED or REJECTED.
-    async fn post(&self, act: Act, action: AdminAction) -> Result<pb::Receipt, Status> {
-        let sent = Sent { key: act.key.clone(), body_hash: act.body_hash };
-        let command = AdminCommand {
-            key_print: self.desk.handle().prints().key(&act.program, &act.key),
-            program_id: act.program,
-            key: act.key,
-            body_hash: act.body_hash,
-            actor: act.actor,
-            reason: act.reason,
-            action,
-        };
-        let answer = self.desk.ask(Work::Admin(Box::new(command))).await?;
-        let receipt = self.desk.receipt(answer.body, sent).await?;
-        match receipt.outcome() {
-            pb::Outcome::Applied | pb::Outcome::Rejected => Ok(receipt),
-            _ => Err(status::unposted(&receipt)),
-        }
     }
 
     /// Posts a change of a campaign and reads the campaign as it stands then, if the engine has room for that.
@@ -74,10 +38,10 @@ impl Admin {
         campaign: String,
         action: impl FnOnce(String) -> AdminAction,
     ) -> Result<(pb::Receipt, Option<pb::Campaign>), Status> {
-        let checked = act.check().and_then(|()| shape::needed("campaign", &campaign, PROGRAM_ID_BYTES_MAX));
+        let checked = check(&act).and_then(|()| shape::needed("campaign", &campaign, PROGRAM_ID_BYTES_MAX));
         checked.map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
         let number = known_program(&self.desk, &act.program)?;
-        let receipt = self.post(act, action(campaign.clone())).await?;
+        let receipt = act.post(&self.desk, action(campaign.clone())).await?;
         // The change is settled: a look at the campaign that is refused must not make it seem undone.
         let campaigns = self.campaigns(number).await.map_or_else(|_| Vec::new(), |(_, campaigns)| campaigns);
         let campaign = campaigns.iter().find(|view| view.spec.id == campaign).map(show::campaign);
@@ -117,6 +81,11 @@ impl Admin {
     }
 }
 
+fn check(act: &Act) -> Result<(), Fault> {
+    shape::needed("program", &act.program, PROGRAM_ID_BYTES_MAX)?;
+    act.check()
+}
+
 /// A definition's remarks as faults of the request, each naming line, column and field.
 fn faults(remarks: &[program::Remark], key: &str) -> Vec<Fault> {
     let fault = |remark: &program::Remark| {
@@ -124,11 +93,6 @@ fn faults(remarks: &[program::Remark], key: &str) -> Vec<Fault> {
         Fault::new(field, pb::Reason::DefinitionInvalid, remark.message.clone()).of(key.to_owned())
     };
     remarks.iter().take(REMARKS_SHOWN_MAX).map(fault).collect()
-}
-
-/// The hash of a request's body as it was sent.
-fn hash(request: AdminBody<'_>) -> [u8; 16] {
-    admin_hash(request, &mut Vec::new())
 }
 
 #[tonic::async_trait]
@@ -141,7 +105,7 @@ impl AdminService for Admin {
         let body_hash = hash(AdminBody::PutProgram(&request));
         let pb::PutProgramRequest { program: id, definition, expected_version, key, actor, reason } = request;
         let act = Act { program: id, key, actor, reason, body_hash };
-        act.check().map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
+        check(&act).map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
         let parsed = program::parse(&definition, "definition")
             .map_err(|remarks| status::invalid(&faults(&remarks, &act.key)))?;
         if parsed.id != act.program {
@@ -150,7 +114,7 @@ impl AdminService for Admin {
         }
         let warnings = parsed.warnings.iter().map(ToString::to_string).collect();
         let action = AdminAction::PutProgram { expected_version, spec: Box::new(parsed.spec), definition };
-        let receipt = self.post(act, action).await?;
+        let receipt = act.post(&self.desk, action).await?;
         let version = self.version_put(&receipt).await?;
         Ok(Response::new(pb::PutProgramResponse { receipt: Some(receipt), version, warnings }))
     }

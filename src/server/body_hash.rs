@@ -3,8 +3,9 @@
 //! The encoding is specified at `Command` in `proto/stampbook/v1/ledger.proto`; callers in other languages compute the same.
 
 use crate::proto::{
-    Adjust, CloseCampaignRequest, Command, Earn, FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, Redeem,
-    Refund, ResumeCampaignRequest, command::Action, earn::Basis, refund,
+    Adjust, CloseCampaignRequest, Command, CreateSnapshotRequest, DeleteSnapshotRequest, Earn, FundCampaignRequest,
+    Opening, PauseCampaignRequest, PutProgramRequest, Redeem, Refund, ResumeCampaignRequest, command::Action,
+    earn::Basis, refund,
 };
 
 /// Keeps the hashes of commands apart from any other use of BLAKE3.
@@ -12,7 +13,7 @@ const COMMAND_CONTEXT: &[u8; 8] = b"body/v1\0";
 /// The same for the requests of operators, whose keys are of the same program.
 const ADMIN_CONTEXT: &[u8; 8] = b"admin/v1";
 
-/// A keyed request of `AdminService`.
+/// A keyed request of `AdminService` or `AuditService`.
 #[derive(Clone, Copy, Debug)]
 pub enum AdminBody<'a> {
     /// A version of a program.
@@ -25,6 +26,10 @@ pub enum AdminBody<'a> {
     ResumeCampaign(&'a ResumeCampaignRequest),
     /// The end of a campaign.
     CloseCampaign(&'a CloseCampaignRequest),
+    /// A snapshot to be taken.
+    CreateSnapshot(&'a CreateSnapshotRequest),
+    /// A snapshot to be deleted.
+    DeleteSnapshot(&'a DeleteSnapshotRequest),
 }
 
 /// The hash of `command` as it was sent, all but its key. `scratch` is overwritten; reusing it saves the allocation.
@@ -52,6 +57,7 @@ pub fn body_hash(command: &Command, scratch: &mut Vec<u8>) -> [u8; 16] {
         Some(Action::Refund(refund)) => body.message(17, |to| put_refund(to, refund)),
         Some(Action::Redeem(redeem)) => body.message(18, |to| put_redeem(to, redeem)),
         Some(Action::Adjust(adjust)) => body.message(19, |to| put_adjust(to, adjust)),
+        Some(Action::Opening(opening)) => body.message(35, |to| put_opening(to, opening)),
     }
     body.hash()
 }
@@ -84,6 +90,19 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
         }),
         AdminBody::CloseCampaign(close) => body.message(5, |to| {
             put_campaign_act(to, [&close.program, &close.campaign, &close.actor, &close.reason]);
+        }),
+        AdminBody::CreateSnapshot(create) => body.message(6, |to| {
+            to.text(1, &create.name);
+            if let Some(us) = create.retain_until_us {
+                to.signed(2, us);
+            }
+            to.text(4, &create.actor);
+            to.text(5, &create.reason);
+        }),
+        AdminBody::DeleteSnapshot(delete) => body.message(7, |to| {
+            to.text(1, &delete.name);
+            to.text(3, &delete.actor);
+            to.text(4, &delete.reason);
         }),
     }
     body.hash()
@@ -130,6 +149,12 @@ fn put_adjust(to: &mut Body<'_>, adjust: &Adjust) {
     to.nonzero(1, adjust.points);
     to.text(2, &adjust.actor);
     to.text(3, &adjust.reason);
+}
+
+fn put_opening(to: &mut Body<'_>, opening: &Opening) {
+    to.nonzero(1, opening.points);
+    to.text(2, &opening.actor);
+    to.text(3, &opening.reason);
 }
 
 /// Writes the canonical encoding of one message, field by field in ascending order of their numbers, then hashes it.
@@ -285,6 +310,12 @@ mod tests {
                     let points = number(a, "points").unwrap_or_default();
                     Action::Adjust(Adjust { points, actor: text(a, "actor"), reason: text(a, "reason") })
                 })
+            })
+            .or_else(|| {
+                json.get("opening").map(|o| {
+                    let points = number(o, "points").unwrap_or_default();
+                    Action::Opening(Opening { points, actor: text(o, "actor"), reason: text(o, "reason") })
+                })
             });
         let metadata = json.get("metadata").map_or_else(Default::default, |pairs| {
             let pairs = pairs.as_object().unwrap().iter();
@@ -327,6 +358,15 @@ mod tests {
             "ResumeCampaignRequest" => {
                 let resume = ResumeCampaignRequest { program, campaign, key, actor, reason };
                 admin_hash(AdminBody::ResumeCampaign(&resume), scratch)
+            }
+            "CreateSnapshotRequest" => {
+                let retain_until_us = number(json, "retain_until_us");
+                let create = CreateSnapshotRequest { name: text(json, "name"), retain_until_us, key, actor, reason };
+                admin_hash(AdminBody::CreateSnapshot(&create), scratch)
+            }
+            "DeleteSnapshotRequest" => {
+                let delete = DeleteSnapshotRequest { name: text(json, "name"), key, actor, reason };
+                admin_hash(AdminBody::DeleteSnapshot(&delete), scratch)
             }
             _ => {
                 let close = CloseCampaignRequest { program, campaign, key, actor, reason };

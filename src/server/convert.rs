@@ -6,7 +6,7 @@ use super::body_hash::body_hash;
 use super::shape::{self, Fault};
 use crate::constants::{
     AMOUNT_MINOR_MAX, EVENT_KIND_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_PAIRS_MAX,
-    OCCURRED_US_MAX, OCCURRED_US_MIN, PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_ID_BYTES_MAX, REFERENCE_BYTES_MAX,
+    OCCURRED_US_MAX, OCCURRED_US_MIN, PLACE_BYTES_MAX, PROGRAM_ID_BYTES_MAX, REFERENCE_BYTES_MAX,
 };
 use crate::ledger::command::{Action, Basis, Command, Notes, Original, Purpose};
 use crate::ledger::ids::{Op, ProgramNo};
@@ -89,6 +89,7 @@ impl<'a, F: Fn(&str) -> Option<ProgramNo>> Converter<'a, F> {
                 purpose: purpose(redeem.purpose)?,
             }),
             Some(pb::command::Action::Adjust(adjust)) => adjusted(adjust),
+            Some(pb::command::Action::Opening(opening)) => opened(opening),
             None => Err(Fault::missing("action")),
         }
     }
@@ -142,12 +143,15 @@ fn earned(earn: pb::Earn) -> Result<Action, Fault> {
 }
 
 fn adjusted(adjust: pb::Adjust) -> Result<Action, Fault> {
-    if adjust.points == 0 || !(-POINTS_MAX..=POINTS_MAX).contains(&adjust.points) {
-        let why = format!("must not be 0, and at most {POINTS_MAX} either way");
-        return Err(Fault::out_of_range("adjust.points", &why));
-    }
+    shape::signed_points("adjust.points", adjust.points)?;
     shape::act("adjust.", &adjust.actor, &adjust.reason)?;
     Ok(Action::Adjust { points: adjust.points, actor: adjust.actor, reason: adjust.reason })
+}
+
+fn opened(opening: pb::Opening) -> Result<Action, Fault> {
+    shape::signed_points("opening.points", opening.points)?;
+    shape::act("opening.", &opening.actor, &opening.reason)?;
+    Ok(Action::Opening { points: opening.points, actor: opening.actor, reason: opening.reason })
 }
 
 fn event_kind(field: &str, kind: String) -> Result<Option<String>, Fault> {
@@ -315,6 +319,28 @@ mod tests {
         }
         assert!(refund(None, minor(), "purchase").is_ok());
         assert!(refund(None, Some(Amount::Points(5)), "").is_ok());
+    }
+
+    #[test]
+    fn an_opening_is_of_some_points_either_way_with_who_and_why() {
+        use crate::constants::POINTS_MAX;
+        let opening = |points, actor: &str, reason: &str| {
+            let opening = pb::Opening { points, actor: actor.into(), reason: reason.into() };
+            convert(with(pb::command::Action::Opening(opening)))
+        };
+        for points in [1, -1, POINTS_MAX, -POINTS_MAX] {
+            let action = opening(points, "ana", "moved in").unwrap().action;
+            assert_eq!(action, Action::Opening { points, actor: "ana".into(), reason: "moved in".into() });
+        }
+        for (points, actor, reason, field) in [
+            (0, "ana", "moved in", "opening.points"),
+            (POINTS_MAX + 1, "ana", "moved in", "opening.points"),
+            (i64::MIN, "ana", "moved in", "opening.points"),
+            (1, "", "moved in", "opening.actor"),
+            (1, "ana", "", "opening.reason"),
+        ] {
+            assert_eq!(opening(points, actor, reason).unwrap_err().field, field);
+        }
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! The server: gRPC on the network's side, the engine's queue on the other. Nothing here decides anything.
 
 mod account_service;
+mod act;
 mod admin_service;
 mod admission;
+mod audit_service;
 pub mod body_hash;
 pub mod convert;
 mod desk;
 mod ledger_service;
+mod parcel;
+mod past;
 mod reason_text;
 pub mod receipt;
+mod send;
 mod serve;
 pub mod shape;
 pub mod show;

@@ -29,6 +29,10 @@ pub(super) fn explain(reason: Reason) -> &'static str {
         Reason::CampaignPaused => "the campaign is paused already",
         Reason::ProgramUnknown => "there is no such program",
         Reason::LimitReached => "the program or the book has as many of these as it may have",
+        Reason::SnapshotExists => "a snapshot of that name has been taken before",
+        Reason::SnapshotUnknown => "there is no such snapshot",
+        Reason::SnapshotRetained => "the snapshot is to be kept for longer",
+        Reason::NotImporting => "the program's newest version does not import",
         Reason::ProgramFixedField => "a new version may change neither the program's currency nor its time zone",
     }
 }

@@ -3,7 +3,7 @@
 use super::reason_text::explain;
 use crate::engine::BookInfo;
 use crate::engine::names::Names;
-use crate::ledger::event::{Account, Adjusted, Balances, Earned, Event, Leg, Redeemed, Refunded};
+use crate::ledger::event::{Account, Adjusted, Balances, Earned, Event, Leg, Opened, Redeemed, Refunded};
 use crate::ledger::ids::{CampaignNo, Op, ProgramNo};
 use crate::ledger::reason::Reason;
 use crate::proto as pb;
@@ -39,7 +39,8 @@ impl Scribe<'_> {
             Event::Refunded(refunded) => self.refunded(&mut receipt, refunded),
             Event::Redeemed(redeemed) => spent(&mut receipt, redeemed),
             Event::Adjusted(adjusted) => moved(&mut receipt, adjusted),
-            Event::ProgramPut(_) | Event::CampaignChanged(_) => {}
+            Event::Opened(opened) => brought(&mut receipt, opened),
+            Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}
             Event::Rejected(rejected) => reject(&mut receipt, rejected.reason, rejected.field),
             Event::AdminRejected(rejected) => reject(&mut receipt, rejected.reason, rejected.field),
         }
@@ -132,6 +133,14 @@ fn moved(receipt: &mut pb::Receipt, adjusted: &Adjusted<'_>) {
     } else {
         receipt.asked = adjusted.points.saturating_neg();
         receipt.taken = debits(&adjusted.legs, |account| matches!(account, Account::Available { .. }));
+    }
+}
+
+fn brought(receipt: &mut pb::Receipt, opened: &Opened<'_>) {
+    if opened.points > 0 {
+        receipt.awarded = opened.points;
+    } else {
+        receipt.owed = opened.points.saturating_neg();
     }
 }
 

@@ -21,17 +21,24 @@ use tonic_health::server::HealthReporter;
 use super::account_service::Accounts;
 use super::admin_service::Admin;
 use super::admission::{Admission, AdmissionLayer};
+use super::audit_service::Audit;
 use super::desk::Desk;
 use super::ledger_service::Ledger;
+use crate::audit::room::SnapshotFiles;
 use crate::config::{Config, ConfigError};
-use crate::constants::{MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX};
+use crate::constants::{
+    MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX, SNAPSHOTS_DIR, STORE_DIR,
+};
+use crate::engine::rooms::Rooms;
 use crate::engine::{Engine, Handle, StartError};
 use crate::io::real::{RealClock, RealDisk};
 use crate::io::{Clock, Disk};
 use crate::journal::JournalError;
 use crate::proto::account_service_server::AccountServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
+use crate::proto::audit_service_server::AuditServiceServer;
 use crate::proto::ledger_service_server::LedgerServiceServer;
+use crate::store::SledShelves;
 
 /// The command line or the settings make no sense.
 const EXIT_USAGE: u8 = 2;
@@ -82,6 +89,7 @@ impl ServeError {
                 JournalError::Io { .. } | JournalError::Full { .. } | JournalError::Locked => EXIT_IO,
                 _ => EXIT_DAMAGED,
             },
+            Self::Book(StartError::BookGone) => EXIT_DAMAGED,
             Self::Book(_) | Self::Io(..) | Self::Reflection(_) => EXIT_IO,
         }
     }
@@ -114,10 +122,21 @@ pub struct Running {
 pub async fn start(data: &Path, listen: SocketAddr, config: &Config) -> Result<Running, ServeError> {
     let disk =
         RealDisk::open(data).map_err(|error| ServeError::Io(format!("cannot open {}", data.display()), error))?;
-    start_on(Arc::new(disk), Arc::new(RealClock::new()), listen, config).await
+    let beside = |name: &str| {
+        let path = data.join(name);
+        RealDisk::open(&path).map_err(|error| ServeError::Io(format!("cannot open {}", path.display()), error))
+    };
+    let snapshots_disk: Arc<dyn Disk> = Arc::new(beside(SNAPSHOTS_DIR)?);
+    beside(STORE_DIR)?;
+    let rooms = Rooms {
+        shelves: Arc::new(SledShelves::new(data.join(STORE_DIR))),
+        snapshots: Arc::new(SnapshotFiles::new(Arc::clone(&snapshots_disk))),
+        snapshots_disk,
+    };
+    start_in(Arc::new(disk), Arc::new(RealClock::new()), listen, config, Some(rooms)).await
 }
 
-/// The same on any disk and clock.
+/// The same on any disk and clock, with the store in memory and without snapshots.
 ///
 /// # Errors
 /// [`ServeError`]; nothing was served then.
@@ -127,12 +146,34 @@ pub async fn start_on(
     listen: SocketAddr,
     config: &Config,
 ) -> Result<Running, ServeError> {
-    let engine_config = config.engine();
+    start_in(disk, clock, listen, config, None).await
+}
+
+async fn start_in(
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    listen: SocketAddr,
+    config: &Config,
+    rooms: Option<Rooms>,
+) -> Result<Running, ServeError> {
+    let engine_config = config.engine(rooms);
     tracing::info!("opening the book");
-    let opened = tokio::task::spawn_blocking(move || Engine::start(disk, clock, &engine_config));
+    let engine_clock = Arc::clone(&clock);
+    let opened = tokio::task::spawn_blocking(move || Engine::start(disk, engine_clock, &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
-    let recovery = engine.recovery();
+    let (recovery, started) = (engine.recovery(), engine.started());
     tracing::info!(?recovery, "the book is open");
+    tracing::info!(
+        checkpoint_op = started.checkpoint_op,
+        members = started.members,
+        replayed = started.replayed,
+        per_second = started.replayed_per_second(),
+        open = ?started.open,
+        load = ?started.load,
+        replay = ?started.replay,
+        rehome = ?started.rehome,
+        "the state is at the end of the book"
+    );
     // Only now: before, a client would wait for an answer where it should look for another server.
     let bound = TcpListener::bind(listen).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = match bound {
@@ -144,7 +185,7 @@ pub async fn start_on(
         }
     };
     let (stop, stopping) = watch::channel(false);
-    let (health, router) = router(engine.handle(), config, stopping.clone()).await?;
+    let (health, router) = router(engine.handle(), clock, config, stopping.clone()).await?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let listener = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)));
     Ok(Running { address, engine, health, stop, listener })
@@ -159,17 +200,20 @@ type Layered = tower::layer::util::Stack<AdmissionLayer, tower::layer::util::Ide
 
 async fn router(
     handle: Handle,
+    clock: Arc<dyn Clock>,
     config: &Config,
     stopping: watch::Receiver<bool>,
 ) -> Result<(HealthReporter, Router<Layered>), ServeError> {
     let desk = Desk::new(handle.clone());
-    let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), stopping));
-    let accounts = AccountServiceServer::new(Accounts::new(desk.clone()));
-    let admin = AdminServiceServer::new(Admin::new(desk));
+    let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), stopping.clone()));
+    let accounts = AccountServiceServer::new(Accounts::new(desk.clone(), clock));
+    let admin = AdminServiceServer::new(Admin::new(desk.clone()));
+    let audit = AuditServiceServer::new(Audit::new(desk, stopping));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LedgerServiceServer<Ledger>>().await;
     health.set_serving::<AccountServiceServer<Accounts>>().await;
     health.set_serving::<AdminServiceServer<Admin>>().await;
+    health.set_serving::<AuditServiceServer<Audit>>().await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::proto::FILE_DESCRIPTOR_SET)
@@ -186,6 +230,7 @@ async fn router(
         .add_service(ledger.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(accounts.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(admin.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(audit.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -239,6 +284,7 @@ impl Running {
         health.set_not_serving::<LedgerServiceServer<Ledger>>().await;
         health.set_not_serving::<AccountServiceServer<Accounts>>().await;
         health.set_not_serving::<AdminServiceServer<Admin>>().await;
+        health.set_not_serving::<AuditServiceServer<Audit>>().await;
         stop.send_replace(true);
         let polite = timeout_at(begun + SHUTDOWN_POLITE, &mut listener).await;
         // From here on the engine refuses; whatever it has taken, it answers.

@@ -1,5 +1,6 @@
 //! What can be judged from a request alone: what is missing, too long, out of range or malformed.
 
+use crate::audit::snapshot::{NAME_BYTES_MAX, is_name};
 use crate::constants::{ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, KEY_BYTES_MAX, POINTS_MAX};
 use crate::proto as pb;
 
@@ -96,6 +97,17 @@ pub fn points(field: &str, points: i64) -> Result<u64, Fault> {
     amount(field, points, POINTS_MAX)
 }
 
+/// Points given or taken: not 0, and no more than the fixed limit either way.
+///
+/// # Errors
+/// `FIELD_OUT_OF_RANGE`.
+pub fn signed_points(field: &str, points: i64) -> Result<(), Fault> {
+    if points != 0 && (-POINTS_MAX..=POINTS_MAX).contains(&points) {
+        return Ok(());
+    }
+    Err(Fault::out_of_range(field, &format!("must not be 0, and at most {POINTS_MAX} either way")))
+}
+
 /// Who acts and why, as operators' commands must say.
 ///
 /// # Errors
@@ -103,6 +115,18 @@ pub fn points(field: &str, points: i64) -> Result<u64, Fault> {
 pub fn act(prefix: &str, actor: &str, reason: &str) -> Result<(), Fault> {
     needed(&format!("{prefix}actor"), actor, ACTOR_BYTES_MAX)?;
     needed(&format!("{prefix}reason"), reason, ACTOR_REASON_BYTES_MAX)
+}
+
+/// A snapshot's name: it becomes the name of a file.
+///
+/// # Errors
+/// `FIELD_MISSING`, `FIELD_TOO_LONG`, `FIELD_MALFORMED`.
+pub fn snapshot_name(name: &str) -> Result<(), Fault> {
+    needed("name", name, NAME_BYTES_MAX)?;
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(Fault::malformed("name", "must be of a-z, 0-9, dot, underscore and hyphen, and not begin with a dot"))
 }
 
 /// An idempotency key.

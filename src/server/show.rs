@@ -81,6 +81,16 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
             shown.actor = clear(&adjusted.actor);
             shown.actor_reason = clear(&adjusted.reason);
         }
+        Event::Opened(opened) => {
+            shown.points = opened.points;
+            shown.actor = clear(&opened.actor);
+            shown.actor_reason = clear(&opened.reason);
+        }
+        Event::SnapshotTaken(taken) => {
+            shown.snapshot = taken.name.to_owned();
+            shown.retain_until_us = taken.retain_until_us;
+        }
+        Event::SnapshotDeleted(deleted) => shown.snapshot = deleted.name.to_owned(),
         Event::ProgramPut(put) => shown.rule_version = put.version.0,
         Event::CampaignChanged(changed) => {
             shown.campaign = scribe.campaign(changed.common.program, changed.campaign);
@@ -112,11 +122,15 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
         Event::Refunded(_) => pb::Kind::Refund,
         Event::Redeemed(_) => pb::Kind::Redeem,
         Event::Adjusted(_) => pb::Kind::Adjust,
+        Event::Opened(_) => pb::Kind::Opening,
+        Event::SnapshotTaken(_) => pb::Kind::SnapshotTaken,
+        Event::SnapshotDeleted(_) => pb::Kind::SnapshotDeleted,
         Event::Rejected(rejected) => match rejected.kind {
             CommandKind::Earn => pb::Kind::Earn,
             CommandKind::Refund => pb::Kind::Refund,
             CommandKind::Redeem => pb::Kind::Redeem,
             CommandKind::Adjust => pb::Kind::Adjust,
+            CommandKind::Opening => pb::Kind::Opening,
         },
         Event::ProgramPut(_) => pb::Kind::ProgramPut,
         Event::CampaignChanged(changed) => match changed.change {
@@ -131,6 +145,8 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
             AdminKind::PauseCampaign => pb::Kind::CampaignPaused,
             AdminKind::ResumeCampaign => pb::Kind::CampaignResumed,
             AdminKind::CloseCampaign => pb::Kind::CampaignClosed,
+            AdminKind::CreateSnapshot => pb::Kind::SnapshotTaken,
+            AdminKind::DeleteSnapshot => pb::Kind::SnapshotDeleted,
         },
     }
 }
@@ -163,6 +179,7 @@ fn account_name(scribe: &Scribe<'_>, program: ProgramNo, account: &Account) -> S
         Account::Campaign { campaign, .. } => format!("campaign/{}", scribe.campaign(program, *campaign)),
         Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
         Account::Adjustment { .. } => "adjustment".to_owned(),
+        Account::Opening { .. } => "opening".to_owned(),
     }
 }
 
@@ -172,6 +189,7 @@ fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
         Source::Base => pb::Source::Base,
         Source::Campaign => pb::Source::Campaign,
         Source::Granted => pb::Source::Granted,
+        Source::Opening => pb::Source::Opening,
     };
     Some(pb::LotPart {
         source: source.into(),

@@ -14,6 +14,9 @@ use crate::proto as pb;
 /// What a refused client is asked to wait at least: some frames of a busy book.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
+/// What the caller of an export too many is asked to wait at least.
+const EXPORT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// A reason as it stands in `ErrorInfo`.
 fn reason_name(reason: pb::Reason) -> &'static str {
     let name = reason.as_str_name();
@@ -107,6 +110,13 @@ pub(super) fn unposted(receipt: &pb::Receipt) -> Status {
         details.set_retry_info(Some(RETRY_AFTER));
     }
     Status::with_error_details(code, receipt.message.clone(), details)
+}
+
+/// No place for one more export or backup.
+pub(super) fn exports_busy() -> Status {
+    let mut details = details(pb::Reason::ExportsBusy, HashMap::new());
+    details.set_retry_info(Some(EXPORT_RETRY_AFTER));
+    Status::with_error_details(Code::ResourceExhausted, "as many exports and backups are running as may", details)
 }
 
 /// A read of what is not there.

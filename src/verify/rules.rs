@@ -40,7 +40,8 @@ impl Rules {
         let resolved = original.map(|original| self.resolve(original)).transpose()?;
         let what = |text: String| format!("op {}: {text}", at.op.0);
         self.ledger.prove(*at, event, resolved.as_ref(), prints).map_err(what)?;
-        if matches!(event, Event::Earned(_) | Event::Refunded(_) | Event::Redeemed(_) | Event::Adjusted(_)) {
+        let applied = matches!(event, Event::Earned(_) | Event::Refunded(_) | Event::Redeemed(_) | Event::Adjusted(_));
+        if applied || matches!(event, Event::Opened(_)) {
             self.proved = self.proved.saturating_add(1);
         }
         self.ledger.replay(*at, event, prints).map_err(|error| error.to_string())?;

@@ -22,6 +22,7 @@ enum Class {
     Campaign(CampaignNo),
     Redemption(&'static str),
     Adjustment,
+    Opening,
 }
 
 impl Class {
@@ -33,6 +34,7 @@ impl Class {
             Account::Campaign { campaign, .. } => Self::Campaign(*campaign),
             Account::Redemption { purpose, .. } => Self::Redemption(purpose.name()),
             Account::Adjustment { .. } => Self::Adjustment,
+            Account::Opening { .. } => Self::Opening,
         }
     }
 
@@ -48,6 +50,7 @@ impl Class {
             }
             Self::Redemption(purpose) => format!("redemption/{purpose}"),
             Self::Adjustment => "adjustment".to_owned(),
+            Self::Opening => "opening".to_owned(),
         }
     }
 }

@@ -10,7 +10,7 @@ use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Not
 use stampbook::ledger::event::Event;
 use stampbook::ledger::ids::{Op, ProgramNo};
 use stampbook::ledger::print::Prints;
-use stampbook::ledger::{Decision, Ledger, Limits, Moment, Need, Resolved, codec};
+use stampbook::ledger::{Decision, Found, Ledger, Limits, Moment, Need, Resolved, codec};
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const BEGAN_US: i64 = 1_767_225_600_000_000;
@@ -156,9 +156,9 @@ impl Keeper {
     }
 
     fn resolve(&self, command: &Command) -> Option<Resolved> {
-        let op = match self.ledger.needs(command) {
+        let op = match self.ledger.needs(command, &|_| Found::Free) {
             Need::Nothing => return None,
-            Need::NotFound => return Some(Resolved::NotFound),
+            Need::NotFound | Need::Runs(_) => return Some(Resolved::NotFound),
             Need::Original { op, .. } => op,
             Need::Walk { head } => match self.walk(command, head) {
                 Some(op) => op,

@@ -8,7 +8,7 @@ use stampbook::ledger::spec::ProgramSpec;
 use stampbook::ledger::view::CampaignStatus;
 
 use super::book::Said;
-use super::{Happened, Model, Program, Refusal, Verdict, Version, What, add};
+use super::{Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add};
 
 /// The greatest balance, either way.
 const BALANCE_MAX: i128 = i64::MAX as i128;
@@ -25,6 +25,10 @@ impl Model {
             (AdminAction::PutProgram { expected_version, spec, .. }, _) => {
                 self.put(&command.program_id, *expected_version, spec, book_time_us)
             }
+            (AdminAction::CreateSnapshot { name, retain_until_us }, _) => {
+                self.create_snapshot(name, *retain_until_us, book_time_us)
+            }
+            (AdminAction::DeleteSnapshot { name }, _) => self.delete_snapshot(name, book_time_us),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
             (action, Some(number)) => change(&mut self.programs[number], action),
         };
@@ -45,6 +49,30 @@ impl Model {
             credited: BTreeMap::new(),
         });
         Verdict::Fresh(said)
+    }
+
+    fn create_snapshot(&mut self, name: &str, retain_until_us: Option<i64>, taken_us: i64) -> Result<Said, Refusal> {
+        if self.snapshots.iter().any(|known| known.name == name) {
+            return Err((Reason::SnapshotExists, "name"));
+        }
+        let (name, op) = (name.to_owned(), self.next_op());
+        self.snapshots.push(Snapshot { name, op, taken_us, retain_until_us, deleted: None });
+        Ok(Said::default())
+    }
+
+    fn delete_snapshot(&mut self, name: &str, book_time_us: i64) -> Result<Said, Refusal> {
+        let op = self.next_op();
+        let mut there = self.snapshots.iter_mut().filter(|known| known.deleted.is_none());
+        let snapshot = there.find(|known| known.name == name).ok_or((Reason::SnapshotUnknown, "name"))?;
+        if snapshot.retain_until_us.is_some_and(|until| book_time_us < until) {
+            return Err((Reason::SnapshotRetained, "name"));
+        }
+        snapshot.deleted = Some(op);
+        Ok(Said::default())
+    }
+
+    fn next_op(&self) -> u64 {
+        u64::try_from(self.history.len()).unwrap() + 1
     }
 
     fn put(&mut self, id: &str, expected: Option<u32>, spec: &ProgramSpec, book_time_us: i64) -> Result<Said, Refusal> {

@@ -8,7 +8,9 @@ use stampbook::ledger::event::{Account, Balances, Common, Event, Leg, Source};
 use stampbook::ledger::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::reason::Reason;
-use stampbook::ledger::{Decision, Hashes, Ledger, Limits, Moment, Need, Resolved, codec};
+use stampbook::ledger::{
+    Decision, Found, Generation, Hashes, Ledger, Limits, Lookup, Moment, Need, Resolved, codec, key_bits,
+};
 
 /// What the book did with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,34 @@ pub(crate) struct Book {
     pub ledger: Ledger,
     pub prints: Prints,
     pub shelf: Shelf,
+    pub runs: Runs,
+}
+
+/// What the ledger sealed: keys and take-backs that it need not hold any more.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runs {
+    keys: BTreeMap<u128, Op>,
+    taken: BTreeMap<Op, Op>,
+}
+
+impl Runs {
+    /// Takes a sealed generation in; generations come in the order of their ops.
+    pub(crate) fn take(&mut self, sealed: &Generation) {
+        assert_eq!(usize::try_from(sealed.last().0).unwrap() - self.keys.len(), sealed.keys().count());
+        for (bits, op) in sealed.keys() {
+            assert!(sealed.after() < op && op <= sealed.last());
+            assert_eq!(self.keys.insert(bits, op), None, "a key was sealed twice");
+        }
+        self.taken.extend(sealed.taken());
+    }
+
+    fn answer(&self, lookup: Lookup) -> Found {
+        let found = match lookup {
+            Lookup::Key(print) => self.keys.get(&key_bits(print)),
+            Lookup::Taken(original) => self.taken.get(&original),
+        };
+        found.map_or(Found::Free, |op| Found::Taken(*op))
+    }
 }
 
 /// The events as bytes, and what they tell of names and links.
@@ -79,7 +109,7 @@ pub(crate) const ROOMY: Limits = Limits { members_max: 1_000_000, cap_counters_m
 
 impl Book {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { ledger: Ledger::new(limits), prints: prints(), shelf: Shelf::default() }
+        Self { ledger: Ledger::new(limits), prints: prints(), shelf: Shelf::default(), runs: Runs::default() }
     }
 
     /// A command as the server would make it, without notes.
@@ -156,7 +186,7 @@ impl Book {
     }
 
     fn known(&self, print: u128, key: &str, body_hash: [u8; 16]) -> Option<Posted> {
-        let op = self.ledger.key(print)?;
+        let op = self.ledger.find_key(print, &|lookup| self.runs.answer(lookup)).unwrap()?;
         let (_, stood_key, stood_hash) = self.event(op).identity();
         assert_eq!(stood_key, key, "the fingerprint of {key} leads to another key");
         Some(if stood_hash == body_hash { Posted::Replayed(op) } else { Posted::Conflict(op) })
@@ -170,9 +200,10 @@ impl Book {
 
     /// Looks up in the book what the ledger says it needs, as the engine's readers do.
     fn resolve(&self, command: &Command) -> Option<Resolved> {
-        let need = match self.ledger.needs(command) {
+        let runs = &|lookup| self.runs.answer(lookup);
+        let need = match self.ledger.needs(command, runs) {
             Need::Walk { head } => {
-                self.by_reference(command, head).map_or(Need::NotFound, |op| self.ledger.needs_original(op))
+                self.by_reference(command, head).map_or(Need::NotFound, |op| self.ledger.needs_original(op, runs))
             }
             need => need,
         };
@@ -183,7 +214,7 @@ impl Book {
                 let latest = latest.as_ref().map(|(at, event)| (*at, event));
                 Some(Resolved::from_events(op, &self.event(op), latest))
             }
-            Need::NotFound | Need::Walk { .. } => Some(Resolved::NotFound),
+            Need::NotFound | Need::Walk { .. } | Need::Runs(_) => Some(Resolved::NotFound),
         }
     }
 
@@ -259,7 +290,8 @@ impl Book {
             if let Account::Issuance { link }
             | Account::Campaign { link, .. }
             | Account::Redemption { link, .. }
-            | Account::Adjustment { link } = leg.account
+            | Account::Adjustment { link }
+            | Account::Opening { link } = leg.account
             {
                 links.insert(self.account_name(program, "", &leg.account), link);
             }
@@ -282,6 +314,7 @@ impl Book {
             Account::Campaign { campaign, .. } => self.campaign_account(program, *campaign),
             Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
             Account::Adjustment { .. } => "adjustment".to_owned(),
+            Account::Opening { .. } => "opening".to_owned(),
         }
     }
 
@@ -362,6 +395,7 @@ pub(crate) fn lot_name(member: &str, source: Source) -> String {
         Source::Base => "base",
         Source::Campaign => "campaign",
         Source::Granted => "granted",
+        Source::Opening => "opening",
     };
     format!("member/{member}/{source}")
 }

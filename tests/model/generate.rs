@@ -62,6 +62,8 @@ struct Earn {
 pub(crate) struct Generator {
     pub rng: Rng,
     pub now_us: i64,
+    /// Members that commands are for, but for passers-by.
+    pub members: i64,
     /// How fast time goes: a book covers from two months to most of a year.
     pace: i64,
     sent: Vec<Sent>,
@@ -83,6 +85,7 @@ impl Generator {
         Self {
             rng: Rng(seed),
             now_us: BEGIN_US,
+            members: 25,
             pace: [1, 1, 4][usize::try_from(seed % 3).unwrap()],
             sent: Vec::new(),
             earns: Vec::new(),
@@ -158,7 +161,7 @@ impl Generator {
         let program = usize::from(self.rng.chance(400));
         let member = match self.rng.between(0, 99) {
             0 => format!("passer-by-{}", self.sent.len()),
-            _ => format!("member-{}", self.rng.between(0, 24)),
+            _ => format!("member-{}", self.rng.between(0, self.members - 1)),
         };
         let action = self.action(program, &member);
         let member = match &action {
@@ -246,6 +249,11 @@ impl Generator {
                 let purpose = self.rng.pick(&Purpose::ALL);
                 Action::Redeem { points: self.amount(), purpose }
             }
+            94..=96 => {
+                let points = i64::try_from(self.amount()).unwrap();
+                let points = if self.rng.chance(700) { points } else { -points };
+                Action::Opening { points, actor: "desk".to_owned(), reason: "moved in".to_owned() }
+            }
             _ => {
                 let points = i64::try_from(self.amount()).unwrap();
                 let points = if self.rng.chance(500) { points } else { -points };
@@ -297,6 +305,9 @@ impl Generator {
     }
 
     fn operator(&mut self, book: &Book) -> AdminCommand {
+        if self.rng.chance(150) {
+            return self.snapshot(book);
+        }
         let number = usize::from(self.rng.chance(400));
         let id = if self.rng.chance(20) { "no-such-program" } else { PROGRAMS[number] };
         let campaign = if self.rng.chance(20) { "no-such-campaign" } else { self.rng.pick(&CAMPAIGNS) };
@@ -326,6 +337,16 @@ impl Generator {
             }
         };
         book.admin(id, &self.key(), action)
+    }
+
+    fn snapshot(&mut self, book: &Book) -> AdminCommand {
+        let name = format!("close-{}", self.rng.between(0, 20));
+        let retain_until_us = self.rng.chance(500).then(|| self.now_us + self.rng.between(-DAY, 20 * DAY));
+        let action = match self.rng.chance(600) {
+            true => AdminAction::CreateSnapshot { name, retain_until_us },
+            false => AdminAction::DeleteSnapshot { name },
+        };
+        book.admin("", &self.key(), action)
     }
 
     fn rate(&mut self) -> Ratio {

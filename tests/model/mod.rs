@@ -100,9 +100,20 @@ pub(crate) struct Model {
     pub limits: Limits,
     pub programs: Vec<Program>,
     pub history: Vec<Happened>,
+    pub snapshots: Vec<Snapshot>,
     /// Counters of caps that were forgotten, and how long the history was then.
     forgotten: BTreeMap<Counter, usize>,
     swept_day: i64,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub name: String,
+    pub op: u64,
+    pub taken_us: i64,
+    pub retain_until_us: Option<i64>,
+    pub deleted: Option<u64>,
 }
 
 /// A decision: what it says, what to remember, and which campaigns stop with it.
@@ -119,7 +130,7 @@ const LATE_MAX_US: i64 = 30 * 86_400 * 1_000_000;
 const EARLY_MAX_US: i64 = 5 * 60 * 1_000_000;
 
 /// Spending order of lots that were opened by the same event.
-const SOURCES: [Source; 3] = [Source::Base, Source::Campaign, Source::Granted];
+const SOURCES: [Source; 4] = [Source::Base, Source::Campaign, Source::Granted, Source::Opening];
 
 impl Program {
     pub(crate) fn balance(&self, account: &str) -> i128 {
@@ -222,6 +233,7 @@ fn path(command: &Command, field: &str) -> String {
         (Action::Refund { .. }, "amount") => ("refund", "points"),
         (Action::Redeem { .. }, "amount") => ("redeem", "points"),
         (Action::Adjust { .. }, "amount") => ("adjust", "points"),
+        (Action::Opening { .. }, "amount") => ("opening", "points"),
         (Action::Refund { original: Original::Op(_), .. }, "original") => ("refund", "original_op"),
         (Action::Refund { original: Original::Key(_), .. }, "original") => ("refund", "original_key"),
         (Action::Refund { .. }, "original") => ("refund", "original_reference"),
@@ -232,7 +244,14 @@ fn path(command: &Command, field: &str) -> String {
 
 impl Model {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, programs: Vec::new(), history: Vec::new(), forgotten: BTreeMap::new(), swept_day: i64::MIN }
+        Self {
+            limits,
+            programs: Vec::new(),
+            history: Vec::new(),
+            snapshots: Vec::new(),
+            forgotten: BTreeMap::new(),
+            swept_day: i64::MIN,
+        }
     }
 
     fn known(&self, program: &str, key: &str, body_hash: [u8; 16]) -> Option<Verdict> {
@@ -306,6 +325,9 @@ impl Model {
     fn decide(&self, number: usize, command: &Command, book_time_us: i64) -> Result<Decided, Refusal> {
         let program = &self.programs[number];
         let newest = program.newest();
+        if matches!(command.action, Action::Opening { .. }) && !newest.import_mode {
+            return Err((Reason::NotImporting, "opening"));
+        }
         if command.currency.as_ref().is_some_and(|currency| *currency != newest.currency) {
             return Err((Reason::CurrencyMismatch, "currency"));
         }
@@ -333,6 +355,16 @@ impl Model {
                 let mut legs = BTreeMap::new();
                 add(&mut legs, "adjustment", -i128::from(*points));
                 program.credit(&mut legs, &command.member, Source::Granted, (*points).into());
+                Ok(Decided { said: Said { legs, ..Said::default() }, what: What::Other, stops: Vec::new() })
+            }
+            Action::Opening { points, .. } => {
+                let mut legs = BTreeMap::new();
+                add(&mut legs, "opening", -i128::from(*points));
+                match *points > 0 {
+                    true => program.credit(&mut legs, &command.member, Source::Opening, (*points).into()),
+                    // What was owed in the other system is owed here, whatever the member has.
+                    false => add(&mut legs, &format!("member/{}/debt", command.member), (*points).into()),
+                }
                 Ok(Decided { said: Said { legs, ..Said::default() }, what: What::Other, stops: Vec::new() })
             }
         }

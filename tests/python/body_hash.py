@@ -11,13 +11,15 @@ SIGNED = {
 }
 UNSIGNED = {FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_BOOL}
 
-# The number under which a request of AdminService is hashed.
+# The number under which a request of AdminService or AuditService is hashed.
 ADMIN_NUMBERS = {
     "PutProgramRequest": 1,
     "FundCampaignRequest": 2,
     "PauseCampaignRequest": 3,
     "ResumeCampaignRequest": 4,
     "CloseCampaignRequest": 5,
+    "CreateSnapshotRequest": 6,
+    "DeleteSnapshotRequest": 7,
 }
 
 

@@ -15,7 +15,7 @@ from grpc_tools import protoc
 HERE = pathlib.Path(__file__).resolve().parent
 PROTOS = HERE.parent.parent / "proto"
 FIXTURES = HERE.parent / "fixtures"
-NAMES = ("common", "ledger", "account", "admin")
+NAMES = ("common", "ledger", "account", "admin", "audit")
 
 
 def _generate():
@@ -30,9 +30,9 @@ def _generate():
 
 
 _stubs = _generate()
-common, ledger, account, admin = (importlib.import_module(f"stampbook.v1.{name}_pb2") for name in NAMES)
-_ledger_grpc, _account_grpc, _admin_grpc = (
-    importlib.import_module(f"stampbook.v1.{name}_pb2_grpc") for name in ("ledger", "account", "admin")
+common, ledger, account, admin, audit = (importlib.import_module(f"stampbook.v1.{name}_pb2") for name in NAMES)
+_ledger_grpc, _account_grpc, _admin_grpc, _audit_grpc = (
+    importlib.import_module(f"stampbook.v1.{name}_pb2_grpc") for name in NAMES if name != "common"
 )
 
 PROGRAM = """\
@@ -82,6 +82,7 @@ class Server:
         self.ledger = _ledger_grpc.LedgerServiceStub(self.channel)
         self.account = _account_grpc.AccountServiceStub(self.channel)
         self.admin = _admin_grpc.AdminServiceStub(self.channel)
+        self.audit = _audit_grpc.AuditServiceStub(self.channel)
 
     def _ended(self):
         code = self.process.wait(timeout=10)
@@ -170,7 +171,7 @@ def refusal(call, *arguments, **options):
 
 
 def command(key, member="m1", program="club", **fields):
-    """A command; `earn`, `refund`, `redeem` and `adjust` are given as dicts."""
+    """A command; `earn`, `refund`, `redeem`, `adjust` and `opening` are given as dicts."""
     return ledger.Command(program=program, key=key, member=member, **fields)
 
 

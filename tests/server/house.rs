@@ -7,6 +7,7 @@ use stampbook::config::Config;
 use stampbook::proto as pb;
 use stampbook::proto::account_service_client::AccountServiceClient;
 use stampbook::proto::admin_service_client::AdminServiceClient;
+use stampbook::proto::audit_service_client::AuditServiceClient;
 use stampbook::proto::ledger_service_client::LedgerServiceClient;
 use stampbook::server::{self, Ended};
 use tempfile::TempDir;
@@ -52,6 +53,7 @@ pub struct House {
     pub ledger: LedgerServiceClient<Channel>,
     pub accounts: AccountServiceClient<Channel>,
     pub admin: AdminServiceClient<Channel>,
+    pub audit: AuditServiceClient<Channel>,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<Ended>,
 }
@@ -78,7 +80,8 @@ impl House {
             address,
             ledger: LedgerServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20),
             accounts: AccountServiceClient::new(channel.clone()),
-            admin: AdminServiceClient::new(channel),
+            admin: AdminServiceClient::new(channel.clone()),
+            audit: AuditServiceClient::new(channel),
             stop,
             ended,
         }
@@ -86,8 +89,8 @@ impl House {
 
     /// Takes the server down and says how it ended.
     pub async fn close(self) -> (TempDir, Ended) {
-        let Self { dir, ledger, accounts, admin, stop, ended, .. } = self;
-        drop((ledger, accounts, admin));
+        let Self { dir, ledger, accounts, admin, audit, stop, ended, .. } = self;
+        drop((ledger, accounts, admin, audit));
         let _ = stop.send(());
         (dir, ended.await.unwrap())
     }
@@ -145,8 +148,17 @@ impl House {
     }
 
     pub async fn balance(&mut self, member: &str) -> pb::Balance {
-        let request = pb::GetMemberRequest { program: PROGRAM.into(), member: member.into() };
+        let request = pb::GetMemberRequest { program: PROGRAM.into(), member: member.into(), as_of: None };
         self.accounts.get_member(request).await.unwrap().into_inner().member.unwrap().balance.unwrap()
+    }
+
+    pub async fn trial(&mut self, as_of: Option<pb::get_trial_balance_request::AsOf>) -> pb::GetTrialBalanceResponse {
+        let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of };
+        self.accounts.get_trial_balance(request).await.unwrap().into_inner()
+    }
+
+    pub async fn snapshot(&mut self, name: &str) -> Result<pb::CreateSnapshotResponse, Status> {
+        self.audit.create_snapshot(snapshot(name)).await.map(tonic::Response::into_inner)
     }
 
     pub async fn event(&mut self, op: u64) -> Result<pb::Event, Status> {
@@ -210,6 +222,23 @@ pub fn refund(key: &str, member: &str, original_key: &str, amount_minor: i64) ->
 pub fn adjust(key: &str, member: &str, points: i64) -> pb::Command {
     let adjust = pb::Adjust { points, actor: "ana".into(), reason: "goodwill".into() };
     command(key, member, pb::command::Action::Adjust(adjust))
+}
+
+/// A balance from another system.
+pub fn opening(key: &str, member: &str, points: i64) -> pb::Command {
+    let opening = pb::Opening { points, actor: "ana".into(), reason: "moved in".into() };
+    command(key, member, pb::command::Action::Opening(opening))
+}
+
+/// A snapshot under a key made from its name.
+pub fn snapshot(name: &str) -> pb::CreateSnapshotRequest {
+    pb::CreateSnapshotRequest {
+        name: name.into(),
+        retain_until_us: None,
+        key: format!("take-{name}"),
+        actor: "ana".into(),
+        reason: "audit".into(),
+    }
 }
 
 /// The receipt without what only a replay changes.

@@ -166,10 +166,10 @@ async fn what_is_not_there_is_not_found_with_a_reason() {
     let name = Some(pb::get_event_request::Name::Key("other".into()));
     let status = house.accounts.get_event(pb::GetEventRequest { program: PROGRAM.into(), name }).await.unwrap_err();
     assert_eq!(reason(&status), (Code::NotFound, "EVENT_NOT_FOUND".into()));
-    let request = pb::GetMemberRequest { program: PROGRAM.into(), member: "nobody".into() };
+    let request = pb::GetMemberRequest { program: PROGRAM.into(), member: "nobody".into(), as_of: None };
     let status = house.accounts.get_member(request).await.unwrap_err();
     assert_eq!(reason(&status), (Code::NotFound, "MEMBER_UNKNOWN".into()));
-    let request = pb::GetMemberRequest { program: "nowhere".into(), member: "ann".into() };
+    let request = pb::GetMemberRequest { program: "nowhere".into(), member: "ann".into(), as_of: None };
     let status = house.accounts.get_member(request).await.unwrap_err();
     assert_eq!(reason(&status), (Code::InvalidArgument, "PROGRAM_UNKNOWN".into()));
 }
@@ -199,7 +199,7 @@ async fn members_are_read_together_as_of_one_op() {
 async fn the_trial_balance_balances_and_names_every_account() {
     let mut house = House::furnished().await;
     busy_day(&mut house).await;
-    let request = pb::GetTrialBalanceRequest { program: PROGRAM.into() };
+    let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of: None };
     let trial = house.accounts.get_trial_balance(request).await.unwrap().into_inner();
     let total = &trial.totals[0];
     assert_eq!(total.debit, total.credit);
@@ -211,7 +211,7 @@ async fn the_trial_balance_balances_and_names_every_account() {
     assert!(trial.rows.iter().all(|row| row.class() != AccountClass::Unspecified && row.asset == "points"));
     let everything = pb::GetTrialBalanceRequest::default();
     assert_eq!(house.accounts.get_trial_balance(everything).await.unwrap().into_inner().rows, trial.rows);
-    let elsewhere = pb::GetTrialBalanceRequest { program: "nowhere".into() };
+    let elsewhere = pb::GetTrialBalanceRequest { program: "nowhere".into(), as_of: None };
     let status = house.accounts.get_trial_balance(elsewhere).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }

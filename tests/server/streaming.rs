@@ -170,7 +170,7 @@ async fn a_queue_of_one_request_is_met_by_waiting_and_sheds_unary_calls() {
     }
     loop {
         // The queue may still be full of what came before.
-        let request = pb::GetMemberRequest { program: "high-street".into(), member: "ann".into() };
+        let request = pb::GetMemberRequest { program: "high-street".into(), member: "ann".into(), as_of: None };
         if let Ok(response) = house.accounts.get_member(request).await {
             assert_eq!(response.into_inner().member.unwrap().balance.unwrap().available, 40_000);
             return;

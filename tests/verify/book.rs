@@ -8,7 +8,7 @@ use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Basis, Comma
 use stampbook::ledger::event::Event;
 use stampbook::ledger::ids::{Op, ProgramNo};
 use stampbook::ledger::print::Prints;
-use stampbook::ledger::{Decision, Ledger, Limits, Moment, Need, Resolved, codec};
+use stampbook::ledger::{Decision, Found, Ledger, Limits, Moment, Need, Resolved, codec};
 
 /// A program with two campaigns: one that stops and is capped, and one in another group that clips.
 pub(crate) const PROGRAM: &str = r#"
@@ -146,7 +146,7 @@ impl Bookkeeper {
     }
 
     fn resolve(&self, command: &Command) -> Option<Resolved> {
-        let Need::Original { op, latest_refund } = self.ledger.needs(command) else { return None };
+        let Need::Original { op, latest_refund } = self.ledger.needs(command, &|_| Found::Free) else { return None };
         let read = |op: Op| codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap();
         let latest = latest_refund.map(|op| (op, read(op)));
         Some(Resolved::from_events(op, &read(op), latest.as_ref().map(|(op, event)| (*op, event))))

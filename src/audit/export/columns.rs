@@ -1,0 +1,340 @@
+//! The tables of an export and every column of them: the one place that says what they are called and what they mean.
+
+use serde::{Deserialize, Serialize};
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Type {
+    /// A whole number of 64 bits with a sign.
+    Integer,
+    /// An instant, to the microsecond: RFC 3339 in UTC in text formats, a timestamp in Parquet.
+    Time,
+    /// UTF-8; empty where there is nothing to say.
+    Text,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub of: Type,
+    /// Whether it may hold nothing; text is never absent but empty.
+    pub optional: bool,
+    /// What it means.
+    pub about: &'static str,
+}
+
+/// What stands in one column of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing.
+    Absent,
+    /// A number.
+    Integer(i64),
+    /// Microseconds since the Unix epoch.
+    Time(i64),
+    /// Text.
+    Text(String),
+}
+
+/// An instant, in microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(pub i64);
+
+/// What can stand in a column.
+trait Cell: Sized {
+    const OF: Type;
+    const OPTIONAL: bool = false;
+    fn value(&self) -> Value;
+    fn read(value: Value) -> Option<Self>;
+}
+
+impl Cell for i64 {
+    const OF: Type = Type::Integer;
+    fn value(&self) -> Value {
+        Value::Integer(*self)
+    }
+    fn read(value: Value) -> Option<Self> {
+        match value {
+            Value::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+impl Cell for u64 {
+    const OF: Type = Type::Integer;
+    fn value(&self) -> Value {
+        // Ops and units stay far below the sign.
+        Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX))
+    }
+    fn read(value: Value) -> Option<Self> {
+        i64::read(value).and_then(|number| u64::try_from(number).ok())
+    }
+}
+
+impl Cell for Instant {
+    const OF: Type = Type::Time;
+    fn value(&self) -> Value {
+        Value::Time(self.0)
+    }
+    fn read(value: Value) -> Option<Self> {
+        match value {
+            Value::Time(us) => Some(Self(us)),
+            _ => None,
+        }
+    }
+}
+
+impl Cell for String {
+    const OF: Type = Type::Text;
+    fn value(&self) -> Value {
+        Value::Text(self.clone())
+    }
+    fn read(value: Value) -> Option<Self> {
+        match value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl<T: Cell> Cell for Option<T> {
+    const OF: Type = T::OF;
+    const OPTIONAL: bool = true;
+    fn value(&self) -> Value {
+        self.as_ref().map_or(Value::Absent, T::value)
+    }
+    fn read(value: Value) -> Option<Self> {
+        match value {
+            Value::Absent => Some(None),
+            value => T::read(value).map(Some),
+        }
+    }
+}
+
+/// A table's row as a struct.
+pub(super) trait Row: Sized {
+    /// The columns, in order.
+    const COLUMNS: &'static [Column];
+    /// What stands in them.
+    fn values(&self) -> Vec<Value>;
+    /// The row with these values; `None` if they are not of its columns' types.
+    fn read(values: Vec<Value>) -> Option<Self>;
+}
+
+macro_rules! table {
+    ($(#[$doc:meta])* $row:ident { $($field:ident: $cell:ty = $about:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct $row { $(#[doc = $about] pub $field: $cell,)* }
+
+        impl Row for $row {
+            const COLUMNS: &'static [Column] = &[$(Column {
+                name: stringify!($field),
+                of: <$cell as Cell>::OF,
+                optional: <$cell as Cell>::OPTIONAL,
+                about: $about,
+            },)*];
+
+            fn values(&self) -> Vec<Value> {
+                vec![$(self.$field.value(),)*]
+            }
+
+            fn read(values: Vec<Value>) -> Option<Self> {
+                let mut values = values.into_iter();
+                let row = Self { $($field: <$cell as Cell>::read(values.next()?)?,)* };
+                values.next().is_none().then_some(row)
+            }
+        }
+    };
+}
+
+table! {
+    /// An account at the op of the snapshot.
+    AccountRow {
+        program: String = "The program's id.",
+        account: String = "The account: member/available, member/debt, issuance, campaign/<id>, redemption/<purpose>, and so on.",
+        class: String = "The account's class in the chart of accounts.",
+        member: String = "The member's id; empty for an account of the program itself.",
+        asset: String = "What is counted.",
+        debit: i64 = "The balance in units if it is a debit, else 0.",
+        credit: i64 = "The balance in units if it is a credit, else 0.",
+        last_op: Option<u64> = "The op of the member's newest event; absent for an account of the program itself.",
+    }
+}
+
+table! {
+    /// An event: every op has one, refused commands included.
+    EventRow {
+        op: u64 = "The event's number; they are dense.",
+        book_time: Instant = "When it was booked.",
+        occurred_at: Instant = "Business time.",
+        kind: String = "What it did, or was asked to do: earn, refund, redeem, adjust, opening, program_put, campaign_funded, snapshot_taken, and so on.",
+        outcome: String = "applied or rejected.",
+        reason: String = "Why it was rejected, as the contract names it.",
+        field: String = "The field at fault, where a single one is.",
+        program: String = "The program's id; empty for an event of the whole book.",
+        member: String = "The member's id; empty for an operator's event.",
+        key: String = "The idempotency key.",
+        body_hash: String = "The hash of the command as sent, in hexadecimal digits.",
+        event_kind: String = "The event kind of an earn or of a refund without original.",
+        amount_minor: Option<u64> = "Money in minor units of the program's currency, where the command was by spend and was applied.",
+        points: Option<i64> = "Points as asked, where the command was by points and was applied; a campaign's funding.",
+        purpose: String = "What a redemption was for.",
+        rule_version: Option<u64> = "The version of the program that decided, or that was put.",
+        original_op: Option<u64> = "The op of a refund's original.",
+        campaign: String = "The campaign of a campaign's event.",
+        snapshot: String = "The snapshot of a snapshot's event.",
+        reference: String = "As sent.",
+        channel: String = "As sent.",
+        partner: String = "As sent.",
+        location: String = "As sent.",
+        metadata: String = "As sent: a JSON object; empty for none.",
+        actor: String = "Who, for an operator's act.",
+        actor_reason: String = "Why, for an operator's act.",
+        available_after: Option<i64> = "The member's available units after it; absent where there is no member.",
+        debt_after: Option<i64> = "The member's debt after it; absent where there is no member.",
+        legs: u64 = "How many rows it has in postings.",
+    }
+}
+
+table! {
+    /// A leg of an event; those of one event sum to zero per asset.
+    PostingRow {
+        op: u64 = "The event.",
+        leg: u64 = "The leg's number within the event, from 1.",
+        book_time: Instant = "When the event was booked.",
+        occurred_at: Instant = "Business time of the event.",
+        kind: String = "What the event did.",
+        program: String = "The program's id.",
+        member: String = "The member whose account it is; empty for an account of the program itself.",
+        account: String = "The account, named as in accounts.",
+        asset: String = "What is counted.",
+        debit: i64 = "Units debited, else 0.",
+        credit: i64 = "Units credited, else 0.",
+        lot_source: String = "On member/available: where the lot's units came from.",
+        lot_position: Option<u64> = "On member/available: the units that had entered the lot before a credit, or left it before a debit.",
+        key: String = "The event's idempotency key.",
+        reference: String = "The event's reference.",
+        rule_version: Option<u64> = "The version of the program that decided.",
+    }
+}
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Table {
+    /// The accounts at the op of the snapshot.
+    Accounts,
+    /// The events of the range of ops.
+    Events,
+    /// Their legs.
+    Postings,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Self; 3] = [Self::Accounts, Self::Events, Self::Postings];
+
+    /// Its name, in file names and manifests.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accounts => "accounts",
+            Self::Events => "events",
+            Self::Postings => "postings",
+        }
+    }
+
+    /// Its columns, in order.
+    #[must_use]
+    pub fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Accounts => AccountRow::COLUMNS,
+            Self::Events => EventRow::COLUMNS,
+            Self::Postings => PostingRow::COLUMNS,
+        }
+    }
+}
+
+/// A row of any table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "a row lives on the stack until it is written")]
+pub enum Record {
+    /// Of accounts.
+    Account(AccountRow),
+    /// Of events.
+    Event(EventRow),
+    /// Of postings.
+    Posting(PostingRow),
+}
+
+impl Record {
+    /// The table that it is a row of.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        match self {
+            Self::Account(_) => Table::Accounts,
+            Self::Event(_) => Table::Events,
+            Self::Posting(_) => Table::Postings,
+        }
+    }
+
+    /// What stands in its columns.
+    #[must_use]
+    pub fn values(&self) -> Vec<Value> {
+        match self {
+            Self::Account(row) => row.values(),
+            Self::Event(row) => row.values(),
+            Self::Posting(row) => row.values(),
+        }
+    }
+
+    /// The row of `table` with these values; `None` if they are not of its columns' types.
+    #[must_use]
+    pub fn read(table: Table, values: Vec<Value>) -> Option<Self> {
+        match table {
+            Table::Accounts => Row::read(values).map(Self::Account),
+            Table::Events => Row::read(values).map(Self::Event),
+            Table::Postings => Row::read(values).map(Self::Posting),
+        }
+    }
+
+    /// Adds the row to a digest, in a form that no format has a part in and in which no two rows are alike.
+    pub(super) fn digest(&self, hasher: &mut blake3::Hasher) {
+        let tag = match self {
+            Self::Account(_) => 0,
+            Self::Event(_) => 1,
+            Self::Posting(_) => 2,
+        };
+        hasher.update(&[tag]);
+        for value in self.values() {
+            match value {
+                Value::Absent => hasher.update(&[0]),
+                Value::Integer(number) => hasher.update(&[1]).update(&number.to_le_bytes()),
+                Value::Time(us) => hasher.update(&[2]).update(&us.to_le_bytes()),
+                Value::Text(text) => {
+                    let length = u64::try_from(text.len()).unwrap_or(u64::MAX);
+                    hasher.update(&[3]).update(&length.to_le_bytes()).update(text.as_bytes())
+                }
+            };
+        }
+    }
+}
+
+/// An instant as the text formats write it.
+#[must_use]
+pub fn time_text(us: i64) -> String {
+    // Every instant that a book holds has a calendar date; another is shown as its number.
+    jiff::Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |at| at.to_string())
+}
+
+/// An instant from its text.
+#[must_use]
+pub fn time_of(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().map(|at| at.as_microsecond()).or_else(|_| text.parse()).ok()
+}

@@ -1,0 +1,146 @@
+//! Reads as of an op or an instant that has passed: which op is meant, and what the book says of it.
+
+use std::sync::Arc;
+
+use tonic::{Code, Status};
+
+use super::desk::{Desk, blocking};
+use super::shape::Fault;
+use super::status;
+use crate::audit::past::{self, PastError};
+use crate::constants::PAST_READS_MAX;
+use crate::engine::request::MemberState;
+use crate::io::Clock;
+use crate::ledger::ids::Op;
+use crate::ledger::view::ProgramTrial;
+use crate::proto as pb;
+use tokio::sync::Semaphore;
+
+/// As of when a read is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AsOf {
+    /// Right after this op.
+    Op(u64),
+    /// After the newest event booked at or before this instant.
+    TimeUs(i64),
+}
+
+impl From<pb::get_member_request::AsOf> for AsOf {
+    fn from(asked: pb::get_member_request::AsOf) -> Self {
+        match asked {
+            pb::get_member_request::AsOf::AsOfOp(op) => Self::Op(op),
+            pb::get_member_request::AsOf::AsOfTimeUs(us) => Self::TimeUs(us),
+        }
+    }
+}
+
+impl From<pb::get_trial_balance_request::AsOf> for AsOf {
+    fn from(asked: pb::get_trial_balance_request::AsOf) -> Self {
+        match asked {
+            pb::get_trial_balance_request::AsOf::AsOfOp(op) => Self::Op(op),
+            pb::get_trial_balance_request::AsOf::AsOfTimeUs(us) => Self::TimeUs(us),
+        }
+    }
+}
+
+/// Where the past is read.
+#[derive(Clone)]
+pub(super) struct Past {
+    desk: Desk,
+    clock: Arc<dyn Clock>,
+    readers: Arc<Semaphore>,
+}
+
+impl Past {
+    /// The past of the engine's book; `clock` tells what has passed.
+    #[must_use]
+    pub(super) fn new(desk: Desk, clock: Arc<dyn Clock>) -> Self {
+        Self { desk, clock, readers: Arc::new(Semaphore::new(PAST_READS_MAX)) }
+    }
+
+    /// What has passed by now. To be asked before the engine is: what it books after that is booked no earlier.
+    #[must_use]
+    pub(super) fn now_us(&self) -> i64 {
+        self.clock.wall_us()
+    }
+
+    /// The op that is meant, given what [`Self::now_us`] said before the engine answered as of `newest`.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` for what has not happened yet, and for a time before the book's first event.
+    pub(super) async fn op(&self, as_of: AsOf, now_us: i64, newest: Op) -> Result<Op, Status> {
+        let out_of_range = |field: &str, why: &str| status::invalid(&[Fault::out_of_range(field, why)]);
+        match as_of {
+            AsOf::Op(0) => Err(out_of_range("as_of_op", "must be at least 1")),
+            AsOf::Op(op) if op > newest.0 => {
+                Err(out_of_range("as_of_op", &format!("has not happened yet: the newest is {}", newest.0)))
+            }
+            AsOf::Op(op) => Ok(Op(op)),
+            AsOf::TimeUs(us) => {
+                let handle = self.desk.handle().clone();
+                let (op, head) = blocking(move || {
+                    let head = match newest.0 {
+                        0 => i64::MIN,
+                        op => handle.book().read_block_of(op)?.book_time_us(),
+                    };
+                    Ok::<_, crate::journal::JournalError>((handle.book().op_at_time(us)?, head))
+                })
+                .await?;
+                if us >= now_us && us > head {
+                    return Err(out_of_range("as_of_time_us", "has not passed yet"));
+                }
+                match op.min(newest.0) {
+                    0 => Err(out_of_range("as_of_time_us", "lies before the book's first event")),
+                    op => Ok(Op(op)),
+                }
+            }
+        }
+    }
+
+    /// A member's state right after an op, and how many events were read for it; `None` for a member that no posting had
+    /// created by then.
+    ///
+    /// # Errors
+    /// The status of a book that cannot be read, or of too long a way back.
+    pub(super) async fn member(&self, state: MemberState, op: Op) -> Result<(Option<MemberState>, u64), Status> {
+        if state.head <= op {
+            return Ok((Some(state), 0));
+        }
+        let handle = self.desk.handle().clone();
+        let walk = move || match past::member_at(handle.book(), state.head, op) {
+            Ok((balances, head, events)) => Ok((Some(MemberState { balances, head, ..state }), events)),
+            // The walk led to the event that created the member.
+            Err(PastError::MemberLater { .. }) => Ok((None, 0)),
+            Err(error) => Err(error),
+        };
+        off_the_runtime(walk).await
+    }
+
+    /// The trial balances right after an op, and how many events were read for them.
+    ///
+    /// # Errors
+    /// The status of a book that cannot be read.
+    pub(super) async fn trials(&self, op: Op) -> Result<(Vec<ProgramTrial>, u64), Status> {
+        let _turn = self.readers.acquire().await.map_err(|_| status::unexpected())?;
+        let handle = self.desk.handle().clone();
+        off_the_runtime(move || {
+            let base = handle.audit().trial_before(op.0);
+            past::trial_balance_at(handle.book(), &handle.names(), base, op.0)
+        })
+        .await
+    }
+}
+
+/// Runs a walk through the book where it holds up no other request.
+async fn off_the_runtime<T: Send + 'static>(
+    walk: impl FnOnce() -> Result<T, PastError> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(walk).await {
+        Ok(Ok(walked)) => Ok(walked),
+        Ok(Err(error @ PastError::TooFar(_))) => {
+            Err(status::plain(Code::FailedPrecondition, pb::Reason::AsOfTooFar, error.to_string()))
+        }
+        Ok(Err(error)) => Err(status::unreadable(&error)),
+        Err(error) => Err(status::unreadable(&error)),
+    }
+}

@@ -1,0 +1,1 @@
+//! Snapshots with their files, exports and backups, over gRPC.
