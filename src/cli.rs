@@ -45,23 +45,17 @@ enum Command {
     /// Fund, pause, resume, close or list campaigns.
     #[command(subcommand)]
     Campaign(campaign::Campaign),
-<<<<<<< HEAD
-=======
     /// Take, list, show or delete snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
     /// Move members in from another system: their opening balances, from a CSV file.
     Import(import::Import),
->>>>>>> audit
     /// Copy a book into a directory, while it is served or not; the next time only what is new.
     Backup(backup::Backup),
     /// Make a book of a backup, as it was at its end, at an op or at a time.
     Restore(backup::Restore),
-<<<<<<< HEAD
-=======
     /// Write a snapshot's accounts and the events up to it as files for other programs.
     Export(export::Export),
->>>>>>> audit
     /// Prove a book that no server has open: every frame, the chain, every posting.
     Verify(verify::Verify),
 }
@@ -120,16 +114,11 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => stampbook::server::run(args.data, args.listen, args.config),
         Command::Program(command) => show(command.json(), command.run()),
         Command::Campaign(command) => show(command.json(), command.run()),
-<<<<<<< HEAD
-        Command::Backup(command) => show(command.json, command.run()),
-        Command::Restore(command) => show(command.json, command.run()),
-=======
         Command::Snapshot(command) => show(command.json(), command.run()),
         Command::Import(command) => show(command.json(), command.run()),
         Command::Backup(command) => show(command.json, command.run()),
         Command::Restore(command) => show(command.json, command.run()),
         Command::Export(command) => show(command.json, command.run()),
->>>>>>> audit
         Command::Verify(command) => show(command.json, command.run()),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Failure;
 
 /// Whether the server takes snapshots and `stampbook` exports them.
-pub(crate) const SNAPSHOTS: bool = false;
+pub(crate) const SNAPSHOTS: bool = true;
 
 /// `stampbook snapshot create`: ends when the snapshot is ready.
 pub(crate) fn create_snapshot(binary: &Path, address: &str, name: &str) -> Command {
