@@ -2,6 +2,7 @@
 
 mod backup;
 mod campaign;
+mod export;
 mod import;
 mod program;
 mod receive;
@@ -53,6 +54,8 @@ enum Command {
     Backup(backup::Backup),
     /// Make a book of a backup, as it was at its end, at an op or at a time.
     Restore(backup::Restore),
+    /// Write a snapshot's accounts and the events up to it as files for other programs.
+    Export(export::Export),
     /// Prove a book that no server has open: every frame, the chain, every posting.
     Verify(verify::Verify),
 }
@@ -115,6 +118,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Import(command) => show(command.json(), command.run()),
         Command::Backup(command) => show(command.json, command.run()),
         Command::Restore(command) => show(command.json, command.run()),
+        Command::Export(command) => show(command.json, command.run()),
         Command::Verify(command) => show(command.json, command.run()),
     }
 }

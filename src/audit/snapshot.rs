@@ -23,6 +23,9 @@ use crate::ledger::view::ProgramTrial;
 
 use super::files::{self, NewFile, hex};
 
+/// The directory of snapshots within that of the book.
+pub const SNAPSHOTS_DIR: &str = "snapshots";
+
 const MAGIC: &[u8; 8] = b"STAMPSNP";
 const TRAILER_MAGIC: &[u8; 8] = b"SNPTRAIL";
 /// The version of the file that is written, and the only one that is read.

@@ -17,8 +17,11 @@ use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
 #[derive(Args)]
 pub(super) struct Verify {
     /// The directory of the book.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "export")]
+    data: Option<PathBuf>,
+    /// The directory of an export: prove that, and with --data that every row is the book's, which a server may have open.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["extends", "rules"])]
+    export: Option<PathBuf>,
     /// A head noted earlier, as printed: refuse a book that does not contain it.
     #[arg(long, value_name = "OP:HASH")]
     extends: Option<NotedHead>,
@@ -48,11 +51,15 @@ impl FromStr for NotedHead {
 
 impl Verify {
     pub(super) fn run(self) -> Outcome {
-        let disk = RealDisk::open_existing(&self.data)
-            .map_err(|error| Failure::plain(EXIT_IO, format!("{}: {error}", self.data.display())))?;
+        if let Some(export) = &self.export {
+            return super::export::verify(export, self.data.as_deref());
+        }
+        let data = self.data.unwrap_or_default();
+        let disk = RealDisk::open_existing(&data)
+            .map_err(|error| Failure::plain(EXIT_IO, format!("{}: {error}", data.display())))?;
         // A book that is being written has no end to hold it to.
         if disk.is_held() {
-            let open = format!("{}: a server has this book open: stop it, or verify a copy", self.data.display());
+            let open = format!("{}: a server has this book open: stop it, or verify a copy", data.display());
             return Err(Failure::plain(EXIT_IO, open));
         }
         let options = Options { extends: self.extends.map(|noted| noted.0), rules: self.rules };

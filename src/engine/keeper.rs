@@ -25,7 +25,7 @@ const PAGES_PER_MESSAGE: usize = 4;
 /// Messages of pages asked for and not yet written: what the copies may take of memory.
 const MESSAGES_AHEAD: usize = 4;
 /// How often the keeper looks whether a checkpoint is due.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(10);
 /// Checkpoints whose trial balances are kept in memory; past it every other one is forgotten.
 const TRIALS_MAX: usize = 4_096;
 

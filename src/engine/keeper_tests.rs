@@ -299,3 +299,99 @@ fn a_book_that_ends_before_its_checkpoint_is_not_served() {
     let text = error.to_string();
     assert!(text.contains("52") && text.contains("102"), "both ops are named: {text}");
 }
+
+/// Posts and takes snapshots until all is done or the process would have ended; what was answered is noted.
+fn work(house: &House, ops: &mut Vec<(String, Op)>) -> Option<()> {
+    let clock = Arc::new(SimClock::new(1_800_000_000_000_000));
+    let engine = Engine::start(Arc::new(house.disk.clone()), clock, &house.config()).ok()?;
+    let client = Client { handle: engine.handle() };
+    // After a failure nobody is answered, so what has not come when it shows does not come.
+    let failed = engine.failed();
+    let ask = |work: Work| {
+        let mut receiver = client.handle.submit(work).ok()?;
+        loop {
+            match receiver.try_recv() {
+                Ok(answer) => match answer.ok()?.body {
+                    AnswerBody::Posted { results, .. } => return Some(results),
+                    other => panic!("{other:?}"),
+                },
+                Err(_) if failed.borrow().is_some() => return None,
+                Err(_) => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
+    };
+    let done = (|| {
+        for round in 0..4 {
+            let keys: Vec<String> = (0..45).map(|number| format!("w{round}-{number}")).collect();
+            for batch in keys.chunks(9) {
+                let commands = batch.iter().map(|key| client.command(key, &key[3..], earn(1_000))).collect();
+                let results = ask(Work::Post { commands, atomic: false, stream: None })?;
+                for (key, result) in batch.iter().zip(results) {
+                    let (ItemResult::Fresh(op) | ItemResult::Known(op)) = result else { panic!("{result:?}") };
+                    ops.push((key.clone(), op));
+                }
+            }
+            let action = AdminAction::CreateSnapshot { name: format!("s{round}"), retain_until_us: None };
+            let mut command = client.admin_command(&format!("snapshot-{round}"), action);
+            command.program_id = String::new();
+            command.key_print = client.handle.prints().key("", &command.key);
+            ask(Work::Admin(Box::new(command)))?;
+        }
+        Some(())
+    })();
+    let over = engine.failed().borrow().is_some();
+    engine.shut_down();
+    done.filter(|()| !over)
+}
+
+/// The store fails, or the machine stops, at every single operation of the store: what was answered is there after the
+/// next start, snapshots are whole, and the state is that of the book.
+#[test]
+fn a_fault_at_any_operation_of_the_store_loses_nothing_and_changes_nothing() {
+    let measured = House::new(8);
+    let mut all = Vec::new();
+    begin(&measured);
+    work(&measured, &mut all).unwrap();
+    let operations = measured.shelves.operations();
+    assert!(operations > 60, "{operations} operations");
+    for stop in [false, true] {
+        for at in 1..=operations {
+            let house = House::new(9);
+            begin(&house);
+            match stop {
+                true => house.shelves.halt_after(at),
+                false => house.shelves.fail_at(at),
+            }
+            let mut ops = Vec::new();
+            work(&house, &mut ops);
+            let policy = Crash::ALL[usize::try_from(at).unwrap() % 3];
+            let house = House {
+                disk: house.disk.crash(policy),
+                shelves: Arc::new(house.shelves.crash(policy)),
+                shelf: house.shelf.clone(),
+                pace: house.pace,
+            };
+            let (engine, client) = house.start();
+            check_known(&client, &ops);
+            let AnswerBody::Snapshots(taken) = client.ask(Work::Read(Read::Snapshots)).body else { panic!() };
+            let live = client.state_hash();
+            engine.shut_down();
+            assert_eq!(live, house.replayed(), "operation {at}");
+            for taken in taken {
+                wait_for("the snapshot", || house.shelf.has(&taken.name));
+                let kept = house.shelf.kept.lock().unwrap()[&taken.name].clone();
+                let replayed = replay_all(&house.disk, Some(taken.op.0)).unwrap();
+                assert_eq!(kept.facts.state_hash, replayed.state_hash(), "operation {at}, {}", taken.name);
+            }
+        }
+    }
+}
+
+/// A book with its program, whatever becomes of the store afterwards.
+fn begin(house: &House) {
+    let still = House { pace: Pace { on: false, ..house.pace }, shelves: Arc::new(SimShelves::new(0)), ..House::new(0) };
+    let still = House { disk: house.disk.clone(), ..still };
+    let (engine, client) = still.start();
+    set_up(&client, 1_000_000);
+    engine.shut_down();
+}

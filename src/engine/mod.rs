@@ -379,7 +379,15 @@ fn start_threads(
         sealed: VecDeque::new(),
         asked: false,
     };
-    threads.push(spawn("keeper", move || keeper_thread.run())?);
+    let pipeline = Arc::clone(&shared.pipeline);
+    let queue = Arc::clone(&shared.queue);
+    threads.push(spawn("keeper", move || {
+        // Without it no checkpoint bounds the tail and no snapshot is ever written: a panic is a failure like any other.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| keeper_thread.run())).is_err() {
+            pipeline.fail("the keeper of the store broke off".to_owned());
+            queue.bell().ring();
+        }
+    })?);
     let segment_bytes = usize::try_from(config.journal.segment_bytes).unwrap_or(usize::MAX);
     let frame_bytes_max = FRAME_BYTES_MAX.min(segment_bytes.saturating_sub(4 * PAGE_BYTES));
     let core = Core {

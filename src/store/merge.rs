@@ -146,6 +146,7 @@ impl Runs {
         entries.sort_unstable();
         let into_newest = self.make_room(folders, last, cut)?;
         let folder = self.create(folders)?;
+        let mut batch = folder.batch();
         let mut slices = Vec::with_capacity(PARTITIONS);
         let mut rest = entries.as_slice();
         for (number, old) in (0..=u8::MAX).zip(&self.partitions) {
@@ -153,11 +154,11 @@ impl Runs {
             rest = others;
             let newest = old.last().filter(|_| into_newest);
             let base = newest.map_or(after, |slice| slice.name.base);
-            let mut writer = SliceWriter::new(&self.envelope, folder.clone(), (number, base, last), true)?;
-            let mine = mine.iter().copied().map(Ok);
+            let mut writer = SliceWriter::new(&self.envelope, (&folder, &mut batch), (number, base, last), true)?;
+            let mut mine = mine.iter().copied();
             match newest {
-                None => mine.map(|entry| entry.and_then(|entry| writer.push(entry))).collect::<Result<(), _>>()?,
-                Some(newest) => join(newest.entries(&self.envelope), mine, &mut writer)?,
+                None => mine.try_for_each(|entry| writer.push(entry))?,
+                Some(newest) => join(newest.entries(&self.envelope), mine.map(Ok), &mut writer)?,
             }
             let slice = writer.finish()?;
             if newest.is_some() {
@@ -165,6 +166,7 @@ impl Runs {
             }
             slices.push(slice);
         }
+        batch.flush()?;
         for (slices, slice) in self.partitions.iter_mut().zip(slices) {
             self.filter_bytes += slice.filter_bytes();
             if let Some(old) = slices.pop_if(|_| into_newest) {
@@ -238,9 +240,11 @@ impl Runs {
             let (Some(older), Some(newer)) = (slices.get(at), slices.get(at + 1)) else { continue };
             let range = (number, merge.base, merge.last);
             let keep = older.holds_filters() && newer.holds_filters();
-            let mut writer = SliceWriter::new(&self.envelope, merge.folder.clone(), range, keep)?;
+            let mut batch = merge.folder.batch();
+            let mut writer = SliceWriter::new(&self.envelope, (&merge.folder, &mut batch), range, keep)?;
             join(older.entries(&self.envelope), newer.entries(&self.envelope), &mut writer)?;
             let slice = writer.finish()?;
+            batch.flush()?;
             self.filter_bytes += slice.filter_bytes();
             self.filter_bytes -= older.filter_bytes() + newer.filter_bytes();
             let slice = Arc::new(slice);
@@ -391,7 +395,7 @@ mod tests {
         let mut runs: Vec<u64> = Vec::new();
         let mut written = 0;
         for _ in 0..1_000 {
-            runs.push(1);
+            runs.extend([1]);
             while runs.len() >= RUNS_PER_PARTITION_MAX {
                 let at = most_alike(&runs, |_| true).unwrap_or(0);
                 let newer = runs.remove(at + 1);

@@ -27,12 +27,14 @@ pub mod limits;
 mod merge;
 mod meta;
 mod open;
+mod owner;
 mod pages;
+#[cfg(test)]
+mod run_tests;
 mod runs;
 mod shelf;
 pub mod sim;
 mod sled;
-mod store;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -41,9 +43,9 @@ pub use self::sled::SledShelves;
 pub use condemn::{acquit, condemn, is_condemned, is_there};
 pub use keys::{KeyFigures, Keys};
 pub use meta::Checkpoint;
+pub use owner::Store;
 pub use pages::PageKey;
 pub use shelf::{Change, Shelf, ShelfError, Shelves};
-pub use store::Store;
 pub use value::BookName;
 
 /// Why the store did not do what it was asked.

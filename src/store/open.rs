@@ -63,7 +63,11 @@ impl Store {
         for sequence in sequences.iter().rev().copied() {
             let sound = meta::read(&self.envelope, shelf.as_ref(), sequence).and_then(|checkpoint| {
                 self.check_folders(&checkpoint, there)?;
-                if self.metas.is_empty() { self.open_checkpoint(checkpoint) } else { Ok(self.metas.push(checkpoint)) }
+                if self.metas.is_empty() {
+                    self.open_runs(&checkpoint)?;
+                }
+                self.metas.push(checkpoint);
+                Ok(())
             });
             if let Err(error) = sound {
                 discarded.push(format!("checkpoint {sequence}: {error}"));
@@ -85,16 +89,14 @@ impl Store {
         self.adopt_folders(there)
     }
 
-    /// Takes `checkpoint` for the newest one if all its databases open and its runs are sound.
-    fn open_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), StoreError> {
+    /// Opens all databases of `checkpoint`, and its runs.
+    fn open_runs(&mut self, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         self.runs = Runs::new(self.envelope.clone(), self.options.key_filter_bytes_max);
         for number in checkpoint.page_folders() {
             // Opened to see that it opens; its pages are read by a load.
             drop(self.folders.open(Kind::Pages, number)?);
         }
-        self.runs.open(&self.folders, &checkpoint.runs, checkpoint.op)?;
-        self.metas.push(checkpoint);
-        Ok(())
+        self.runs.open(&self.folders, &checkpoint.runs, checkpoint.op)
     }
 
     fn check_folders(&self, checkpoint: &Checkpoint, there: &[String]) -> Result<(), StoreError> {

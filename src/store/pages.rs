@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Instant;
 
 use super::StoreError;
-use super::limits::{PAGE_IMAGE_BYTES_MAX, PAGES_READ_AHEAD, SHELF_TIME_MAX, WRITE_BATCH_BYTES};
+use super::limits::{PAGE_IMAGE_BYTES_MAX, PAGES_READ_AHEAD, SHELF_TIME_MAX};
 use super::meta::{Checkpoint, PageName};
-use super::shelf::{Change, Shelf};
+use super::shelf::{Batch, Shelf};
 use super::value::{BlobReader, Envelope, after_blob, chunk_key};
 
 /// Which page: its kind, and its number among those of its kind.
@@ -34,15 +34,12 @@ pub(crate) struct Begun {
     pub(crate) folder: u32,
     pub(crate) pages: BTreeMap<PageKey, PageName>,
     pub(crate) started: Instant,
-    shelf: Arc<dyn Shelf>,
-    batch: Vec<Change>,
-    batch_bytes: usize,
+    batch: Batch,
 }
 
 impl Begun {
     pub(crate) fn new(op: u64, folder: u32, shelf: Arc<dyn Shelf>) -> Self {
-        let (pages, batch) = (BTreeMap::new(), Vec::new());
-        Self { op, folder, pages, started: Instant::now(), shelf, batch, batch_bytes: 0 }
+        Self { op, folder, pages: BTreeMap::new(), started: Instant::now(), batch: Batch::new(shelf) }
     }
 
     pub(crate) fn put(&mut self, envelope: &Envelope, key: PageKey, image: &[u8]) -> Result<(), StoreError> {
@@ -58,24 +55,13 @@ impl Begun {
         }
         let hash = *blake3::hash(image).as_bytes();
         self.pages.insert(key, PageName { hash, folder: self.folder, bytes });
-        for change in envelope.blob(&key.prefix(), self.op, image)? {
-            self.batch_bytes += change.1.as_ref().map_or(0, Vec::len);
-            self.batch.push(change);
-        }
-        if self.batch_bytes >= WRITE_BATCH_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), StoreError> {
-        self.shelf.write(&self.batch)?;
-        self.batch.clear();
-        self.batch_bytes = 0;
+        self.batch.add(envelope.blob(&key.prefix(), self.op, image)?)?;
         Ok(())
     }
 
     /// Writes what is left and makes all pages durable.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        self.flush()?;
-        Ok(self.shelf.sync()?)
+        Ok(self.batch.sync()?)
     }
 
     /// All pages of the checkpoint: those put, and those of the one before that were not. Each kind must have exactly

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::StoreError;
 use super::bytes::{In, Out};
 use super::filters::Filter;
-use super::limits::{ENTRIES_PER_BLOCK, ENTRY_BYTES, FILTER_KEYS_MAX, RUN_OPS_MAX, WRITE_BATCH_BYTES};
-use super::shelf::{Change, Shelf};
+use super::limits::{ENTRIES_PER_BLOCK, ENTRY_BYTES, FILTER_KEYS_MAX, RUN_OPS_MAX};
+use super::shelf::{Batch, Change, Shelf};
 use super::value::{Check, Envelope, short};
 
 /// A key: the upper 64 bits of its print, and the op of its event.
@@ -25,6 +25,13 @@ pub(crate) fn partition_of(print: u64) -> u8 {
 pub(crate) struct RunFolder {
     pub(crate) number: u32,
     pub(crate) shelf: Arc<dyn Shelf>,
+}
+
+impl RunFolder {
+    /// A batch of changes to it.
+    pub(crate) fn batch(&self) -> Batch {
+        Batch::new(self.shelf.clone())
+    }
 }
 
 /// What a meta says of a slice.
@@ -230,16 +237,15 @@ pub(crate) struct SliceWriter<'a> {
     block_first: u64,
     /// The prints of the open part.
     prints: Vec<u64>,
-    batch: Vec<Change>,
-    batch_bytes: usize,
+    batch: &'a mut Batch,
     keep_filters: bool,
 }
 
 impl<'a> SliceWriter<'a> {
-    /// A writer of the keys of `partition` above `base` and up to `last` into `folder`.
+    /// A writer of the keys of `partition` above `base` and up to `last` into `folder`, by way of `batch`.
     pub(crate) fn new(
         envelope: &'a Envelope,
-        folder: Arc<RunFolder>,
+        (folder, batch): (&Arc<RunFolder>, &'a mut Batch),
         (partition, base, last): (u8, u64, u64),
         keep_filters: bool,
     ) -> Result<Self, StoreError> {
@@ -248,17 +254,15 @@ impl<'a> SliceWriter<'a> {
         }
         let mut slice = Slice::empty(partition, base, last);
         slice.filters_held = keep_filters;
-        let (block, prints, batch) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Self {
             envelope,
-            folder,
+            folder: folder.clone(),
             slice,
-            block,
+            block: Vec::new(),
             block_entries: 0,
             block_first: 0,
-            prints,
+            prints: Vec::new(),
             batch,
-            batch_bytes: 0,
             keep_filters,
         })
     }
@@ -319,28 +323,12 @@ impl<'a> SliceWriter<'a> {
     }
 
     fn add(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
-        for change in changes {
-            let bytes = change.0.len() + change.1.as_ref().map_or(0, Vec::len);
-            self.slice.name.bytes += u64::try_from(bytes).unwrap_or(0);
-            self.batch_bytes += bytes;
-            self.batch.push(change);
-            if self.batch_bytes >= WRITE_BATCH_BYTES {
-                self.flush()?;
-            }
-        }
+        let bytes = self.batch.add(changes)?;
+        self.slice.name.bytes += u64::try_from(bytes).unwrap_or(0);
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), StoreError> {
-        if !self.batch.is_empty() {
-            self.folder.shelf.write(&self.batch)?;
-            self.batch.clear();
-            self.batch_bytes = 0;
-        }
-        Ok(())
-    }
-
-    /// The slice, all of it written and none of it synced.
+    /// The slice, all of it in the batch and none of it synced.
     pub(crate) fn finish(mut self) -> Result<Slice, StoreError> {
         if self.block_entries > 0 {
             self.end_block()?;
@@ -353,7 +341,6 @@ impl<'a> SliceWriter<'a> {
             self.slice.name.folder = self.folder.number;
             self.slice.folder = Some(self.folder.clone());
         }
-        self.flush()?;
         self.slice.parts.shrink_to_fit();
         self.slice.blocks.shrink_to_fit();
         Ok(self.slice)

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::limits::WRITE_BATCH_BYTES;
+
 /// Why a shelf cannot be used. What it held is lost to the store, and never to the book.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShelfError {
@@ -35,4 +37,44 @@ pub trait Shelf: Send + Sync {
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError>;
     /// Makes all changes so far durable, and the shelf's name with them.
     fn sync(&self) -> Result<(), ShelfError>;
+}
+
+/// Gathers changes to one shelf and writes them some at a time.
+pub(crate) struct Batch {
+    shelf: Arc<dyn Shelf>,
+    changes: Vec<Change>,
+    bytes: usize,
+}
+
+impl Batch {
+    pub(crate) fn new(shelf: Arc<dyn Shelf>) -> Self {
+        Self { shelf, changes: Vec::new(), bytes: 0 }
+    }
+
+    /// Adds changes, and returns the bytes of their keys and values.
+    pub(crate) fn add(&mut self, changes: Vec<Change>) -> Result<usize, ShelfError> {
+        let bytes = changes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        self.bytes += bytes;
+        self.changes.extend(changes);
+        if self.bytes >= WRITE_BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes)
+    }
+
+    /// Writes what has been gathered.
+    pub(crate) fn flush(&mut self) -> Result<(), ShelfError> {
+        if !self.changes.is_empty() {
+            self.shelf.write(&self.changes)?;
+            self.changes.clear();
+            self.bytes = 0;
+        }
+        Ok(())
+    }
+
+    /// Writes what has been gathered and makes all of the shelf durable.
+    pub(crate) fn sync(&mut self) -> Result<(), ShelfError> {
+        self.flush()?;
+        self.shelf.sync()
+    }
 }

@@ -1,0 +1,208 @@
+//! `stampbook export`, and `stampbook verify --export`.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use stampbook::audit::export::manifest::{Manifest, Origin};
+use stampbook::audit::export::sink::DirSink;
+use stampbook::audit::export::source::{Scanned, SnapshotAccounts};
+use stampbook::audit::export::verify::{ExportReport, verify_export};
+use stampbook::audit::export::{ExportError, Format, Progress, Request, Source, export};
+use stampbook::audit::snapshot::{SNAPSHOTS_DIR, SnapshotError, SnapshotReader};
+use stampbook::io::{Disk, RealDisk};
+use stampbook::journal::{JournalError, genesis_of};
+
+use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
+
+#[derive(Args)]
+pub(super) struct Export {
+    /// The directory of the book; a server may have it open.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// The snapshot to export.
+    #[arg(long, value_name = "NAME")]
+    snapshot: String,
+    /// jsonl, csv, parquet or hledger.
+    #[arg(long)]
+    format: Form,
+    /// The directory of the export: an empty one, one that is created, or one in which the same export broke off.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The first op whose event is exported.
+    #[arg(long, value_name = "OP", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    from_op: u64,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A format, by its name.
+#[derive(Clone, Copy)]
+struct Form(Format);
+
+impl FromStr for Form {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Format::named(text).map(Self).ok_or("a format is jsonl, csv, parquet or hledger")
+    }
+}
+
+impl Export {
+    pub(super) fn run(self) -> Outcome {
+        let data = RealDisk::open_existing(&self.data).map_err(|error| unreachable(&self.data, &error))?;
+        let missing = || failure(&ExportError::Snapshot(SnapshotError::Missing(self.snapshot.clone())));
+        let snapshots = RealDisk::open_existing(self.data.join(SNAPSHOTS_DIR)).map_err(|_| missing())?;
+        let reader = SnapshotReader::open(&snapshots, &self.snapshot).map_err(|error| failure(&error.into()))?;
+        let genesis = genesis_of(&data).and_then(|genesis| genesis.ok_or(JournalError::NoBook));
+        let origin = Origin::of(&reader, &genesis.map_err(|error| failure(&error.into()))?);
+        let accounts = SnapshotAccounts::new(&reader).map_err(|error| failure(&error))?;
+        let source = Source { accounts: &accounts, events: &Scanned(&data), origin };
+        let request = Request { from_op: self.from_op, ..Request::whole(self.format.0) };
+        let mut sink = self.sink()?;
+        let finished = sink.finished();
+        let mut bar = Bar::new("export");
+        let made = match sink.manifest().cloned() {
+            Some(manifest) => self.same(manifest, &source.origin),
+            None => export(&source, request, &finished, &mut sink, &mut |progress| bar.show(progress)),
+        };
+        bar.clear();
+        made.map(|manifest| shown(&manifest, &self.out)).map_err(|error| failure(&error))
+    }
+
+    fn sink(&self) -> Result<DirSink, Failure> {
+        let out = RealDisk::open(&self.out).map_err(|error| unreachable(&self.out, &error))?;
+        DirSink::open(Arc::new(out)).map_err(|error| failure(&error))
+    }
+
+    /// The manifest of an export that is whole already, if it is the one that is asked for.
+    fn same(&self, manifest: Manifest, origin: &Origin) -> Result<Manifest, ExportError> {
+        let made = &manifest.export;
+        match made.origin == *origin && made.format == self.format.0 && made.from_op == self.from_op {
+            true => Ok(manifest),
+            false => Err(ExportError::Refused("the directory holds another export: choose an empty one".to_owned())),
+        }
+    }
+}
+
+/// Proves an export, against the book in `data` too if one is named.
+pub(super) fn verify(dir: &Path, data: Option<&Path>) -> Outcome {
+    let export = RealDisk::open_existing(dir).map_err(|error| unreachable(dir, &error))?;
+    let book = match data {
+        Some(data) => Some(RealDisk::open_existing(data).map_err(|error| unreachable(data, &error))?),
+        None => None,
+    };
+    let book = book.as_ref().map(|book| -> &dyn Disk { book });
+    let mut bar = Bar::new("verify");
+    let proved = verify_export(&export, book, &mut |progress| bar.show(progress));
+    bar.clear();
+    match proved {
+        Ok(report) => Ok(proved_shown(&report, dir)),
+        Err(error) => {
+            let Failure { code, text, .. } = failure(&error);
+            Err(Failure { code, json: json!({ "sound": false, "error": text }), text })
+        }
+    }
+}
+
+fn summary(manifest: &Manifest, text: &mut String) {
+    let export = &manifest.export;
+    let origin = &export.origin;
+    let _ = writeln!(text, "book {} incarnation {}", origin.book_id, origin.incarnation);
+    let _ = writeln!(text, "snapshot {}, ops {} to {}", origin.snapshot, export.from_op, origin.to_op);
+    let _ = writeln!(text, "head {}:{}", origin.to_op, origin.head_hash);
+    let _ = writeln!(text, "state {}", origin.state_hash);
+    for table in &manifest.tables {
+        let _ = writeln!(text, "{:<9} {:>12} rows", table.table.name(), table.rows);
+    }
+    for total in &manifest.totals {
+        let _ = writeln!(
+            text,
+            "{} {}: postings {} = {}, accounts {} = {}",
+            total.program,
+            total.asset,
+            total.postings_debit,
+            total.postings_credit,
+            total.accounts_debit,
+            total.accounts_credit
+        );
+    }
+}
+
+/// What is told of an export that was made.
+pub(super) fn shown(manifest: &Manifest, out: &Path) -> Shown {
+    let mut text =
+        format!("export in {}: {}, {} files\n", out.display(), manifest.export.format.name(), manifest.files.len());
+    summary(manifest, &mut text);
+    if manifest.export.format == Format::Hledger {
+        let _ = writeln!(text, "prove it: hledger -f {} check", out.join("books.journal").display());
+    }
+    let _ = write!(text, "prove it: stampbook verify --export {}", out.display());
+    Shown { text, json: json!({ "out": out, "manifest": manifest_json(manifest) }) }
+}
+
+/// The manifest without its columns and its chart.
+fn manifest_json(manifest: &Manifest) -> serde_json::Value {
+    let rows: serde_json::Map<_, _> =
+        manifest.tables.iter().map(|table| (table.table.name().to_owned(), table.rows.into())).collect();
+    json!({ "export": manifest.export, "rows": rows, "totals": manifest.totals, "files": manifest.files.len() })
+}
+
+fn proved_shown(report: &ExportReport, dir: &Path) -> Shown {
+    let against = if report.against_book { "every row is the book's" } else { "not held against a book" };
+    let mut text = format!("export in {}: sound, {} files, {against}\n", dir.display(), report.files);
+    summary(&report.manifest, &mut text);
+    let manifest = manifest_json(&report.manifest);
+    Shown { text, json: json!({ "sound": true, "against_book": report.against_book, "manifest": manifest }) }
+}
+
+fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::plain(EXIT_IO, format!("{}: {error}", path.display()))
+}
+
+/// How an export or a proof of one that failed ends.
+pub(super) fn failure(error: &ExportError) -> Failure {
+    let code = match error {
+        ExportError::Damaged { .. }
+        | ExportError::Codec(..)
+        | ExportError::Unnamed(_)
+        | ExportError::MemberUnnamed(_)
+        | ExportError::Snapshot(SnapshotError::Damaged { .. })
+        | ExportError::Journal(JournalError::Damaged { .. }) => EXIT_DAMAGED,
+        ExportError::Refused(_)
+        | ExportError::BookEnds(_)
+        | ExportError::Snapshot(SnapshotError::Name(_) | SnapshotError::Missing(_))
+        | ExportError::Journal(JournalError::NoBook) => EXIT_BAD_INPUT,
+        _ => EXIT_IO,
+    };
+    Failure::plain(code, error.to_string())
+}
+
+/// A progress bar with a rate, where standard error is a terminal.
+pub(super) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(super) fn new(what: &'static str) -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let template = "{msg:7} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
+        // A bar that cannot be styled is shown as it is.
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_message(what);
+        Self(bar)
+    }
+
+    pub(super) fn show(&mut self, progress: Progress) {
+        self.0.set_length(progress.total);
+        self.0.set_position(progress.done);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
