@@ -389,7 +389,8 @@ fn a_fault_at_any_operation_of_the_store_loses_nothing_and_changes_nothing() {
 
 /// A book with its program, whatever becomes of the store afterwards.
 fn begin(house: &House) {
-    let still = House { pace: Pace { on: false, ..house.pace }, shelves: Arc::new(SimShelves::new(0)), ..House::new(0) };
+    let still =
+        House { pace: Pace { on: false, ..house.pace }, shelves: Arc::new(SimShelves::new(0)), ..House::new(0) };
     let still = House { disk: house.disk.clone(), ..still };
     let (engine, client) = still.start();
     set_up(&client, 1_000_000);
