@@ -5,6 +5,7 @@ mod campaign;
 mod export;
 mod import;
 mod program;
+mod receive;
 mod remote;
 mod snapshot;
 mod verify;

@@ -3,15 +3,19 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::constants::{
-    IN_FLIGHT_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGE_PREFIX_BYTES, QUEUE_REQUESTS_MAX, SEGMENT_BYTES_DEFAULT,
+    CHECKPOINT_SECONDS, IN_FLIGHT_BYTES_MAX, KEY_FILTER_BYTES_MAX, KEYS_PER_GENERATION, MESSAGE_BYTES_MAX,
+    MESSAGE_PREFIX_BYTES, QUEUE_REQUESTS_MAX, SEGMENT_BYTES_DEFAULT, TAIL_BYTES_MAX,
 };
-use crate::engine::EngineConfig;
+use crate::engine::rooms::Rooms;
+use crate::engine::{EngineConfig, Pace};
 use crate::journal::JournalOptions;
 use crate::ledger::Limits;
+use crate::store::StoreOptions;
 
 /// Members over all programs, unless the settings say otherwise.
 const MEMBERS_DEFAULT: u32 = 10_000_000;
@@ -25,6 +29,10 @@ const QUEUE_AGE_MS_MAX: u64 = 60_000;
 const QUEUE_REQUESTS_CEILING: usize = 1 << 20;
 /// The greatest segment that may be asked for.
 const SEGMENT_BYTES_CEILING: u64 = 4 << 30;
+/// The shortest tail that may be asked for.
+const TAIL_BYTES_MIN: u64 = 64 * 1024;
+/// The longest time between checkpoints that may be asked for: a day.
+const CHECKPOINT_SECONDS_MAX: u64 = 86_400;
 /// The most threads that may serve the network.
 const WORKER_THREADS_MAX: usize = 256;
 
@@ -39,6 +47,23 @@ struct Raw {
     segment_bytes: Option<u64>,
     in_flight_bytes_max: Option<usize>,
     worker_threads: Option<usize>,
+    tail_bytes_max: Option<u64>,
+    checkpoint_bytes: Option<u64>,
+    checkpoint_seconds: Option<u64>,
+    checkpoints: Option<Checkpoints>,
+    keys_per_generation: Option<u64>,
+    key_filter_bytes_max: Option<u64>,
+}
+
+/// Whether checkpoints are taken.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Checkpoints {
+    /// As the book grows.
+    #[default]
+    Paced,
+    /// Never, however long the tail: for measurements and tests alone, since the next start replays all of it.
+    Held,
 }
 
 /// The settings, checked and whole.
@@ -58,6 +83,18 @@ pub struct Config {
     pub in_flight_bytes_max: usize,
     /// Threads that serve the network, 1 to 256.
     pub worker_threads: usize,
+    /// How far the book may be ahead of the newest checkpoint, in bytes, from 64 KiB: at it nothing new is taken.
+    pub tail_bytes_max: u64,
+    /// Bytes of book after which a checkpoint is taken, at most half of `tail_bytes_max`, which is the default.
+    pub checkpoint_bytes: u64,
+    /// Seconds after which a checkpoint is taken of a book that has grown at all, from 1.
+    pub checkpoint_seconds: u64,
+    /// Whether checkpoints are taken.
+    pub checkpoints: Checkpoints,
+    /// Keys that are held in memory before a run is made of them, 1 to the default.
+    pub keys_per_generation: u64,
+    /// Bytes of filters over older keys that are held in memory; past it the oldest are read from the store.
+    pub key_filter_bytes_max: u64,
 }
 
 impl Default for Config {
@@ -70,6 +107,12 @@ impl Default for Config {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
             worker_threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            tail_bytes_max: TAIL_BYTES_MAX,
+            checkpoint_bytes: TAIL_BYTES_MAX / 2,
+            checkpoint_seconds: CHECKPOINT_SECONDS,
+            checkpoints: Checkpoints::Paced,
+            keys_per_generation: KEYS_PER_GENERATION,
+            key_filter_bytes_max: KEY_FILTER_BYTES_MAX,
         }
     }
 }
@@ -105,6 +148,9 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let raw: Raw = toml::from_str(text).map_err(|error| ConfigError(error.to_string()))?;
         let default = Self::default();
+        let tail_bytes_max =
+            within("tail_bytes_max", raw.tail_bytes_max, default.tail_bytes_max, TAIL_BYTES_MIN, u64::MAX)?;
+        let half = tail_bytes_max / 2;
         Ok(Self {
             members_max: within("members_max", raw.members_max, default.members_max, 1, u32::MAX)?,
             cap_counters_max: raw.cap_counters_max.unwrap_or(default.cap_counters_max),
@@ -137,17 +183,44 @@ impl Config {
                 1,
                 WORKER_THREADS_MAX,
             )?,
+            tail_bytes_max,
+            checkpoint_bytes: within("checkpoint_bytes", raw.checkpoint_bytes, half, 1, half)?,
+            checkpoint_seconds: within(
+                "checkpoint_seconds",
+                raw.checkpoint_seconds,
+                default.checkpoint_seconds,
+                1,
+                CHECKPOINT_SECONDS_MAX,
+            )?,
+            checkpoints: raw.checkpoints.unwrap_or_default(),
+            keys_per_generation: within(
+                "keys_per_generation",
+                raw.keys_per_generation,
+                default.keys_per_generation,
+                1,
+                KEYS_PER_GENERATION,
+            )?,
+            key_filter_bytes_max: raw.key_filter_bytes_max.unwrap_or(default.key_filter_bytes_max),
         })
     }
 
-    /// The engine's part.
+    /// The engine's part; `rooms` says where store and snapshots lie, `None` that they live in memory.
     #[must_use]
-    pub fn engine(&self) -> EngineConfig {
+    pub fn engine(&self, rooms: Option<Rooms>) -> EngineConfig {
         EngineConfig {
             limits: Limits { members_max: self.members_max, cap_counters_max: self.cap_counters_max },
             queue_requests_max: self.queue_requests_max,
             queue_age_max_us: self.queue_age_ms_max.saturating_mul(1_000),
             journal: JournalOptions::with_segment_bytes(self.segment_bytes),
+            pace: Pace {
+                on: self.checkpoints == Checkpoints::Paced,
+                bytes: self.checkpoint_bytes,
+                after: Duration::from_secs(self.checkpoint_seconds),
+                tail_bytes_max: self.tail_bytes_max,
+            },
+            keys_per_generation: self.keys_per_generation,
+            store: StoreOptions { key_filter_bytes_max: self.key_filter_bytes_max },
+            rooms,
         }
     }
 }
@@ -195,7 +268,7 @@ mod tests {
     fn what_is_said_is_taken() {
         let config = Config::parse("members_max = 7\nqueue_age_ms_max = 20\nworker_threads = 3\n").unwrap();
         assert_eq!((config.members_max, config.worker_threads), (7, 3));
-        assert_eq!(config.engine().queue_age_max_us, 20_000);
+        assert_eq!(config.engine(None).queue_age_max_us, 20_000);
     }
 
     #[test]

@@ -86,6 +86,24 @@ pub const STREAM_GROUPS_IN_FLIGHT_MAX: usize = 64;
 pub const STREAM_GROUP_COMMANDS: usize = 500;
 /// Frames that the engine may have decided and the journal not yet synced.
 pub const FRAMES_AHEAD_MAX: usize = 2;
+/// What a view of the state may keep of slots that changed since it was begun, in bytes; past it nothing new is taken.
+pub const CAPTURE_LOG_BYTES_MAX: usize = 192 * 1024 * 1024;
+/// The folder of the store in the data directory: it can be removed at any time while no server runs.
+pub const STORE_DIR: &str = "store";
+/// The folder of the snapshots in the data directory.
+pub const SNAPSHOTS_DIR: &str = "snapshots";
+/// Keys that a generation holds in memory before a run is made of it.
+pub const KEYS_PER_GENERATION: u64 = 4 * 1024 * 1024;
+/// Bytes of filters over older keys, unless the settings say otherwise: enough for some 450 million keys.
+pub const KEY_FILTER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Generations of keys that may wait to become runs; past it nothing new is taken.
+pub const GENERATIONS_SEALING_MAX: usize = 2;
+/// Requests for snapshots that may wait for another checkpoint or snapshot to be over.
+pub const SNAPSHOTS_WAITING_MAX: usize = 16;
+/// How far the book may be ahead of the newest checkpoint, unless the settings say otherwise, in bytes.
+pub const TAIL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How long a book that grows goes without a checkpoint, unless the settings say otherwise, in seconds.
+pub const CHECKPOINT_SECONDS: u64 = 600;
 /// Idle time after which the last frame of the book gets a witness, in milliseconds.
 pub const IDLE_WITNESS_MS: u64 = 10;
 

@@ -10,4 +10,5 @@ pub mod ledger;
 pub mod program;
 pub mod proto;
 pub mod server;
+pub mod store;
 pub mod verify;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use stampbook::config::Config;
 use stampbook::engine::request::{AnswerBody, Read, Work};
 use stampbook::engine::{Engine, EngineConfig, Handle};
 use stampbook::io::sim::SimClock;
@@ -124,7 +125,7 @@ fn start(dir: &Path) -> Engine {
         limits: Limits { members_max: 1_000, cap_counters_max: 1_000 },
         queue_requests_max: 64,
         queue_age_max_us: 60_000_000,
-        journal: JournalOptions::default(),
+        ..Config::default().engine(None)
     };
     let clock = Arc::new(SimClock::new(keeper::BEGAN_US + 100 * keeper::FRAME_US));
     Engine::start(Arc::new(RealDisk::open(dir).unwrap()), clock, &config).unwrap()

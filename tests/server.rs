@@ -7,6 +7,8 @@
 mod atomic;
 #[path = "server/audit.rs"]
 mod audit;
+#[path = "server/backup.rs"]
+mod backup;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/import.rs"]

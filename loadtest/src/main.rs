@@ -1,16 +1,22 @@
-//! Campaign traffic for a Stampbook server: a demonstration, a replay of recorded trade, and closed-loop load.
+//! Campaign traffic for a Stampbook server: a demonstration, a replay of recorded trade, load, crashes and measurements.
 
 mod client;
 mod clients;
 mod crash;
 mod demo;
 mod echo;
+mod log;
+mod memory;
+mod open;
 mod process;
 mod program;
 mod replay;
+mod restart;
 mod rng;
 mod run;
+mod stage;
 mod tally;
+mod tools;
 mod wire;
 
 use std::error::Error;
@@ -39,6 +45,12 @@ enum Command {
     Replay(replay::Options),
     /// Closed-loop load on a running server.
     Run(run::Options),
+    /// Open-loop load at a constant rate on a server of its own, also with and without checkpoints in turn.
+    Open(open::Options),
+    /// The most memory that a server of its own takes, through a checkpoint and a snapshot under load.
+    Memory(memory::Options),
+    /// How long a server of its own takes to start after a kill under load with a long tail and cold files.
+    Restart(restart::Options),
     /// Kill a server of its own again and again under mixed load, and hold the books against everything that was acknowledged.
     Crash(crash::Options),
     /// The same load on a bare echo of the same messages: the ceiling for `run`.
@@ -74,6 +86,9 @@ async fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Demo(options) => demo::demo(options, json).await,
         Command::Replay(options) => replay::replay(options, json).await,
         Command::Run(options) => run::run(options, json).await,
+        Command::Open(options) => open::open(options, json).await,
+        Command::Memory(options) => memory::memory(options, json).await,
+        Command::Restart(options) => restart::restart(options, json).await,
         Command::Crash(options) => crash::crash(options, json).await,
         Command::Echo(options) => echo::echo(options, json).await,
         Command::EchoServer => echo::serve().await,

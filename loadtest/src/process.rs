@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::Failure;
 
+/// How long a server told to stop may take: it answers what is under way, and may end with a checkpoint.
+const STOP_SECONDS_MAX: u64 = 60;
+
 /// A server that listens.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -35,6 +38,11 @@ impl Server {
         Ok(Self { child, address: address.to_owned(), _stdout: stdout })
     }
 
+    /// What the process is known by.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the process has not ended by itself.
     pub(crate) fn is_running(&mut self) -> Result<bool, Failure> {
         Ok(self.child.try_wait()?.is_none())
@@ -47,7 +55,7 @@ impl Server {
         Ok(())
     }
 
-    /// SIGTERM: the server drains and ends by itself, within ten seconds.
+    /// SIGTERM: the server drains and ends by itself, within [`STOP_SECONDS_MAX`].
     pub(crate) fn terminate(&mut self) -> Result<(), Failure> {
         // The standard library knows no signal but SIGKILL; every shell knows the others.
         let pid = self.child.id().to_string();
@@ -55,14 +63,14 @@ impl Server {
         if !sent.success() {
             return Err("cannot send SIGTERM to the server".into());
         }
-        let patience = Instant::now() + Duration::from_secs(10);
+        let patience = Instant::now() + Duration::from_secs(STOP_SECONDS_MAX);
         while Instant::now() < patience {
             if let Some(status) = self.child.try_wait()? {
                 return if status.success() { Ok(()) } else { Err(format!("the server ended with {status}").into()) };
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Err("the server did not end within ten seconds of SIGTERM".into())
+        Err(format!("the server did not end within {STOP_SECONDS_MAX} s of SIGTERM").into())
     }
 }
 
@@ -82,23 +90,31 @@ fn spawn(mut command: Command, log: Option<&Path>) -> Result<Child, Failure> {
     spawned.map_err(|error| format!("cannot start {}: {error}", command.get_program().to_string_lossy()).into())
 }
 
-/// Serves the books in `data` on a free port of the loopback; logs go beside it, to `server.log`.
-pub(crate) fn serve(binary: &Path, data: &Path) -> Result<Server, Failure> {
-    Server::start(serving(binary, data), Some(&data.with_file_name("server.log")))
+/// Where the server of the books in `data` logs: beside them.
+pub(crate) fn log_of(data: &Path) -> PathBuf {
+    data.with_file_name("server.log")
+}
+
+/// Serves the books in `data` on a free port of the loopback; logs go to [`log_of`] them.
+pub(crate) fn serve(binary: &Path, data: &Path, config: Option<&Path>) -> Result<Server, Failure> {
+    Server::start(serving(binary, data, config), Some(&log_of(data)))
 }
 
 /// Starts a server and kills it `after` a while, wherever in its start that finds it.
-pub(crate) fn kill_in_start(binary: &Path, data: &Path, after: Duration) -> Result<(), Failure> {
-    let mut child = spawn(serving(binary, data), Some(&data.with_file_name("server.log")))?;
+pub(crate) fn kill_in_start(binary: &Path, data: &Path, config: Option<&Path>, after: Duration) -> Result<(), Failure> {
+    let mut child = spawn(serving(binary, data, config), Some(&log_of(data)))?;
     std::thread::sleep(after);
     child.kill()?;
     child.wait()?;
     Ok(())
 }
 
-fn serving(binary: &Path, data: &Path) -> Command {
+fn serving(binary: &Path, data: &Path, config: Option<&Path>) -> Command {
     let mut command = Command::new(binary);
     command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
     command
 }
 

@@ -20,7 +20,7 @@ use crate::wire::{BytesCodec, Receipts, Writer, batch_path, post_path, stream_pa
 use crate::{Failure, client, program};
 
 /// Points for the campaign, more than any run awards: the most that one funding may move.
-const BUDGET: i64 = 1_000_000_000_000;
+pub(crate) const BUDGET: i64 = 1_000_000_000_000;
 /// After an error a caller waits, so that a server in trouble is not hammered.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -80,6 +80,11 @@ pub(crate) async fn run(options: Options, json: bool) -> Result<(), Failure> {
 }
 
 impl Load {
+    /// Batches as fast as they are answered: what a server can take.
+    pub(crate) fn of_batches(batch: u16, members: u64, seconds: u64) -> Self {
+        Self { mode: Mode::Batch, batch, connections: 4, in_flight: 8, members, seconds, seed: None }
+    }
+
     /// One line that says what was run.
     pub(crate) fn title(&self, target: &str) -> String {
         let mode = match self.mode {
@@ -147,7 +152,7 @@ pub(crate) async fn drive(target: &str, load: &Load) -> Result<Summary, Failure>
     let mut total = Tally::new()?;
     for lane in lanes {
         let lane = Arc::into_inner(lane).ok_or("a caller is still running")?;
-        total.add(lane.tally.into_inner().unwrap_or_else(PoisonError::into_inner))?;
+        total.add(&lane.tally.into_inner().unwrap_or_else(PoisonError::into_inner))?;
     }
     Ok(total.summary(elapsed))
 }
@@ -236,7 +241,7 @@ fn show(bar: &ProgressBar, lanes: &[Arc<Lane>], begun: Instant) {
 }
 
 /// A seed that no other run has.
-fn entropy() -> u64 {
+pub(crate) fn entropy() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }

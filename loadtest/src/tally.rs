@@ -52,13 +52,13 @@ impl Tally {
     }
 
     /// Adds what another caller counted.
-    pub(crate) fn add(&mut self, other: Self) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, other: &Self) -> Result<(), Failure> {
         self.latencies_us.add(&other.latencies_us)?;
         self.commands += other.commands;
         self.rejected += other.rejected;
         self.replayed += other.replayed;
         self.errors += other.errors;
-        self.last_error = other.last_error.or(self.last_error.take());
+        self.last_error = other.last_error.clone().or(self.last_error.take());
         Ok(())
     }
 
@@ -88,12 +88,12 @@ impl Tally {
 /// The result of `run` and `echo`. Latencies are those of the request or message that carried the command.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
-    commands: u64,
-    rate_per_s: u64,
+    pub(crate) commands: u64,
+    pub(crate) rate_per_s: u64,
     p50_us: u64,
-    p99_us: u64,
+    pub(crate) p99_us: u64,
     p999_us: u64,
-    max_us: u64,
+    pub(crate) max_us: u64,
     errors: u64,
     rejected: u64,
     replayed: u64,
@@ -103,6 +103,19 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
+    /// An error where commands got no answer.
+    pub(crate) fn complaint(&self) -> Result<(), Failure> {
+        match &self.last_error {
+            None => Ok(()),
+            Some(why) => Err(format!("{} commands got no answer: {why}", self.errors).into()),
+        }
+    }
+
+    /// How long it took.
+    pub(crate) fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.elapsed_ms)
+    }
+
     /// One line of JSON, or a table for people.
     pub(crate) fn print(&self, title: &str, json: bool) -> Result<(), Failure> {
         if json {
@@ -118,11 +131,16 @@ impl Summary {
         );
         println!("  {} commands/s", grouped(self.rate_per_s));
         println!("  {}", self.latencies());
-        println!("  {} rejected, {} replayed, {} errors", self.rejected, self.replayed, self.errors);
+        println!("  {}", self.outcomes());
         if let Some(error) = &self.last_error {
             println!("  the last error: {error}");
         }
         Ok(())
+    }
+
+    /// What became of the commands, in one line.
+    pub(crate) fn outcomes(&self) -> String {
+        format!("{} rejected, {} replayed, {} errors", self.rejected, self.replayed, self.errors)
     }
 
     /// The quantiles in one line.

@@ -98,9 +98,23 @@ impl Writer {
         bytes
     }
 
+    /// A request of one command for each member from `first` on, each under a new key.
+    pub(crate) fn request_for_each(&mut self, first: u64, commands: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for member in first..first + commands {
+            self.item_for(member, &mut bytes);
+        }
+        bytes
+    }
+
     fn item(&mut self, to: &mut Vec<u8>) {
+        let member = self.rng.below(self.members);
+        self.item_for(member, to);
+    }
+
+    fn item_for(&mut self, member: u64, to: &mut Vec<u8>) {
         let (bits, amount) = (self.rng.next(), 200 + self.rng.below(9_800));
-        let member = member_id(self.rng.below(self.members));
+        let member = member_id(member);
         let key = random_key(&mut self.rng);
         let [purchase, visit] = &self.templates;
         let template = if bits & 1 == 0 { purchase } else { visit };
@@ -121,7 +135,7 @@ fn patch(bytes: &mut [u8], at: usize, with: &[u8]) {
 }
 
 /// `member-` and 13 digits.
-fn member_id(mut number: u64) -> [u8; ID_BYTES] {
+pub(crate) fn member_id(mut number: u64) -> [u8; ID_BYTES] {
     let mut id = *b"member-0000000000000";
     for digit in id.iter_mut().rev().take(13) {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
@@ -231,6 +245,15 @@ mod tests {
         assert_eq!(keys.len(), 500);
         assert!(members.len() > 300);
         assert_eq!(kinds.len(), 2);
+    }
+
+    #[test]
+    fn a_request_for_each_member_repeats_with_its_seed_and_leaves_none_out() {
+        let request = || Writer::new("loadtest", 1, Rng::new(7, 3)).unwrap().request_for_each(2_000, 500);
+        assert_eq!(request(), request());
+        let members = PostBatchRequest::decode(request().as_slice()).unwrap().items.into_iter().map(|item| item.member);
+        let expected = (2_000..2_500).map(|number| format!("member-{number:013}"));
+        assert!(members.eq(expected));
     }
 
     #[test]

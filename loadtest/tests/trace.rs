@@ -51,7 +51,7 @@ impl House {
     fn new(program: &str) -> Self {
         let binary = stampbook().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let server = serve(&binary, &folder.path().join("data")).unwrap();
+        let server = serve(&binary, &folder.path().join("data"), None).unwrap();
         let house = Self { binary, server, folder };
         let file = here("programs").join(format!("{program}.toml"));
         house.stampbook(&["program", "apply", file.to_str().unwrap()]);
@@ -205,7 +205,7 @@ async fn a_replay_cut_short_by_a_kill_and_begun_again_comes_to_the_same_balances
     }
     house.server.kill().unwrap();
     assert!(!cut_short.wait().unwrap().success(), "the replay was over before the kill");
-    house.server = serve(&house.binary, &house.data()).unwrap();
+    house.server = serve(&house.binary, &house.data(), None).unwrap();
 
     let report = house.replay("online-retail");
     let [posted, replayed, rejected] = numbers(&report, ["posted", "replayed", "rejected"]);

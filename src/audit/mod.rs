@@ -5,6 +5,7 @@ pub mod chart;
 pub mod export;
 pub mod files;
 pub mod past;
+pub mod room;
 pub mod snapshot;
 
 #[cfg(test)]

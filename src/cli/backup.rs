@@ -15,19 +15,30 @@ use stampbook::audit::files::hex;
 use stampbook::io::RealDisk;
 use stampbook::journal::JournalError;
 
-use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
+use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown, receive};
 
 #[derive(Args)]
 pub(super) struct Backup {
-    /// The directory of a book that no server has open.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    of: Of,
     /// The directory of the backup; created where there is none. What it holds of an earlier backup of this book is kept.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Print one line of JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Which book.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Of {
+    /// The directory of a book that no server has open.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The address of the server that has the book open, such as 127.0.0.1:7070.
+    #[arg(long, value_name = "ADDR")]
+    target: Option<String>,
 }
 
 #[derive(Args)]
@@ -51,11 +62,21 @@ pub(super) struct Restore {
 
 impl Backup {
     pub(super) fn run(self) -> Outcome {
-        let data = RealDisk::open_existing(&self.data).map_err(|error| unreachable(&self.data, &error))?;
+        match &self.of {
+            Of { target: Some(target), .. } => {
+                receive::backup(target, &self.out).map(|manifest| shown(&manifest, &self.out))
+            }
+            Of { data: Some(data), .. } => self.offline(data),
+            Of { .. } => Err(Failure::plain(EXIT_BAD_INPUT, "either --data or --target is needed")),
+        }
+    }
+
+    fn offline(&self, dir: &Path) -> Outcome {
+        let data = RealDisk::open_existing(dir).map_err(|error| unreachable(dir, &error))?;
         if data.is_held() {
             let open = format!(
                 "{}: a server has this book open: back it up through the server with --target, or stop it",
-                self.data.display()
+                dir.display()
             );
             return Err(Failure::plain(EXIT_IO, open));
         }
@@ -68,7 +89,7 @@ impl Backup {
 }
 
 /// What is told of a backup that was made.
-pub(super) fn shown(manifest: &BackupManifest, out: &Path) -> Shown {
+fn shown(manifest: &BackupManifest, out: &Path) -> Shown {
     let bytes: u64 = manifest.files.iter().map(|file| file.length).sum();
     let mut text = format!("backup in {}\n", out.display());
     text += &format!("book {} incarnation {}\n", manifest.book_id, manifest.incarnation);

@@ -14,6 +14,8 @@ use super::*;
 use crate::io::sim::{Crash, SimClock, SimDisk};
 use crate::journal::Plant;
 use crate::ledger::command::{Action, AdminAction, Command, Notes, Original};
+use crate::ledger::ids::Op;
+use crate::ledger::{Ledger, Moment};
 use crate::ledger::view::ProgramTrial;
 
 /// Eight pages, so that a run takes several segments.
@@ -178,8 +180,9 @@ fn replayed(client: &Client) -> Result<[u8; 32], String> {
     let book = client.handle.book();
     for op in 1..=book.durable_op() {
         let stored = book.read(op).map_err(|error| error.to_string())?;
-        let visit = Visit { op, book_time_us: stored.book_time_us, event: &stored.bytes, last_in_frame: false };
-        replay(&mut ledger, client.handle.prints(), &visit)?;
+        let event = codec::decode(&stored.bytes).map_err(|error| error.to_string())?;
+        let at = Moment { op: Op(op), book_time_us: stored.book_time_us };
+        ledger.replay(at, &event, client.handle.prints()).map_err(|error| error.to_string())?;
     }
     Ok(ledger.state_hash())
 }

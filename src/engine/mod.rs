@@ -6,11 +6,16 @@ mod bell;
 mod commit;
 #[cfg(test)]
 mod crash_tests;
+mod keeper;
+#[cfg(test)]
+mod keeper_tests;
 pub mod names;
 mod queue;
 pub mod request;
 mod resolve;
+pub mod rooms;
 mod run;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -20,27 +25,34 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::{Receiver, bounded, unbounded};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
 use self::commit::Pipeline;
+use self::keeper::{Desk, Keeper, KeeperLine, ToKeeper};
 use self::names::{Directory, Names};
 use self::queue::{Item, Queue};
 use self::request::{Answer, Refusal, Refused, Work};
-use self::resolve::Attached;
+use self::resolve::{Attached, Sources};
+use self::rooms::{Rooms, SnapshotRoom};
 use self::run::{Core, ResolveJob};
+use self::start::{Ready, Start};
 use crate::constants::{
     ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, EVENT_BYTES_MAX, EVENT_KIND_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX,
     MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, PAGE_BYTES, PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_EVENT_BYTES_MAX,
     REFERENCE_BYTES_MAX,
 };
 use crate::io::{Clock, Disk};
-use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Parent, RecoveryReport, Visit, genesis_of};
+use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Parent, RecoveryReport, genesis_of};
 use crate::ledger::event::{LEGS_MAX, WINNERS_MAX};
-use crate::ledger::ids::{Op, ProgramNo};
+use crate::ledger::ids::ProgramNo;
 use crate::ledger::print::Prints;
-use crate::ledger::{Ledger, Limits, Moment, award, codec};
+use crate::ledger::{Limits, award, codec};
+use crate::store::{StoreError, StoreOptions, is_there};
+
+pub use self::keeper::Pace;
+pub use self::start::StartReport;
 
 // The ledger and the journal know nothing of each other; here both are in sight, and what they must agree on is held.
 const _: () = assert!(codec::EVENT_BYTES_LIMIT == PROGRAM_EVENT_BYTES_MAX, "what the codec writes fits a block");
@@ -80,6 +92,14 @@ pub struct EngineConfig {
     pub queue_age_max_us: u64,
     /// How the journal is written.
     pub journal: JournalOptions,
+    /// When checkpoints are taken.
+    pub pace: Pace,
+    /// Keys that a generation holds before a run is made of it.
+    pub keys_per_generation: u64,
+    /// How the store is kept.
+    pub store: StoreOptions,
+    /// Where store and snapshots lie; `None` keeps the store in memory and no snapshots.
+    pub rooms: Option<Rooms>,
 }
 
 /// Why an engine could not start.
@@ -88,6 +108,15 @@ pub enum StartError {
     /// The book cannot be opened.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// There is a store and no book.
+    #[error(
+        "the book is gone: there is no segment of it, and the store beside it is that of a book; put the segments back \
+         from a copy, restore a backup, or remove the store to begin a new book"
+    )]
+    BookGone,
+    /// The store cannot be made anew.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
     /// No randomness for a new book's id and secret.
     #[error("the system gives no randomness for a new book: {0}")]
     Randomness(String),
@@ -116,6 +145,7 @@ struct Shared {
     info: BookInfo,
     clock: Arc<dyn Clock>,
     queue_age_max_us: u64,
+    desk: Arc<Desk>,
     audit: AuditRoom,
 }
 
@@ -185,12 +215,19 @@ impl Handle {
     pub fn book_info(&self) -> &BookInfo {
         &self.shared.info
     }
+
+    /// The op of the newest checkpoint that is durable; 0 before the first.
+    #[must_use]
+    pub fn checkpoint_op(&self) -> u64 {
+        self.shared.desk.checkpoint_op()
+    }
 }
 
 /// A running engine.
 pub struct Engine {
     handle: Handle,
     recovery: RecoveryReport,
+    started: StartReport,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -203,53 +240,65 @@ fn new_genesis(clock: &dyn Clock) -> Result<Genesis, StartError> {
     Ok(Genesis { book_id, secret, incarnation: 0, parent: None, created_at_us, event_format: 1 })
 }
 
-/// Lets a ledger follow one event of the book.
-pub(crate) fn replay(ledger: &mut Ledger, prints: &Prints, visit: &Visit<'_>) -> Result<(), String> {
-    let event = codec::decode(visit.event).map_err(|error| error.to_string())?;
-    let at = Moment { op: Op(visit.op), book_time_us: visit.book_time_us };
-    ledger.replay(at, &event, prints).map_err(|error| error.to_string())
-}
-
 impl Engine {
-    /// Opens the book, or begins a new one, replays it from its start, and starts the threads.
+    /// Opens the book, or begins a new one, brings the state up to its end, and starts the threads.
     ///
     /// # Errors
-    /// [`StartError`], above all where the book is damaged: then nothing is changed and nothing served.
+    /// [`StartError`], above all where the book is damaged: then nothing of it is changed and nothing served.
     pub fn start(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &EngineConfig) -> Result<Self, StartError> {
+        // Before anything else: what another process has open is not to be touched, the store least of all.
+        let lock = Journal::lock(&*disk)?;
+        let rooms = config.rooms.clone().unwrap_or_else(Rooms::in_memory);
         let genesis = match genesis_of(&*disk)? {
             Some(genesis) => genesis,
+            None if is_there(&*rooms.shelves)? => return Err(StartError::BookGone),
             None => new_genesis(&*clock)?,
         };
-        let prints_secret = genesis.secret;
-        let prints = Prints::new(prints_secret);
-        let mut ledger = Ledger::new(config.limits);
-        let opened =
-            Journal::open(disk, || genesis, config.journal.clone(), &mut |visit| replay(&mut ledger, &prints, &visit))?;
-        if opened.genesis.secret != prints_secret {
-            // Another process began this book after the look at it, and is gone again; what was made ready here is not its.
-            return Err(JournalError::Locked.into());
-        }
+        let prints = Prints::new(genesis.secret);
+        let start = Start {
+            disk,
+            rooms: rooms.clone(),
+            genesis,
+            prints: &prints,
+            limits: config.limits,
+            journal: config.journal.clone(),
+            store: config.store.clone(),
+            keys_per_generation: config.keys_per_generation,
+        };
+        let mut ready = start.run(lock)?;
+        let genesis = &ready.opened.genesis;
         let info = BookInfo {
-            book_id: opened.genesis.book_id.iter().map(|byte| format!("{byte:02x}")).collect(),
-            incarnation: opened.genesis.incarnation,
-            parent: opened.genesis.parent,
+            book_id: genesis.book_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            incarnation: genesis.incarnation,
+            parent: genesis.parent,
         };
         let directory = Arc::new(Directory::default());
-        directory.publish(Arc::new(Names::of(&ledger)));
+        directory.publish(Arc::new(Names::of(&ready.ledger)));
+        let queue = Arc::new(Queue::new(config.queue_requests_max));
+        let desk = Arc::new(Desk::new(
+            Arc::clone(&queue),
+            Arc::clone(&rooms.shelves),
+            ready.store.keys(),
+            ready.report.checkpoint_op,
+        ));
+        for (op, trial) in &ready.trials {
+            desk.remember_trial(*op, trial.clone());
+        }
         let shared = Shared {
-            queue: Arc::new(Queue::new(config.queue_requests_max)),
+            queue,
             pipeline: Arc::new(Pipeline::new()),
             directory,
             prints,
-            book: opened.book,
+            book: ready.opened.book.clone(),
             info,
             clock,
             queue_age_max_us: config.queue_age_max_us,
-            audit: AuditRoom::new(),
+            audit: AuditRoom::new(Arc::clone(&desk), Arc::clone(&rooms.snapshots_disk)),
+            desk,
         };
-        let book_time_us = opened.recovery.last_book_time_us;
-        let threads = start_threads(&shared, ledger, opened.writer, book_time_us, config)?;
-        Ok(Self { handle: Handle { shared: Arc::new(shared) }, recovery: opened.recovery, threads })
+        let (recovery, started) = (ready.opened.recovery.clone(), ready.report.clone());
+        let threads = start_threads(&shared, ready, rooms.snapshots, config)?;
+        Ok(Self { handle: Handle { shared: Arc::new(shared) }, recovery, started, threads })
     }
 
     /// The way in.
@@ -262,6 +311,12 @@ impl Engine {
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
         &self.recovery
+    }
+
+    /// How the start went, part by part.
+    #[must_use]
+    pub fn started(&self) -> &StartReport {
+        &self.started
     }
 
     /// Turns to `Some` with the reason when a write or sync failed. Nothing is answered from then on; the process is
@@ -283,27 +338,56 @@ impl Engine {
 
 fn start_threads(
     shared: &Shared,
-    ledger: Ledger,
-    writer: crate::journal::Writer,
-    book_time_us: i64,
+    ready: Ready,
+    snapshots: Arc<dyn SnapshotRoom>,
     config: &EngineConfig,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let Ready { ledger, mut store, opened, checkpoint, .. } = ready;
+    let book_time_us = opened.recovery.last_book_time_us;
     // Where more requests wait for the readers than this, the engine waits too: that is the queue's bound again. The
     // readers never wait for the engine.
     let (resolvers, jobs) = bounded::<ResolveJob>(config.queue_requests_max.saturating_add(1).saturating_mul(2));
+    // The keeper asks for what it is told, so that little ever waits here.
+    let (keeper, inbox) = unbounded::<ToKeeper>();
     let mut threads = Vec::new();
     for number in 0..RESOLVERS {
-        let (jobs, book, queue) = (jobs.clone(), shared.book.clone(), Arc::clone(&shared.queue));
-        let name = format!("resolve-{number}");
-        threads.push(thread::Builder::new().name(name).spawn(move || resolve_jobs(&jobs, &book, &queue))?);
+        let (jobs, pipeline, queue) = (jobs.clone(), Arc::clone(&shared.pipeline), Arc::clone(&shared.queue));
+        let sources = Sources {
+            book: shared.book.clone(),
+            desk: Arc::clone(&shared.desk),
+            directory: Arc::clone(&shared.directory),
+            prints: shared.prints.clone(),
+        };
+        threads.push(spawn(&format!("resolve-{number}"), move || resolve_jobs(&jobs, &sources, &pipeline, &queue))?);
     }
     let (pipeline, directory) = (Arc::clone(&shared.pipeline), Arc::clone(&shared.directory));
     let queue = Arc::clone(&shared.queue);
-    threads.push(
-        thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || commit::run(writer, &pipeline, &directory, queue.bell()))?,
-    );
+    threads.push(spawn("journal", move || commit::run(opened.writer, &pipeline, &directory, queue.bell()))?);
+    let keys = store.keys();
+    let keeper_thread = Keeper {
+        store,
+        book: shared.book.clone(),
+        prints: shared.prints.clone(),
+        desk: Arc::clone(&shared.desk),
+        pipeline: Arc::clone(&shared.pipeline),
+        snapshots,
+        inbox,
+        pace: config.pace,
+        checkpoint_bytes: checkpoint.map_or(0, |at| at.frame_bytes),
+        checkpoint_op: checkpoint.map_or(0, |at| at.op),
+        checkpoint_at: std::time::Instant::now(),
+        sealed: VecDeque::new(),
+        asked: false,
+    };
+    let pipeline = Arc::clone(&shared.pipeline);
+    let queue = Arc::clone(&shared.queue);
+    threads.push(spawn("keeper", move || {
+        // Without it no checkpoint bounds the tail and no snapshot is ever written: a panic is a failure like any other.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| keeper_thread.run())).is_err() {
+            pipeline.fail("the keeper of the store broke off".to_owned());
+            queue.bell().ring();
+        }
+    })?);
     let segment_bytes = usize::try_from(config.journal.segment_bytes).unwrap_or(usize::MAX);
     let frame_bytes_max = FRAME_BYTES_MAX.min(segment_bytes.saturating_sub(4 * PAGE_BYTES));
     let core = Core {
@@ -323,15 +407,31 @@ fn start_threads(
         queue_age_max_us: config.queue_age_max_us,
         frame_bytes_full: FRAME_BYTES_FULL.min(frame_bytes_max / 4),
         frame_bytes_max,
+        prints: shared.prints.clone(),
+        keys,
+        keys_per_generation: config.keys_per_generation,
+        line: KeeperLine { desk: Arc::clone(&shared.desk), keeper },
+        viewing: false,
+        behind_view: VecDeque::new(),
+        sealing: VecDeque::new(),
     };
-    threads.push(thread::Builder::new().name("engine".into()).spawn(move || core.run())?);
+    threads.push(spawn("engine", move || core.run())?);
     Ok(threads)
 }
 
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(work)?)
+}
+
 /// Reads what requests miss and sends them back to the engine; ends when the engine is gone.
-fn resolve_jobs(jobs: &Receiver<ResolveJob>, book: &Book, queue: &Queue) {
+fn resolve_jobs(jobs: &Receiver<ResolveJob>, sources: &Sources, pipeline: &Pipeline, queue: &Queue) {
     while let Ok((mut item, missing)) = jobs.recv() {
-        item.attached.read(book, missing);
+        if let Err(why) = item.attached.read(sources, missing) {
+            // Without the store an old key cannot be told from a free one: rather than guess, the process ends, and
+            // the next start makes the store anew from the book.
+            sources.desk.condemn();
+            pipeline.fail(format!("the store cannot be used: {why}"));
+        }
         queue.push_resolved(item);
     }
 }

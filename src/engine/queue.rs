@@ -91,6 +91,10 @@ impl Queue {
         self.items.is_empty() && self.resolved.is_empty()
     }
 
+    pub(crate) fn has_resolved(&self) -> bool {
+        !self.resolved.is_empty()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.items.is_full()
     }

@@ -2,14 +2,18 @@
 //! misses, reader threads attach their bytes, and the request comes back. Events never change, so what is attached
 //! cannot go stale; what happened since lies in the frames that the engine still holds.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::keeper::Desk;
+use super::names::Directory;
 use crate::journal::{Book, FrameBody, FrameBuilder, JournalError};
 use crate::ledger::command::{Action, Command, Original};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
-use crate::ledger::{Found, Ledger, Need, Resolved, codec};
+use crate::ledger::print::Prints;
+use crate::ledger::{Found, Ledger, Lookup, Need, Resolved, codec};
+use crate::store::{Keys, StoreError};
 
 /// Events that a look-up by reference walks back at most.
 pub(crate) const REFERENCE_WALK_MAX: u32 = 10_000;
@@ -23,6 +27,25 @@ pub(crate) enum Missing {
     Event(Op),
     /// Where the walk from this event back finds the reference.
     Walk { from: Op, reference: String },
+    /// What the runs hold.
+    Runs(Lookup),
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Book(#[from] JournalError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the reader threads read from.
+pub(crate) struct Sources {
+    pub(crate) book: Book,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) prints: Prints,
 }
 
 /// What was read from the book for a request.
@@ -30,8 +53,10 @@ pub(crate) enum Missing {
 pub(crate) struct Attached {
     events: Vec<(Op, Vec<u8>)>,
     walks: Vec<(Op, String, Option<Op>)>,
+    /// What the runs said, and up to which op they reached when they said it.
+    lookups: HashMap<Lookup, (Option<Op>, Op)>,
     pub(crate) rounds: u8,
-    /// The book could not be read; the request cannot be decided.
+    /// The book or the store could not be read; the request cannot be decided.
     pub(crate) failed: bool,
 }
 
@@ -45,19 +70,54 @@ impl Attached {
         walk.map(|(_, _, found)| *found)
     }
 
+    /// What the runs hold, if they were asked and it was there.
+    pub(crate) fn found(&self, lookup: Lookup) -> Option<Op> {
+        self.lookups.get(&lookup).and_then(|(found, _)| *found)
+    }
+
     /// Reads what is missing. Called by the reader threads.
-    pub(crate) fn read(&mut self, book: &Book, missing: Vec<Missing>) {
+    ///
+    /// # Errors
+    /// Where the store cannot be used any more, why.
+    pub(crate) fn read(&mut self, from: &Sources, missing: Vec<Missing>) -> Result<(), String> {
         self.rounds = self.rounds.saturating_add(1);
+        let keys = from.desk.keys();
         for missing in missing {
-            if let Err(error) = self.read_one(book, missing) {
-                tracing::error!(%error, "an event that a refund names cannot be read");
+            let read = match missing {
+                Missing::Runs(lookup) => self.look_up(from, &keys, lookup),
+                missing => self.read_one(&from.book, missing).map_err(Unread::from),
+            };
+            if let Err(error) = read {
+                tracing::error!(%error, "what a request names cannot be read");
                 self.failed = true;
+                if let Unread::Store(error) = error {
+                    return Err(error.to_string());
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Asks the runs, and the book whether what they name is meant: they know the upper half of a print alone.
+    fn look_up(&mut self, from: &Sources, keys: &Keys, lookup: Lookup) -> Result<(), Unread> {
+        let print = print_of(lookup, &from.prints);
+        let mut found = None;
+        for op in keys.candidates(print, 0)? {
+            let stored = from.book.read(op)?;
+            // The book was read through at start or written by this process: an event that is none is damage.
+            let Ok(event) = codec::decode(&stored.bytes) else { continue };
+            if is_meant(lookup, Op(op), &event, from) {
+                found = Some(Op(op));
+                break;
+            }
+        }
+        self.lookups.insert(lookup, (found, Op(keys.upto())));
+        Ok(())
     }
 
     fn read_one(&mut self, book: &Book, missing: Missing) -> Result<(), JournalError> {
         match missing {
+            Missing::Runs(_) => {}
             Missing::Event(op) if self.event(op).is_none() => {
                 self.events.push((op, book.read(op.0)?.bytes));
             }
@@ -73,6 +133,52 @@ impl Attached {
             }
         }
         Ok(())
+    }
+}
+
+fn print_of(lookup: Lookup, prints: &Prints) -> u128 {
+    match lookup {
+        Lookup::Key(print) => print,
+        Lookup::Taken(original) => prints.taken(original),
+    }
+}
+
+/// Whether an event is the one that took the key, or a refund of the original.
+fn is_meant(lookup: Lookup, op: Op, event: &Event<'_>, from: &Sources) -> bool {
+    match (lookup, event) {
+        (Lookup::Key(print), _) => {
+            let (program, key, _) = event.identity();
+            let named = event.admin_common().and_then(|common| common.program_id);
+            let names = from.directory.get();
+            let known = names.program(program).map(|program| program.id.as_str());
+            named.or(known).is_some_and(|id| from.prints.key(id, key) == print)
+        }
+        (Lookup::Taken(original), Event::Refunded(refund)) => {
+            refund.from.as_ref().and_then(|taken| op.back(taken.original_link)) == Some(original)
+        }
+        (Lookup::Taken(_), _) => false,
+    }
+}
+
+/// What the runs say, as far as it can be told without reading them.
+pub(crate) struct Runs<'e> {
+    pub(crate) keys: &'e Keys,
+    pub(crate) prints: &'e Prints,
+    pub(crate) attached: &'e Attached,
+}
+
+impl Runs<'_> {
+    /// Asked only where the memory has no answer.
+    pub(crate) fn find(&self, lookup: Lookup) -> Found {
+        let after = match self.attached.lookups.get(&lookup) {
+            Some((Some(op), _)) => return Found::Taken(*op),
+            Some((None, upto)) => *upto,
+            None => Op(0),
+        };
+        match self.keys.may_hold(print_of(lookup, self.prints), after.0) {
+            true => Found::Unknown,
+            false => Found::Free,
+        }
     }
 }
 
@@ -118,20 +224,23 @@ impl InFlight<'_> {
 pub(crate) fn resolve(
     ledger: &Ledger,
     command: &Command,
-    attached: &Attached,
+    runs: &Runs<'_>,
     in_flight: &InFlight<'_>,
 ) -> Result<Option<Resolved>, Missing> {
-    // Every key and take-back is in memory still: no generation is sealed.
-    match ledger.needs(command, &|_| Found::Free) {
+    let attached = runs.attached;
+    let find = |lookup| runs.find(lookup);
+    match ledger.needs(command, &find) {
         Need::Nothing => Ok(None),
-        Need::NotFound | Need::Runs(_) => Ok(Some(Resolved::NotFound)),
+        Need::NotFound => Ok(Some(Resolved::NotFound)),
+        Need::Runs(lookup) => Err(Missing::Runs(lookup)),
         Need::Original { op, latest_refund } => original(op, latest_refund, attached, in_flight).map(Some),
         Need::Walk { head } => {
             let Action::Refund { original: Original::Reference(reference), .. } = &command.action else {
                 return Ok(Some(Resolved::NotFound));
             };
             let Some(op) = walk(head, reference, attached, in_flight)? else { return Ok(Some(Resolved::NotFound)) };
-            original(op, ledger.latest_refund(op), attached, in_flight).map(Some)
+            let latest_refund = ledger.find_refund(op, &find).map_err(Missing::Runs)?;
+            original(op, latest_refund, attached, in_flight).map(Some)
         }
     }
 }

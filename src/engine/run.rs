@@ -9,18 +9,23 @@ use std::time::Duration;
 use crossbeam::channel::Sender;
 
 use super::commit::{Held, Job, Pipeline};
+use super::keeper::{COPIED_PAGES, KeeperLine, SnapshotOrder, ToEngine, ToKeeper, View};
 use super::names::Names;
 use super::queue::{Item, Queue, Reply};
 use super::request::{Answer, AnswerBody, ItemResult, Read, Refusal, StreamId, Work};
-use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, resolve};
-use crate::constants::EVENT_BYTES_MAX;
+use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, Runs, resolve};
+use crate::constants::{
+    CAPTURE_LOG_BYTES_MAX, EVENT_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX,
+};
 use crate::io::Clock;
 use crate::journal::{Book, FrameBody, FrameBuilder};
-use crate::ledger::command::{Action, AdminCommand, Command, Original};
+use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Original};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::reason::Reason;
-use crate::ledger::{Decision, Hashes, Ledger, Moment, codec};
+use crate::ledger::print::Prints;
+use crate::ledger::{Decision, Hashes, Ledger, Lookup, Moment, codec};
+use crate::store::Keys;
 
 /// A request and what its reader threads have to fetch.
 pub(crate) type ResolveJob = (Item, Vec<Missing>);
@@ -52,6 +57,18 @@ pub(crate) struct Core {
     pub(crate) names_changed: bool,
     pub(crate) book_time_us: i64,
     pub(crate) queue_age_max_us: u64,
+    pub(crate) prints: Prints,
+    /// The runs of keys that the memory no longer holds.
+    pub(crate) keys: Arc<Keys>,
+    /// Keys that a generation holds before a run is made of it.
+    pub(crate) keys_per_generation: u64,
+    pub(crate) line: KeeperLine,
+    /// Whether the keeper is at work on a view of the state.
+    pub(crate) viewing: bool,
+    /// Requests for snapshots that wait for that view to be over.
+    pub(crate) behind_view: VecDeque<Item>,
+    /// The last ops of generations of keys that are not runs yet.
+    pub(crate) sealing: VecDeque<Op>,
     /// An open frame of this size is handed over before more is taken.
     pub(crate) frame_bytes_full: usize,
     /// The most that a frame may have.
@@ -70,7 +87,9 @@ impl Core {
             // As with a failed sync: no answer is better than one that may be wrong.
             std::mem::forget(std::mem::take(&mut self.answers));
             std::mem::forget(std::mem::take(&mut self.held));
+            std::mem::forget(std::mem::take(&mut self.behind_view));
         }
+        self.line.tell(ToKeeper::Stop);
         self.pipeline.close();
     }
 
@@ -79,6 +98,7 @@ impl Core {
             if self.pipeline.has_failed() {
                 return Err("the journal failed".to_owned());
             }
+            self.attend()?;
             if self.take()? {
                 if self.frame_is_full() {
                     self.hand_over_waiting();
@@ -88,14 +108,75 @@ impl Core {
             if self.has_work() && self.hand_over() {
                 continue;
             }
-            let done = self.queue.is_closing() && self.queue.is_empty() && self.resolving == 0;
+            let waiting = self.resolving > 0 || !self.behind_view.is_empty();
+            let done = self.queue.is_closing() && self.queue.is_empty() && !waiting;
             if done && !self.has_work() {
                 return Ok(());
             }
             let (blocked, bytes) = (self.has_work(), self.open_bytes());
-            let (queue, pipeline) = (&self.queue, &self.pipeline);
-            let ready = || !queue.is_empty() || (blocked && pipeline.takes(bytes)) || pipeline.has_failed();
+            let (queue, pipeline, desk) = (&self.queue, &self.pipeline, &self.line.desk);
+            let held_back = self.held_back();
+            let asked = || if held_back { queue.has_resolved() } else { !queue.is_empty() };
+            let ready = || asked() || !desk.is_empty() || (blocked && pipeline.takes(bytes)) || pipeline.has_failed();
             queue.bell().sleep(ready, Duration::from_millis(50));
+        }
+    }
+
+    /// Whether nothing new may be taken: the book is too far ahead of the newest checkpoint, or too much was changed
+    /// since a view was begun. What waits grows old and is refused. Going down, all that was admitted is answered.
+    fn held_back(&self) -> bool {
+        let held = self.line.desk.holds_back()
+            || self.ledger.capture_log_bytes() > CAPTURE_LOG_BYTES_MAX
+            || self.sealing.len() > GENERATIONS_SEALING_MAX;
+        held && !self.queue.is_closing()
+    }
+
+    /// Does what the keeper asks.
+    fn attend(&mut self) -> Result<(), Broken> {
+        while let Some(asked) = self.line.desk.next() {
+            match asked {
+                ToEngine::Begin { .. } if self.viewing => {}
+                ToEngine::Begin { whole } => {
+                    self.hand_over_waiting();
+                    self.begin_view(whole, None);
+                }
+                ToEngine::More => {
+                    let copies = self.ledger.capture_next(COPIED_PAGES);
+                    self.line.tell(ToKeeper::Pages(copies));
+                }
+                ToEngine::Keys(keys) => {
+                    let upto = Op(keys.upto());
+                    self.ledger.drop_sealed(upto);
+                    self.sealing.retain(|last| *last > upto);
+                    self.keys = keys;
+                }
+                ToEngine::Done => {
+                    self.viewing = false;
+                    // The next one may begin a view again, and then the others go on waiting.
+                    for item in std::mem::take(&mut self.behind_view) {
+                        self.handle(item)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a view of the state for the keeper. The frame before is closed.
+    fn begin_view(&mut self, whole: bool, snapshot: Option<SnapshotOrder>) {
+        self.seal();
+        let captured = self.ledger.begin_capture(whole);
+        let (members, _) = self.ledger.counts();
+        let view = View { captured, trial: self.ledger.trial_balance(), members, snapshot };
+        self.viewing = true;
+        self.line.tell(ToKeeper::Captured(Box::new(view)));
+    }
+
+    /// Closes the newest generation of keys and has a run made of it.
+    fn seal(&mut self) {
+        if let Some(generation) = self.ledger.seal() {
+            self.sealing.push_back(generation.last());
+            self.line.tell(ToKeeper::Sealed(generation));
         }
     }
 
@@ -105,6 +186,9 @@ impl Core {
             self.resolving = self.resolving.saturating_sub(1);
             self.go_on(item)?;
             return Ok(true);
+        }
+        if self.held_back() {
+            return Ok(false);
         }
         let clock = &self.clock;
         let Some((item, waited_us)) = self.queue.pop(|| clock.monotonic_us()) else { return Ok(false) };
@@ -144,29 +228,28 @@ impl Core {
     }
 
     fn handle(&mut self, item: Item) -> Result<(), Broken> {
-        let Item { work, reply, queued_us, attached } = item;
+        if item.attached.failed {
+            let _gone = item.reply.send(Err(Refusal::Unknown));
+            return Ok(());
+        }
+        // A snapshot begins a view, and there is one at a time.
+        if self.viewing && begins_view(&item.work) {
+            if self.behind_view.len() < SNAPSHOTS_WAITING_MAX {
+                self.behind_view.push_back(item);
+            } else {
+                let _gone = item.reply.send(Err(Refusal::QueueFull));
+            }
+            return Ok(());
+        }
+        // First, since it may let go of frames in which the commands' originals are found.
+        self.make_room(commands_of(&item.work));
+        let missing = self.missing(&item.work, &item.attached);
+        if !missing.is_empty() {
+            return self.ask_readers(item, missing);
+        }
+        let Item { work, reply, attached, .. } = item;
         match work {
-            Work::Post { commands, atomic, stream } => {
-                if attached.failed {
-                    let _gone = reply.send(Err(Refusal::Unknown));
-                    return Ok(());
-                }
-                // First, since it may let go of frames in which the commands' originals are found.
-                self.make_room(commands.len());
-                let missing = self.missing(&commands, &attached);
-                if !missing.is_empty() {
-                    if attached.rounds >= RESOLVE_ROUNDS_MAX {
-                        let _gone = reply.send(Err(Refusal::QueueTooOld));
-                        return Ok(());
-                    }
-                    if let Some(stream) = stream {
-                        self.held.entry(stream).or_default();
-                    }
-                    let work = Work::Post { commands, atomic, stream };
-                    let item = Item { work, reply, queued_us, attached };
-                    self.resolving += 1;
-                    return self.resolvers.send((item, missing)).map_err(|_| "the reader threads are gone".to_owned());
-                }
+            Work::Post { commands, atomic, .. } => {
                 let results = match atomic {
                     true => self.post_atomic(&commands, &attached)?,
                     false => self.post_each(&commands, &attached)?,
@@ -175,37 +258,94 @@ impl Core {
                 self.answer(reply, AnswerBody::Posted { results, frame: None, commands }, fresh);
             }
             Work::Admin(command) => {
-                self.make_room(4);
-                let result = self.post_admin(&command)?;
+                let (result, snapshot) = self.post_admin(&command, &attached)?;
                 let fresh = matches!(result, ItemResult::Fresh(_));
                 let body = AnswerBody::Posted { results: vec![result], frame: None, commands: Vec::new() };
                 self.answer(reply, body, fresh);
+                if let Some(order) = snapshot {
+                    // The snapshot is the state at its own op, so that op ends its frame.
+                    self.hand_over_waiting();
+                    self.begin_view(false, Some(order));
+                }
             }
             Work::Read(read) => {
-                let body = self.read(read);
+                let body = self.read(read, &attached);
                 self.answer(reply, body, false);
             }
+        }
+        if self.ledger.newest_keys() >= self.keys_per_generation || self.ledger.seal_due() {
+            self.seal();
         }
         Ok(())
     }
 
-    /// What the book must still be asked before the commands can be decided. Only refunds ask.
-    fn missing(&self, commands: &[Command], attached: &Attached) -> Vec<Missing> {
-        let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
-        let asks = |command: &&Command| match &command.action {
-            Action::Refund { original, .. } => *original != Original::None,
-            _ => false,
-        };
+    /// Sends a request to the reader threads.
+    fn ask_readers(&mut self, item: Item, missing: Vec<Missing>) -> Result<(), Broken> {
+        if item.attached.rounds >= RESOLVE_ROUNDS_MAX {
+            let _gone = item.reply.send(Err(Refusal::QueueTooOld));
+            return Ok(());
+        }
+        if let Some(stream) = stream_of(&item) {
+            self.held.entry(stream).or_default();
+        }
+        self.resolving += 1;
+        self.resolvers.send((item, missing)).map_err(|_| "the reader threads are gone".to_owned())
+    }
+
+    /// What the store and the book must still be asked before the request can be answered: keys that a run may hold, and
+    /// of refunds their originals.
+    fn missing(&self, work: &Work, attached: &Attached) -> Vec<Missing> {
+        let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
         let mut missing = Vec::new();
-        for command in commands.iter().filter(asks) {
-            if self.ledger.key(command.key_print).is_none()
-                && let Err(lacks) = resolve(&self.ledger, command, attached, &in_flight)
-                && !missing.contains(&lacks)
-            {
-                missing.push(lacks);
+        let mut ask = |print| match self.ledger.find_key(print, &|lookup| runs.find(lookup)) {
+            Ok(op) => op.is_none(),
+            Err(lookup) => {
+                missing.push(Missing::Runs(lookup));
+                false
             }
+        };
+        match work {
+            Work::Post { commands, .. } => {
+                let mut lacks = Vec::new();
+                for pass in commands.chunks(COMMANDS_PER_PASS) {
+                    self.ledger.touch(pass);
+                    for command in pass {
+                        if ask(command.key_print)
+                            && let Some(lack) = self.missing_original(command, &runs)
+                            && !lacks.contains(&lack)
+                        {
+                            lacks.push(lack);
+                        }
+                    }
+                }
+                missing.append(&mut lacks);
+            }
+            Work::Admin(command) => {
+                ask(command.key_print);
+            }
+            Work::Read(Read::Key(print)) => {
+                ask(*print);
+            }
+            Work::Read(_) => {}
         }
         missing
+    }
+
+    /// What is missing to know the original of a refund.
+    fn missing_original(&self, command: &Command, runs: &Runs<'_>) -> Option<Missing> {
+        match &command.action {
+            Action::Refund { original: Original::None, .. } => None,
+            Action::Refund { .. } => {
+                let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
+                resolve(&self.ledger, command, runs, &in_flight).err()
+            }
+            _ => None,
+        }
+    }
+
+    /// The op that took a key: from memory, or as the reader threads found it. The runs were asked before.
+    fn key(&self, print: u128, attached: &Attached) -> Option<Op> {
+        self.ledger.key(print).or_else(|| attached.found(Lookup::Key(print)))
     }
 
     /// The op and time of the next event, in the open frame.
@@ -248,12 +388,13 @@ impl Core {
 
     /// Decides one command. Beside the result it tells why the command was refused, if it was.
     fn post_one<'c>(&mut self, command: &'c Command, attached: &Attached) -> Result<Decided<'c>, Broken> {
-        if let Some(op) = self.ledger.key(command.key_print) {
+        if let Some(op) = self.key(command.key_print, attached) {
             return Ok((ItemResult::Known(op), None));
         }
         let at = self.next();
         let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
-        let resolved = resolve(&self.ledger, command, attached, &in_flight)
+        let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
+        let resolved = resolve(&self.ledger, command, &runs, &in_flight)
             .map_err(|missing| format!("{missing:?} is missing though it was looked for"))?;
         match self.ledger.decide(command, resolved.as_ref(), at) {
             Decision::LimitReached => Ok((ItemResult::MembersLimit, None)),
@@ -271,7 +412,7 @@ impl Core {
 
     /// All or none: the first command that is refused undoes the ones before it, and is itself remembered.
     fn post_atomic(&mut self, commands: &[Command], attached: &Attached) -> Result<Vec<ItemResult>, Broken> {
-        let known: Vec<_> = commands.iter().map(|command| self.ledger.key(command.key_print)).collect();
+        let known: Vec<_> = commands.iter().map(|command| self.key(command.key_print, attached)).collect();
         if known.iter().any(Option::is_some) {
             let result = |op: Option<Op>| op.map_or(ItemResult::Aborted, ItemResult::Known);
             return Ok(known.into_iter().map(result).collect());
@@ -310,17 +451,30 @@ impl Core {
         Ok(results)
     }
 
-    fn post_admin(&mut self, command: &AdminCommand) -> Result<ItemResult, Broken> {
-        if let Some(op) = self.ledger.key(command.key_print) {
-            return Ok(ItemResult::Known(op));
+    /// Decides an operator's command. Beside the result it tells of a snapshot that is to be written.
+    fn post_admin(
+        &mut self,
+        command: &AdminCommand,
+        attached: &Attached,
+    ) -> Result<(ItemResult, Option<SnapshotOrder>), Broken> {
+        if let Some(op) = self.key(command.key_print, attached) {
+            return Ok((ItemResult::Known(op), None));
         }
         let at = self.next();
         let event = self.ledger.decide_admin(command, at);
         self.names_changed |= matches!(event, Event::ProgramPut(_));
-        self.write(at, &event, Hashes { key: command.key_print, member: 0 }).map(ItemResult::Fresh)
+        let order = match &event {
+            Event::SnapshotTaken(taken) => {
+                self.line.desk.prepare(taken.name);
+                Some(SnapshotOrder { name: taken.name.to_owned(), retain_until_us: taken.retain_until_us })
+            }
+            _ => None,
+        };
+        let op = self.write(at, &event, Hashes { key: command.key_print, member: 0 })?;
+        Ok((ItemResult::Fresh(op), order))
     }
 
-    fn read(&self, read: Read) -> AnswerBody {
+    fn read(&self, read: Read, attached: &Attached) -> AnswerBody {
         match read {
             Read::Members(ids) => AnswerBody::Members(
                 ids.iter()
@@ -334,7 +488,7 @@ impl Core {
             Read::MemberIds(numbers) => AnswerBody::MemberIds(
                 numbers.iter().map(|number| self.ledger.member_id(*number).map(str::to_owned)).collect(),
             ),
-            Read::Key(print) => AnswerBody::Key(self.ledger.key(print)),
+            Read::Key(print) => AnswerBody::Key(self.key(print, attached)),
             Read::Programs => AnswerBody::Programs(self.ledger.programs()),
             Read::Campaigns(program) => AnswerBody::Campaigns(self.ledger.campaigns(program)),
             Read::TrialBalance => AnswerBody::TrialBalance(self.ledger.trial_balance()),
@@ -411,6 +565,20 @@ impl Core {
 const COMMANDS_PER_PASS: usize = 64;
 /// Answers that one frame lets go at most, so that reads alone cannot pile up behind a sync.
 const ANSWERS_PER_FRAME_MAX: usize = 4_096;
+
+/// Events that a request may come to.
+fn commands_of(work: &Work) -> usize {
+    match work {
+        Work::Post { commands, .. } => commands.len(),
+        // An operator's event may be as long as four of members'.
+        Work::Admin(_) => 4,
+        Work::Read(_) => 0,
+    }
+}
+
+fn begins_view(work: &Work) -> bool {
+    matches!(work, Work::Admin(command) if matches!(command.action, AdminAction::CreateSnapshot { .. }))
+}
 
 fn stream_of(item: &Item) -> Option<StreamId> {
     match &item.work {

@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::request::{Answer, AnswerBody, ItemResult, Read, Work};
 use super::*;
+use crate::ledger::ids::Op;
 use crate::io::sim::{SimClock, SimDisk};
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Original, Purpose};
 use crate::ledger::event::Event;
@@ -100,6 +102,10 @@ pub(super) fn config(segment_bytes: u64) -> EngineConfig {
         queue_requests_max: 1_024,
         queue_age_max_us: 60_000_000,
         journal: JournalOptions::with_segment_bytes(segment_bytes),
+        pace: Pace { on: false, bytes: 1 << 20, after: Duration::from_secs(3_600), tail_bytes_max: 1 << 30 },
+        keys_per_generation: 1 << 20,
+        store: StoreOptions::default(),
+        rooms: None,
     }
 }
 

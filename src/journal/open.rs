@@ -62,8 +62,31 @@ impl Journal {
         from: Option<&Waypoint>,
         replay: &mut R,
     ) -> Result<Opened, JournalError> {
+        let lock = Self::lock(&*disk)?;
+        Self::open_locked(disk, lock, genesis_if_new, options, from, replay)
+    }
+
+    /// Takes the directory for this process: before anything in it is touched, the book or what is kept beside it.
+    ///
+    /// # Errors
+    /// `Locked` where another process has it, `Io`.
+    pub fn lock(disk: &dyn Disk) -> Result<DirLock, JournalError> {
+        disk.try_lock().map_err(JournalError::io("lock", "the directory"))?.ok_or(JournalError::Locked)
+    }
+
+    /// Opens the book like [`Journal::open_from`] in a directory that this process has taken.
+    ///
+    /// # Errors
+    /// As for [`Journal::open_from`].
+    pub fn open_locked<R: Replay + ?Sized>(
+        disk: Arc<dyn Disk>,
+        lock: DirLock,
+        genesis_if_new: impl FnOnce() -> Genesis,
+        options: JournalOptions,
+        from: Option<&Waypoint>,
+        replay: &mut R,
+    ) -> Result<Opened, JournalError> {
         options.check()?;
-        let lock = disk.try_lock().map_err(JournalError::io("lock", "the directory"))?.ok_or(JournalError::Locked)?;
         let files = SegmentFiles::list(&*disk)?;
         if files.copies.is_empty() {
             if let Some(from) = from {

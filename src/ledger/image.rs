@@ -34,6 +34,23 @@ pub enum PageKind {
     Holdings,
 }
 
+impl PageKind {
+    /// Its number wherever pages are kept.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Names => 0,
+            Self::Holdings => 1,
+        }
+    }
+
+    /// The kind of that number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Names, Self::Holdings].into_iter().find(|kind| kind.number() == number)
+    }
+}
+
 /// A page of the state.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PageId {

@@ -55,7 +55,7 @@ pub struct CampaignView {
 }
 
 /// A row of a trial balance: one account, or a class of members' accounts together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrialRow {
     /// The account: `issuance`, `campaign/<id>`, `redemption/<purpose>`, `adjustment`, `opening`,
     /// `member/available`, `member/debt`.
@@ -65,7 +65,7 @@ pub struct TrialRow {
 }
 
 /// A program's trial balance in points; the balances sum to zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProgramTrial {
     /// The program's id.
     pub program: String,

@@ -26,27 +26,34 @@ pub(super) enum Part {
     Manifest(String),
 }
 
-impl From<Part> for pb::ExportSnapshotResponse {
-    fn from(part: Part) -> Self {
+/// How much is done, out of how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Done.
+    pub done: u64,
+    /// In all.
+    pub total: u64,
+}
+
+impl From<(Part, Told)> for pb::ExportSnapshotResponse {
+    fn from((part, Told { done, total }): (Part, Told)) -> Self {
         use pb::export_snapshot_response::Part as Sent;
-        Self {
-            part: Some(match part {
-                Part::Chunk(chunk) => Sent::Chunk(chunk),
-                Part::Manifest(manifest) => Sent::Manifest(manifest),
-            }),
-        }
+        let part = match part {
+            Part::Chunk(chunk) => Sent::Chunk(chunk),
+            Part::Manifest(manifest) => Sent::Manifest(manifest),
+        };
+        Self { part: Some(part), done, total }
     }
 }
 
-impl From<Part> for pb::BackupResponse {
-    fn from(part: Part) -> Self {
+impl From<(Part, Told)> for pb::BackupResponse {
+    fn from((part, Told { done, total }): (Part, Told)) -> Self {
         use pb::backup_response::Part as Sent;
-        Self {
-            part: Some(match part {
-                Part::Chunk(chunk) => Sent::Chunk(chunk),
-                Part::Manifest(manifest) => Sent::Manifest(manifest),
-            }),
-        }
+        let part = match part {
+            Part::Chunk(chunk) => Sent::Chunk(chunk),
+            Part::Manifest(manifest) => Sent::Manifest(manifest),
+        };
+        Self { part: Some(part), done, total }
     }
 }
 
@@ -69,7 +76,7 @@ impl Parcels {
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED` when there is no place for one more.
-    pub(super) fn send<M: From<Part> + Send + 'static>(
+    pub(super) fn send<M: From<(Part, Told)> + Send + 'static>(
         &self,
         fill: impl FnOnce(&mut Parcel<M>) -> Result<String, Status> + Send + 'static,
     ) -> Result<ReceiverStream<Result<M, Status>>, Status> {
@@ -77,10 +84,11 @@ impl Parcels {
         let (pieces, outbound) = mpsc::channel(FILE_CHUNKS_WAITING_MAX + 1);
         // Kept from the start, so that there is room for the last word however slow the caller is.
         let last = pieces.clone().try_reserve_owned().map_err(|_| status::unexpected())?;
-        let mut parcel = Parcel { pieces, stopping: self.stopping.clone(), runtime: Runtime::current() };
+        let (stopping, runtime) = (self.stopping.clone(), Runtime::current());
+        let mut parcel = Parcel { pieces, stopping, runtime, told: Told::default() };
         tokio::task::spawn_blocking(move || {
             let ended = fill(&mut parcel);
-            last.send(ended.map(|manifest| Part::Manifest(manifest).into()));
+            last.send(ended.map(|manifest| (Part::Manifest(manifest), parcel.told).into()));
             drop(place);
         });
         Ok(ReceiverStream::new(outbound))
@@ -92,9 +100,23 @@ pub(super) struct Parcel<M> {
     pieces: mpsc::Sender<Result<M, Status>>,
     stopping: watch::Receiver<bool>,
     runtime: Runtime,
+    told: Told,
 }
 
-impl<M: From<Part>> Parcel<M> {
+impl<M: From<(Part, Told)>> Parcel<M> {
+    /// Notes how much is done; the next piece says so.
+    pub(super) fn tell(&mut self, told: Told) {
+        self.told = told;
+    }
+
+    /// Sends a whole small file as one piece.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub(super) fn put_whole(&mut self, file: &str, content: &[u8]) -> Result<(), Status> {
+        self.push(Part::Chunk(pb::FileChunk { file: file.to_owned(), offset: 0, content: content.to_vec() }))
+    }
+
     /// Sends bytes of a file, which begin at `offset`. Blocks while the caller has not read what came before.
     ///
     /// # Errors
@@ -110,13 +132,13 @@ impl<M: From<Part>> Parcel<M> {
     }
 
     fn push(&mut self, part: Part) -> Result<(), Status> {
-        let Self { pieces, stopping, runtime } = self;
+        let Self { pieces, stopping, runtime, told } = self;
         runtime.block_on(async {
             tokio::select! {
                 biased;
                 // A sender that is gone is as good as a word.
                 _ = stopping.wait_for(|stopping| *stopping) => Err(status::refused(Refusal::ShuttingDown)),
-                sent = timeout(PATIENCE, pieces.send(Ok(part.into()))) => match sent {
+                sent = timeout(PATIENCE, pieces.send(Ok((part, *told).into()))) => match sent {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(_)) => Err(Status::cancelled("the caller is gone")),
                     Err(_) => Err(Status::new(Code::DeadlineExceeded, "the caller does not read what it asked for")),
@@ -153,6 +175,7 @@ mod tests {
         let long = vec![7; 2 * FILE_CHUNK_BYTES_MAX + 1];
         let fill = move |parcel: &mut Parcel<pb::BackupResponse>| {
             parcel.put("a", 5, &long)?;
+            parcel.tell(Told { done: 1, total: 2 });
             Ok("{}".to_owned())
         };
         let sent: Vec<Sent> = parcels.send(fill).unwrap().collect().await;
@@ -164,7 +187,7 @@ mod tests {
             assert!(chunk.content.len() <= FILE_CHUNK_BYTES_MAX);
             next += u64::try_from(chunk.content.len()).unwrap();
         }
-        let manifest = pb::BackupResponse::from(Part::Manifest("{}".into()));
+        let manifest = pb::BackupResponse::from((Part::Manifest("{}".into()), Told { done: 1, total: 2 }));
         assert_eq!(sent.next().unwrap().unwrap(), manifest);
         assert!(sent.next().is_none());
         assert_eq!(next, 6 + 2 * u64::try_from(FILE_CHUNK_BYTES_MAX).unwrap());

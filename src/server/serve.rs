@@ -24,8 +24,12 @@ use super::admission::{Admission, AdmissionLayer};
 use super::audit_service::Audit;
 use super::desk::Desk;
 use super::ledger_service::Ledger;
+use crate::audit::room::SnapshotFiles;
 use crate::config::{Config, ConfigError};
-use crate::constants::{MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX};
+use crate::constants::{
+    MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX, SNAPSHOTS_DIR, STORE_DIR,
+};
+use crate::engine::rooms::Rooms;
 use crate::engine::{Engine, Handle, StartError};
 use crate::io::real::{RealClock, RealDisk};
 use crate::io::{Clock, Disk};
@@ -34,6 +38,7 @@ use crate::proto::account_service_server::AccountServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
 use crate::proto::audit_service_server::AuditServiceServer;
 use crate::proto::ledger_service_server::LedgerServiceServer;
+use crate::store::SledShelves;
 
 /// The command line or the settings make no sense.
 const EXIT_USAGE: u8 = 2;
@@ -84,6 +89,7 @@ impl ServeError {
                 JournalError::Io { .. } | JournalError::Full { .. } | JournalError::Locked => EXIT_IO,
                 _ => EXIT_DAMAGED,
             },
+            Self::Book(StartError::BookGone) => EXIT_DAMAGED,
             Self::Book(_) | Self::Io(..) | Self::Reflection(_) => EXIT_IO,
         }
     }
@@ -116,10 +122,21 @@ pub struct Running {
 pub async fn start(data: &Path, listen: SocketAddr, config: &Config) -> Result<Running, ServeError> {
     let disk =
         RealDisk::open(data).map_err(|error| ServeError::Io(format!("cannot open {}", data.display()), error))?;
-    start_on(Arc::new(disk), Arc::new(RealClock::new()), listen, config).await
+    let beside = |name: &str| {
+        let path = data.join(name);
+        RealDisk::open(&path).map_err(|error| ServeError::Io(format!("cannot open {}", path.display()), error))
+    };
+    let snapshots_disk: Arc<dyn Disk> = Arc::new(beside(SNAPSHOTS_DIR)?);
+    beside(STORE_DIR)?;
+    let rooms = Rooms {
+        shelves: Arc::new(SledShelves::new(data.join(STORE_DIR))),
+        snapshots: Arc::new(SnapshotFiles::new(Arc::clone(&snapshots_disk))),
+        snapshots_disk,
+    };
+    start_in(Arc::new(disk), Arc::new(RealClock::new()), listen, config, Some(rooms)).await
 }
 
-/// The same on any disk and clock.
+/// The same on any disk and clock, with the store in memory and without snapshots.
 ///
 /// # Errors
 /// [`ServeError`]; nothing was served then.
@@ -129,13 +146,34 @@ pub async fn start_on(
     listen: SocketAddr,
     config: &Config,
 ) -> Result<Running, ServeError> {
-    let engine_config = config.engine();
+    start_in(disk, clock, listen, config, None).await
+}
+
+async fn start_in(
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    listen: SocketAddr,
+    config: &Config,
+    rooms: Option<Rooms>,
+) -> Result<Running, ServeError> {
+    let engine_config = config.engine(rooms);
     tracing::info!("opening the book");
     let engine_clock = Arc::clone(&clock);
     let opened = tokio::task::spawn_blocking(move || Engine::start(disk, engine_clock, &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
-    let recovery = engine.recovery();
+    let (recovery, started) = (engine.recovery(), engine.started());
     tracing::info!(?recovery, "the book is open");
+    tracing::info!(
+        checkpoint_op = started.checkpoint_op,
+        members = started.members,
+        replayed = started.replayed,
+        per_second = started.replayed_per_second(),
+        open = ?started.open,
+        load = ?started.load,
+        replay = ?started.replay,
+        rehome = ?started.rehome,
+        "the state is at the end of the book"
+    );
     // Only now: before, a client would wait for an answer where it should look for another server.
     let bound = TcpListener::bind(listen).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = match bound {

@@ -65,6 +65,12 @@ impl Acks {
         (1..=last).filter(|op| self.owner(*op) == Some(0)).collect()
     }
 
+    /// The commands whose ops are within `reach` of an op.
+    pub(super) fn near(&self, op: u64, reach: u64) -> Vec<usize> {
+        let owners = (op.saturating_sub(reach)..=op.saturating_add(reach)).filter_map(|op| self.owner(op));
+        owners.filter_map(|owner| usize::try_from(owner).ok()?.checked_sub(1)).collect()
+    }
+
     fn owner(&self, op: u64) -> Option<u32> {
         let at = usize::try_from(op).ok().filter(|at| *at <= self.firsts.len() + OPERATORS_MAX)?;
         Some(self.owners.get(at).copied().unwrap_or_default())
@@ -172,6 +178,14 @@ mod tests {
         assert_eq!((acks.first_unanswered(0), acks.unowned(4)), (Some(1), vec![1, 2, 4]));
         acks.settle(1, &Receipt { outcome: Outcome::Aborted.into(), ..Receipt::default() }).unwrap();
         assert_eq!((acks.first_unanswered(0), acks.op(1), acks.events), (None, None, 1));
+    }
+
+    #[test]
+    fn the_commands_around_an_op_are_those_that_own_the_ops() {
+        let mut acks = acks();
+        acks.settle(1, &receipt(6, 1)).unwrap();
+        assert_eq!((acks.near(4, 1), acks.near(4, 2), acks.near(0, 2)), (vec![0], vec![0, 1], vec![]));
+        assert!(acks.near(u64::MAX, 3).is_empty());
     }
 
     #[test]

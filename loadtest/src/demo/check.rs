@@ -35,7 +35,9 @@ pub(super) struct Findings {
     receipts_awarded_by_campaign: i64,
     receipts_taken: i64,
     rows: Vec<TrialBalanceRow>,
-    op: u64,
+    pub(super) op: u64,
+    /// The last op of the books: that of the trial balance, or of the snapshot taken after it.
+    pub(super) ends_at: u64,
 }
 
 /// Sends every command once more, to see that each answers with the op that acknowledged it, and holds the sum of their receipts against
@@ -125,7 +127,7 @@ impl Findings {
             (self.funded - self.left == self.awarded_by_campaign, "the budget is down by what the campaign paid"),
             (self.verified.get("sound").and_then(Value::as_bool) == Some(true), "the books are sound"),
             (
-                self.verified.get("op").and_then(Value::as_u64) == Some(self.op),
+                self.verified.get("op").and_then(Value::as_u64) == Some(self.ends_at),
                 "the books on disk end where the server said",
             ),
         ];

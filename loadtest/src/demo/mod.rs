@@ -2,6 +2,7 @@
 //! the server is killed. Afterwards every acknowledged command must be in the books exactly once.
 
 mod check;
+mod handover;
 mod night;
 mod traffic;
 
@@ -16,12 +17,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::check::Findings;
+use self::handover::Handover;
 use self::night::Night;
 use self::traffic::Shared;
 use crate::clients::{Client, Latencies};
 use crate::process::{Server, serve, stampbook, verify};
 use crate::tally::{Tally, grouped, rate_per_s};
-use crate::{Failure, client, program};
+use crate::{Failure, client, program, tools};
 
 /// Points for the campaign: more than the night awards.
 const BUDGET: i64 = 500_000_000;
@@ -29,7 +31,7 @@ const BUDGET: i64 = 500_000_000;
 const UNARY_CALLERS: usize = 32;
 
 /// `loadtest demo`.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Commands of the night.
     #[arg(long, default_value_t = 300_000, value_parser = clap::value_parser!(u32).range(1_000..=5_000_000))]
@@ -40,6 +42,9 @@ pub(crate) struct Options {
     /// Seed of the night.
     #[arg(long, default_value_t = 11)]
     seed: u64,
+    /// Where the export at the end goes, and stays; without it a new temporary folder.
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
 }
 
 /// What the posting itself took.
@@ -60,7 +65,7 @@ pub(crate) async fn demo(options: Options, json: bool) -> Result<(), Failure> {
     let binary = stampbook()?;
     let folder = tempfile::Builder::new().prefix("stampbook-demo-").tempdir()?;
     let data = folder.path().join("data");
-    let mut server = serve(&binary, &data)?;
+    let mut server = serve(&binary, &data, None)?;
     eprintln!("a server listens on {}, its books are in {}", server.address, data.display());
     let channel = client::connect(&server.address).await?;
     program::NIGHT.set_up(channel, BUDGET).await?;
@@ -75,9 +80,22 @@ pub(crate) async fn demo(options: Options, json: bool) -> Result<(), Failure> {
     bar.set_message("checking");
     let mut findings = check::online(&shared, &server.address).await?;
     bar.finish_and_clear();
+    let handover = if tools::SNAPSHOTS {
+        Some(Handover::take(&binary, &server.address, options.export.as_deref())?)
+    } else {
+        None
+    };
+    findings.ends_at = handover.as_ref().map_or(findings.op, |handover| handover.op);
     server.terminate()?;
     findings.verified = verify(&binary, &data)?;
-    report(&shared, &posted, &findings, json)
+    if let Some(handover) = &handover {
+        handover.export(&binary, &data)?;
+    }
+    report(&shared, &posted, &findings, json)?;
+    match handover {
+        Some(handover) if !json => handover.print(),
+        _ => Ok(()),
+    }
 }
 
 /// Starts all clients, kills the server in the middle, starts it again and waits until every command is answered.
@@ -121,7 +139,7 @@ async fn post(
     let told = format!("kill -9 after {} acknowledged commands", grouped(acknowledged_at_kill));
     shared.bar.suspend(|| eprintln!("{told}"));
     let (binary, data): (PathBuf, PathBuf) = (binary.to_owned(), data.to_owned());
-    *server = tokio::task::spawn_blocking(move || serve(&binary, &data)).await??;
+    *server = tokio::task::spawn_blocking(move || serve(&binary, &data, None)).await??;
     let away = killed.elapsed();
     shared.bar.suspend(|| eprintln!("started again on {} within {} ms", server.address, away.as_millis()));
     moved.send_replace(server.address.clone());

@@ -1,0 +1,140 @@
+//! Open-loop load: batches arrive at a constant rate whether or not those before are answered, and latency counts from the moment a batch was
+//! due. So a server that stalls is told of all who would have waited, which closed-loop callers, who stall with it, never tell.
+
+mod alternate;
+mod drive;
+mod gap;
+mod schedule;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+pub(crate) use self::alternate::HELD;
+use self::drive::{Plan, Window};
+use crate::run::Load;
+use crate::stage::Stage;
+use crate::tally::grouped;
+use crate::{Failure, run};
+
+/// How long capacity is sought.
+const CAPACITY_SECONDS: u64 = 10;
+/// The longest latency, and the longest while without any answer, that nobody notices.
+const STALL_US_MAX: u64 = 100_000;
+
+/// `loadtest open`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Commands a second.
+    #[arg(long, conflicts_with = "percent", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
+    /// The rate as a share of what the server takes closed-loop, which is found first.
+    #[arg(long, default_value_t = 70, value_parser = clap::value_parser!(u64).range(1..=100))]
+    percent: u64,
+    /// Commands in a batch.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    batch: u16,
+    /// How long a window lasts.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// Members that the books hold before, each as likely as the other.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    members: u64,
+    /// Keep books with so many members here, and work on copies: filled once, used by every run.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// So many rounds of two windows: one with checkpoints and a snapshot (a), one with checkpoints held off (b).
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    alternate: Option<u32>,
+    /// The server's settings; with `--alternate` those of a.
+    #[arg(long, value_name = "FILE")]
+    config_a: Option<PathBuf>,
+    /// The settings of b; without it checkpoints are held off and the tail's bound is raised.
+    #[arg(long, value_name = "FILE", requires = "alternate")]
+    config_b: Option<PathBuf>,
+}
+
+/// Runs the load on servers of its own and prints what it found.
+pub(crate) async fn open(options: Options, json: bool) -> Result<(), Failure> {
+    match options.alternate {
+        Some(rounds) => alternate::alternate(&options, rounds, json).await,
+        None => single(&options, json).await,
+    }
+}
+
+async fn single(options: &Options, json: bool) -> Result<(), Failure> {
+    let stage = Stage::new(options.members)?;
+    let config = stage.config("server", options.config_a.as_deref(), "")?;
+    let prepared = stage.prepared(options.data.as_deref(), &config).await?;
+    let plan = options.plan(&stage, &prepared, &config).await?;
+    let data = stage.copy(&prepared, "copy").await?;
+    let mut server = stage.serve(&data, &config).await?;
+    let window = drive::drive(&server.address, &plan).await?;
+    server.kill()?;
+    if json {
+        println!("{}", serde_json::to_string(&window)?);
+    } else {
+        println!("{}", plan.title());
+        window.print("");
+    }
+    let broken = window.broken();
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
+}
+
+impl Options {
+    /// The load, its rate found on a copy of the books if it is not given.
+    async fn plan(&self, stage: &Stage, prepared: &Path, config: &Path) -> Result<Plan, Failure> {
+        let rate_per_s = if let Some(rate) = self.rate {
+            rate
+        } else {
+            let data = stage.copy(prepared, "copy").await?;
+            let mut server = stage.serve(&data, config).await?;
+            let load = Load::of_batches(self.batch, self.members, CAPACITY_SECONDS);
+            let capacity = run::drive(&server.address, &load).await?;
+            server.kill()?;
+            capacity.complaint()?;
+            eprintln!("capacity, closed loop for {CAPACITY_SECONDS} s: {} a second", grouped(capacity.rate_per_s));
+            (capacity.rate_per_s * self.percent / 100).max(1)
+        };
+        Ok(Plan { rate_per_s, batch: self.batch, seconds: self.seconds, members: self.members })
+    }
+}
+
+impl Plan {
+    /// One line that says what is run.
+    fn title(&self) -> String {
+        format!(
+            "open loop: {} commands a second in batches of {} for {} s, {} members; latency from the moment a batch was due",
+            grouped(self.rate_per_s),
+            grouped(self.batch),
+            self.seconds,
+            grouped(self.members)
+        )
+    }
+}
+
+impl Window {
+    /// For people; each line begins with `head`.
+    fn print(&self, head: &str) {
+        println!("{head}  {} of {} commands/s", grouped(self.summary.rate_per_s), grouped(self.offered_per_s));
+        println!("{head}  {}", self.summary.latencies());
+        println!("{head}  {}", self.summary.outcomes());
+        println!(
+            "{head}  longest while without an answer {} us, {} ms into the window; a batch every {} us",
+            self.gap_us, self.gap_from_ms, self.spacing_us
+        );
+        println!("{head}  {} batches held back, the generator late by {} us at most", self.held_back, self.late_us_max);
+    }
+
+    /// Why the window does not count.
+    fn broken(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        if self.held_back > 0 {
+            broken.push(format!("the schedule was not kept: {} batches were held back", self.held_back));
+        }
+        if let Err(complaint) = self.summary.complaint() {
+            broken.push(complaint.to_string());
+        }
+        broken
+    }
+}

@@ -1,0 +1,264 @@
+//! Files from a server, kept in a directory: the `--target` forms of export and backup.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use stampbook::audit::backup::{BackupError, BackupManifest, Progress, Receiver, Stage};
+use stampbook::audit::export::Format;
+use stampbook::audit::export::manifest::{MANIFEST_FILE, Manifest};
+use stampbook::audit::export::sink::{DirSink, ExportSink};
+use stampbook::audit::files::unhex;
+use stampbook::io::{Disk, RealDisk};
+use stampbook::proto::audit_service_client::AuditServiceClient;
+use stampbook::proto::{
+    BackupRequest, ExportFormat, ExportSnapshotRequest, HeldFile, backup_response, export_snapshot_response,
+};
+use tokio::time::{sleep, timeout};
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt;
+
+use super::{EXIT_IO, EXIT_REFUSED, Failure, backup, remote};
+
+/// A piece with its frame, or the manifest of very many files.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// How long a server may take for the next piece.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Times that a transfer is taken up again without anything new that is whole.
+const TRIES_MAX: u32 = 10;
+/// The pause before it is.
+const PAUSE: Duration = Duration::from_secs(1);
+
+type Audit = AuditServiceClient<Channel>;
+
+/// An export that is asked of a server.
+pub(super) struct Wanted<'a> {
+    /// The snapshot's name.
+    pub snapshot: &'a str,
+    /// The form.
+    pub format: Format,
+    /// The first op whose event is wanted.
+    pub from_op: u64,
+}
+
+/// Has a server make an export, keeps it in the directory `out`, and takes it up where it broke off before.
+pub(super) fn export(target: &str, wanted: &Wanted<'_>, out: &Path) -> Result<Manifest, Failure> {
+    let into = Kept::open(out)?;
+    remote::connected(target, async |channel| {
+        let bar = bar("{bar:30} {pos}/{len} events and members, {per_sec}, {eta} to go");
+        let mut tries = Tries::new(client(channel));
+        let received = loop {
+            // Opened anew each time: what is whole on the disk is what counts.
+            let mut sink = DirSink::open(Arc::clone(&into.disk)).map_err(|error| into.unusable(&error))?;
+            if let Some(manifest) = sink.manifest() {
+                break Ok(manifest.clone());
+            }
+            let whole = sink.finished().len();
+            if let Err(stopped) = export_once(&mut tries.client, wanted, &mut sink, &bar).await
+                && let Err(failure) = tries.pause(stopped, whole).await
+            {
+                break Err(failure);
+            }
+        };
+        bar.finish_and_clear();
+        received
+    })
+}
+
+async fn export_once(
+    client: &mut Audit,
+    wanted: &Wanted<'_>,
+    sink: &mut DirSink,
+    bar: &ProgressBar,
+) -> Result<(), Stopped> {
+    use export_snapshot_response::Part;
+    let finished =
+        sink.finished().iter().map(serde_json::to_string).collect::<Result<_, _>>().map_err(Stopped::kept)?;
+    let (name, format) = (wanted.snapshot.to_owned(), format_of(wanted.format).into());
+    let request = ExportSnapshotRequest { name, format, from_op: wanted.from_op, finished };
+    let mut stream = client.export_snapshot(request).await.map_err(Stopped::status)?.into_inner();
+    loop {
+        let response = next(&mut stream).await?;
+        bar.set_length(response.total);
+        bar.set_position(response.done);
+        match response.part {
+            Some(Part::Chunk(chunk)) => sink.chunk(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::kept)?,
+            Some(Part::Manifest(text)) => {
+                return sink.chunk(MANIFEST_FILE, 0, text.as_bytes()).map_err(Stopped::kept);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Has a server send a backup, keeps it in the directory `out`, and asks only for what is not there.
+pub(super) fn backup(target: &str, out: &Path) -> Result<BackupManifest, Failure> {
+    let into = Kept::open(out)?;
+    remote::connected(target, async |channel| {
+        let mut bar = backup::Bar::new();
+        let mut tries = Tries::new(client(channel));
+        let received = loop {
+            let receiver = match Receiver::open(Arc::clone(&into.disk)) {
+                Ok(receiver) => receiver,
+                Err(error) => break Err(backup::failure(&error)),
+            };
+            let whole = receiver.held().len();
+            match backup_once(&mut tries.client, receiver, &mut bar).await {
+                Ok(manifest) => break Ok(manifest),
+                Err(stopped) => {
+                    if let Err(failure) = tries.pause(stopped, whole).await {
+                        break Err(failure);
+                    }
+                }
+            }
+        };
+        bar.clear();
+        received
+    })
+}
+
+async fn backup_once(
+    client: &mut Audit,
+    mut receiver: Receiver,
+    bar: &mut backup::Bar,
+) -> Result<BackupManifest, Stopped> {
+    use backup_response::Part;
+    let held = receiver.held().iter().map(|file| HeldFile {
+        name: file.name.clone(),
+        length: file.length,
+        sha256: unhex::<32>(&file.sha256).map(Vec::from).unwrap_or_default(),
+    });
+    let request = BackupRequest { previous_op: receiver.previous_op(), held: held.collect() };
+    let mut stream = client.backup(request).await.map_err(Stopped::status)?.into_inner();
+    loop {
+        let response = next(&mut stream).await?;
+        bar.show(Progress { stage: Stage::Copy, done: response.done, total: response.total });
+        match response.part {
+            Some(Part::Chunk(chunk)) => {
+                receiver.take(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::backup)?;
+            }
+            Some(Part::Manifest(text)) => {
+                let manifest = BackupManifest::from_json(&text).map_err(Stopped::backup)?;
+                return receiver.finish(manifest, &mut |told| bar.show(told)).map_err(Stopped::backup);
+            }
+            None => {}
+        }
+    }
+}
+
+/// The directory that files are kept in.
+struct Kept {
+    disk: Arc<dyn Disk>,
+    name: String,
+}
+
+impl Kept {
+    fn open(out: &Path) -> Result<Self, Failure> {
+        let name = out.display().to_string();
+        let disk = RealDisk::open(out).map_err(|error| Failure::plain(EXIT_IO, format!("{name}: {error}")))?;
+        Ok(Self { disk: Arc::new(disk), name })
+    }
+
+    fn unusable(&self, error: &dyn Display) -> Failure {
+        Failure::plain(EXIT_REFUSED, format!("{}: {error}", self.name))
+    }
+}
+
+/// Why receiving stopped.
+enum Stopped {
+    /// The server said so.
+    Status(Box<Status>),
+    /// What came cannot be kept.
+    Kept(Failure),
+}
+
+impl Stopped {
+    fn status(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+
+    fn kept(error: impl Display) -> Self {
+        Self::Kept(Failure::plain(EXIT_IO, error.to_string()))
+    }
+
+    fn backup(error: BackupError) -> Self {
+        Self::Kept(backup::failure(&error))
+    }
+}
+
+/// A client, and how often it may ask again.
+struct Tries {
+    client: Audit,
+    tries: u32,
+    whole: usize,
+}
+
+impl Tries {
+    fn new(client: Audit) -> Self {
+        Self { client, tries: 0, whole: 0 }
+    }
+
+    /// Waits before the next try. `whole` is how many things were there at the last one: when there are more, it counts anew.
+    ///
+    /// # Errors
+    /// Where there is to be none.
+    async fn pause(&mut self, stopped: Stopped, whole: usize) -> Result<(), Failure> {
+        let status = match stopped {
+            Stopped::Status(status) => status,
+            Stopped::Kept(failure) => return Err(failure),
+        };
+        self.tries = if whole > self.whole { 1 } else { self.tries + 1 };
+        self.whole = whole;
+        if again(&status) && self.tries <= TRIES_MAX {
+            let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+            sleep(PAUSE.max(asked)).await;
+            return Ok(());
+        }
+        let mut failure = remote::failure(&status);
+        failure.text.push_str("\nwhat came whole is kept: the same command again goes on from there");
+        Err(failure)
+    }
+}
+
+/// Whether the same call again may go better.
+fn again(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+    )
+}
+
+/// The next message of a stream that ends with a manifest.
+async fn next<M>(stream: &mut Streaming<M>) -> Result<M, Stopped> {
+    match timeout(PATIENCE, stream.message()).await {
+        Ok(Ok(Some(message))) => Ok(message),
+        Ok(Ok(None)) => Err(Stopped::status(Status::unavailable("the server ended without a manifest"))),
+        Ok(Err(status)) => Err(Stopped::status(status)),
+        Err(_) => Err(Stopped::status(Status::deadline_exceeded("the server sends nothing more"))),
+    }
+}
+
+fn client(channel: Channel) -> Audit {
+    Audit::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn format_of(format: Format) -> ExportFormat {
+    match format {
+        Format::Jsonl => ExportFormat::Jsonl,
+        Format::Csv => ExportFormat::Csv,
+        Format::Parquet => ExportFormat::Parquet,
+        Format::Hledger => ExportFormat::Hledger,
+    }
+}
+
+/// A bar on standard error, drawn where that is a terminal and nowhere else.
+fn bar(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,74 @@
+//! Every limit of the store, related by compile-time assertions.
+
+use std::time::Duration;
+
+use crate::constants::BLOCK_BYTES_MAX;
+
+/// Bytes of one value in a shelf. A sled leaf holds up to sixteen values, and one over a quarter of a segment goes to a
+/// file of its own in `blobs/`, which nobody syncs: so sixteen values and their keys stay under it.
+pub const VALUE_BYTES_MAX: usize = 12 * 1024;
+/// Bytes that precede the payload of a value: op and checksum.
+pub const VALUE_HEADER_BYTES: usize = 8 + CHECK_BYTES;
+/// Bytes of the checksum of a value, and of what names an index or a filter.
+pub const CHECK_BYTES: usize = 16;
+/// Bytes of a blob (a page, a meta, a trial balance, a filter, an index) that lie in one value.
+pub const CHUNK_BYTES_MAX: usize = VALUE_BYTES_MAX - VALUE_HEADER_BYTES - CHUNK_HEADER_BYTES;
+/// Bytes that precede a blob's part in a value: the blob's whole length.
+pub const CHUNK_HEADER_BYTES: usize = 4;
+/// Bytes of a blob.
+pub const BLOB_BYTES_MAX: usize = CHUNK_BYTES_MAX * (u16::MAX as usize + 1);
+/// Bytes of values that are gathered before they are written together.
+pub const WRITE_BATCH_BYTES: usize = 256 * 1024;
+
+/// Bytes of a segment of a sled database.
+pub const SLED_SEGMENT_BYTES: usize = 1024 * 1024;
+/// Bytes that sled is told to cache of one database. It holds itself to this only roughly: see [`SLED_READ_BYTES_MAX`].
+pub const SLED_CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// Bytes of leaves read from a database after which it is opened anew, since sled's cache counts late and grows past its bound.
+pub const SLED_READ_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Values that a leaf of sled holds at most: what one look-up may bring into its cache.
+pub const SLED_LEAF_VALUES: usize = 16;
+/// Time in which a database opens or closes, or the next page of it arrives; one that takes longer hangs.
+pub const SHELF_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of the image of one page.
+pub const PAGE_IMAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Folders that the pages of one checkpoint lie in. When there are so many, the next checkpoint is whole.
+pub const PAGE_FOLDERS_MAX: usize = 12;
+/// Pages that are read ahead of a load, for each folder.
+pub const PAGES_READ_AHEAD: usize = 8;
+/// Bytes that a folder may take on disk whatever it holds: sled's segments are laid out before they are filled.
+pub const FOLDER_FLOOR_BYTES: u64 = 4 * SLED_SEGMENT_BYTES as u64;
+/// Trial balances remembered. Beyond it every second one of the older half goes.
+pub const TRIALS_MAX: usize = 4_096;
+/// Metas kept.
+pub const METAS_KEPT: usize = 2;
+
+/// Partitions of the keys, by the first byte of the print.
+pub const PARTITIONS: usize = 256;
+/// Runs of one partition, and so filters that a look-up probes.
+pub const RUNS_PER_PARTITION_MAX: usize = 4;
+/// Keys under one filter: what building one takes is bounded by it, some 40 bytes a key.
+pub const FILTER_KEYS_MAX: usize = 1 << 20;
+/// Bytes of one entry: the print without the byte that its partition says, and the op counted from its run's base.
+pub const ENTRY_BYTES: usize = 7 + 6;
+/// Entries in one block of a run: about 4 KiB, so that a leaf of sled, which is what it reads, stays small too.
+pub const ENTRIES_PER_BLOCK: usize = 4 * 1024 / ENTRY_BYTES;
+/// Ops that one run may span.
+pub const RUN_OPS_MAX: u64 = (1 << 48) - 1;
+/// Entries in one seal.
+pub const SEAL_ENTRIES_MAX: usize = 1 << 28;
+
+const _: () = assert!(
+    (SLED_LEAF_VALUES + 4) * (VALUE_BYTES_MAX + 64) < SLED_SEGMENT_BYTES / 4,
+    "a leaf, the greatest that a merge of two makes included, lies in the log and not in blobs"
+);
+const _: () = assert!(
+    ENTRIES_PER_BLOCK * ENTRY_BYTES + VALUE_HEADER_BYTES <= VALUE_BYTES_MAX && VALUE_BYTES_MAX <= BLOCK_BYTES_MAX,
+    "a look-up reads at most 16 KiB"
+);
+const _: () =
+    assert!(PAGE_IMAGE_BYTES_MAX <= BLOB_BYTES_MAX && BLOB_BYTES_MAX < u32::MAX as usize, "lengths are 32 bits wide");
+const _: () = assert!(PARTITIONS == 1 << u8::BITS, "a partition is a byte");
+const _: () =
+    assert!(RUNS_PER_PARTITION_MAX >= 3, "one pair may be in the merge while a third run takes what is sealed");

@@ -1,0 +1,415 @@
+//! The runs as their owner sees them: sealing new ones, merging old ones, letting go of those that nobody needs.
+//!
+//! Every partition has the same runs, by range of ops, but for those that a merge has reached and those that it has not.
+//! A merge takes two neighbours in age through all partitions, one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::StoreError;
+use super::folders::{Folders, Kind};
+use super::keys::{Counters, Keys};
+use super::limits::{PARTITIONS, RUNS_PER_PARTITION_MAX, SEAL_ENTRIES_MAX};
+use super::runs::{Entry, RunFolder, Slice, SliceName, SliceWriter, partition_of};
+use super::value::Envelope;
+
+/// All runs of a store.
+pub(crate) struct Runs {
+    envelope: Envelope,
+    /// For each partition its runs, oldest first.
+    partitions: Vec<Vec<Arc<Slice>>>,
+    upto: u64,
+    /// Folders that are open.
+    folders: BTreeMap<u32, Arc<RunFolder>>,
+    /// Folders that only the older meta names.
+    closed: BTreeSet<u32>,
+    /// Folders written since they were last synced.
+    unsynced: BTreeSet<u32>,
+    merge: Option<Merge>,
+    filter_bytes: u64,
+    filter_bytes_max: u64,
+    counters: Arc<Counters>,
+    view: Option<Arc<Keys>>,
+}
+
+/// Two neighbours, by their ranges of ops, on their way into one.
+struct Merge {
+    base: u64,
+    middle: u64,
+    last: u64,
+    folder: Arc<RunFolder>,
+    /// The partitions below this one are done.
+    next: usize,
+}
+
+impl Runs {
+    /// No runs at all.
+    pub(crate) fn new(envelope: Envelope, filter_bytes_max: u64) -> Self {
+        Self {
+            envelope,
+            partitions: vec![Vec::new(); PARTITIONS],
+            upto: 0,
+            folders: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            merge: None,
+            filter_bytes: 0,
+            filter_bytes_max,
+            counters: Arc::default(),
+            view: None,
+        }
+    }
+
+    /// Opens the runs that a meta names, filters from the newest on.
+    pub(crate) fn open(&mut self, folders: &Folders, named: &[Vec<SliceName>], upto: u64) -> Result<(), StoreError> {
+        let most = named.iter().map(Vec::len).max().unwrap_or(0);
+        let mut partitions: Vec<Vec<Arc<Slice>>> = vec![Vec::new(); PARTITIONS];
+        for age in 0..most {
+            for (number, (names, slices)) in named.iter().zip(&mut partitions).enumerate() {
+                let Some(name) = names.iter().rev().nth(age).cloned() else { continue };
+                let folder = if name.keys == 0 { None } else { Some(self.folder(folders, name.folder)?) };
+                let number = u8::try_from(number).map_err(|_| StoreError::Unusable("too many partitions".into()))?;
+                let filters = self.filter_bytes < self.filter_bytes_max;
+                let slice = Slice::open(name, number, folder, &self.envelope, filters)?;
+                self.filter_bytes += slice.filter_bytes();
+                slices.insert(0, Arc::new(slice));
+            }
+        }
+        self.partitions = partitions;
+        self.upto = upto;
+        self.view = None;
+        self.hold_filters_in_bounds();
+        Ok(())
+    }
+
+    fn folder(&mut self, folders: &Folders, number: u32) -> Result<Arc<RunFolder>, StoreError> {
+        if let Some(folder) = self.folders.get(&number) {
+            return Ok(folder.clone());
+        }
+        let shelf = folders.open(Kind::Keys, number)?;
+        let folder = Arc::new(RunFolder { number, shelf });
+        self.folders.insert(number, folder.clone());
+        Ok(folder)
+    }
+
+    /// Folders that lie on the disk and are not opened: they go when no meta names them.
+    pub(crate) fn leave_closed(&mut self, numbers: impl Iterator<Item = u32>) {
+        self.closed.extend(numbers.filter(|number| !self.folders.contains_key(number)));
+    }
+
+    pub(crate) fn upto(&self) -> u64 {
+        self.upto
+    }
+
+    /// The newest view.
+    pub(crate) fn view(&mut self) -> Arc<Keys> {
+        let view = self.view.get_or_insert_with(|| {
+            Arc::new(Keys {
+                envelope: self.envelope.clone(),
+                partitions: self.partitions.clone(),
+                upto: self.upto,
+                counters: self.counters.clone(),
+            })
+        });
+        view.clone()
+    }
+
+    /// Whether a checkpoint at `op` can name runs that hold every key up to it and none above.
+    pub(crate) fn can_end_at(&self, op: u64) -> bool {
+        let merging = self.merge.as_ref().is_some_and(|merge| merge.base < op && op < merge.last);
+        op >= self.upto || (!merging && self.named_upto(op).is_some())
+    }
+
+    /// The runs that hold every key up to `op` and none above; `None` if no run ends there.
+    pub(crate) fn named_upto(&self, op: u64) -> Option<Vec<Vec<SliceName>>> {
+        let within = |slices: &Vec<Arc<Slice>>| {
+            let names = slices.iter().map(|slice| &slice.name).filter(|name| name.last <= op);
+            let names: Vec<SliceName> = names.cloned().collect();
+            (names.last().map_or(0, |name| name.last) == op).then_some(names)
+        };
+        self.partitions.iter().map(within).collect()
+    }
+
+    /// Adds the keys of the ops above `after` and up to `last`, all of them. No later merge joins across `cut`.
+    pub(crate) fn seal(
+        &mut self,
+        folders: &mut Folders,
+        (after, last): (u64, u64),
+        mut entries: Vec<Entry>,
+        cut: Option<u64>,
+    ) -> Result<(), StoreError> {
+        self.check_seal((after, last), &entries, cut)?;
+        if last == after {
+            return Ok(());
+        }
+        entries.sort_unstable();
+        let into_newest = self.make_room(folders, last, cut)?;
+        let folder = self.create(folders)?;
+        let mut batch = folder.batch();
+        let mut slices = Vec::with_capacity(PARTITIONS);
+        let mut rest = entries.as_slice();
+        for (number, old) in (0..=u8::MAX).zip(&self.partitions) {
+            let (mine, others) = rest.split_at(rest.partition_point(|entry| partition_of(entry.0) <= number));
+            rest = others;
+            let newest = old.last().filter(|_| into_newest);
+            let base = newest.map_or(after, |slice| slice.name.base);
+            let mut writer = SliceWriter::new(&self.envelope, (&folder, &mut batch), (number, base, last), true)?;
+            let mut mine = mine.iter().copied();
+            match newest {
+                None => mine.try_for_each(|entry| writer.push(entry))?,
+                Some(newest) => join(newest.entries(&self.envelope), mine.map(Ok), &mut writer)?,
+            }
+            let slice = writer.finish()?;
+            if newest.is_some() {
+                self.count_merge(&slice);
+            }
+            slices.push(slice);
+        }
+        batch.flush()?;
+        for (slices, slice) in self.partitions.iter_mut().zip(slices) {
+            self.filter_bytes += slice.filter_bytes();
+            if let Some(old) = slices.pop_if(|_| into_newest) {
+                self.filter_bytes -= old.filter_bytes();
+            }
+            slices.push(Arc::new(slice));
+        }
+        self.upto = last;
+        self.view = None;
+        self.hold_filters_in_bounds();
+        Ok(())
+    }
+
+    fn check_seal(&self, (after, last): (u64, u64), entries: &[Entry], cut: Option<u64>) -> Result<(), StoreError> {
+        let refuse = |text: String| Err(StoreError::Refused(text));
+        if after != self.upto || last < after {
+            return refuse(format!(
+                "keys of the ops above {after} and up to {last} do not follow those up to {}",
+                self.upto
+            ));
+        }
+        if let Some(cut) = cut.filter(|cut| after < *cut && *cut < last) {
+            return refuse(format!("a seal from {after} to {last} passes the op {cut} of the checkpoint under way"));
+        }
+        if entries.len() > SEAL_ENTRIES_MAX {
+            return refuse(format!("{} keys in one seal are over {SEAL_ENTRIES_MAX}", entries.len()));
+        }
+        match entries.iter().find(|entry| entry.1 <= after || entry.1 > last) {
+            Some((_, op)) => refuse(format!("a key of op {op} in a seal of the ops above {after} and up to {last}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Sees to it that every partition can take one more run. `true`: the newest one takes what is sealed, since a merge
+    /// of older ones is under way and would take long.
+    fn make_room(&mut self, folders: &mut Folders, last: u64, cut: Option<u64>) -> Result<bool, StoreError> {
+        while self.is_full() {
+            let newest = self.partitions.first().and_then(|slices| slices.last()).map_or(0, |slice| slice.name.base);
+            let apart = self.merge.as_ref().is_some_and(|merge| merge.last <= newest);
+            if apart && cut.is_none_or(|cut| cut <= newest || last <= cut) {
+                return Ok(true);
+            }
+            if !self.merge_step(folders, cut)? {
+                return Err(StoreError::Unusable("a full partition has no runs to merge".into()));
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_full(&self) -> bool {
+        self.partitions.iter().any(|slices| slices.len() >= RUNS_PER_PARTITION_MAX)
+    }
+
+    /// Merges two runs of one partition, if there is cause to. No merge joins across `cut`.
+    pub(crate) fn merge_step(&mut self, folders: &mut Folders, cut: Option<u64>) -> Result<bool, StoreError> {
+        if self.merge.is_none() {
+            let Some((base, middle, last)) = self.choose(cut) else { return Ok(false) };
+            let folder = self.create(folders)?;
+            self.merge = Some(Merge { base, middle, last, folder, next: 0 });
+        }
+        let Some(merge) = &mut self.merge else { return Ok(false) };
+        while let Some(slices) = self.partitions.get_mut(merge.next) {
+            let number = u8::try_from(merge.next).unwrap_or(u8::MAX);
+            merge.next += 1;
+            let ranges = |pair: &[Arc<Slice>]| match pair {
+                [a, b] => (a.name.base, a.name.last, b.name.last) == (merge.base, merge.middle, merge.last),
+                _ => false,
+            };
+            // A merge that a restart broke off has been here.
+            let Some(at) = slices.windows(2).position(ranges) else { continue };
+            let (Some(older), Some(newer)) = (slices.get(at), slices.get(at + 1)) else { continue };
+            let range = (number, merge.base, merge.last);
+            let keep = older.holds_filters() && newer.holds_filters();
+            let mut batch = merge.folder.batch();
+            let mut writer = SliceWriter::new(&self.envelope, (&merge.folder, &mut batch), range, keep)?;
+            join(older.entries(&self.envelope), newer.entries(&self.envelope), &mut writer)?;
+            let slice = writer.finish()?;
+            batch.flush()?;
+            self.filter_bytes += slice.filter_bytes();
+            self.filter_bytes -= older.filter_bytes() + newer.filter_bytes();
+            let slice = Arc::new(slice);
+            slices.splice(at..at + 2, [slice.clone()]);
+            self.unsynced.insert(merge.folder.number);
+            self.view = None;
+            self.count_merge(&slice);
+            self.hold_filters_in_bounds();
+            return Ok(true);
+        }
+        self.merge = None;
+        Ok(true)
+    }
+
+    /// The next merge: base, middle and last op. None while every partition can take one more run.
+    fn choose(&self, cut: Option<u64>) -> Option<(u64, u64, u64)> {
+        let fullest = self.partitions.iter().max_by_key(|slices| slices.len())?;
+        if fullest.len() < RUNS_PER_PARTITION_MAX {
+            return None;
+        }
+        // The keys of a range of ops, over all partitions.
+        let keys = |base: u64, last: u64| -> u64 {
+            let all = self.partitions.iter().flatten().map(|slice| &slice.name);
+            all.filter(|name| name.base >= base && name.last <= last).map(|name| name.keys).sum()
+        };
+        let ranges: Vec<(u64, u64)> = fullest.iter().map(|slice| (slice.name.base, slice.name.last)).collect();
+        let sizes: Vec<u64> = ranges.iter().map(|(base, last)| keys(*base, *last)).collect();
+        let may = |at: usize| {
+            let pair = ranges.get(at).zip(ranges.get(at + 1));
+            pair.is_some_and(|((base, _), (_, last))| cut.is_none_or(|cut| cut <= *base || *last <= cut))
+        };
+        let at = most_alike(&sizes, may)?;
+        let ((base, middle), (_, last)) = (ranges.get(at)?, ranges.get(at + 1)?);
+        Some((*base, *middle, *last))
+    }
+
+    fn create(&mut self, folders: &mut Folders) -> Result<Arc<RunFolder>, StoreError> {
+        let (number, shelf) = folders.create(Kind::Keys)?;
+        let folder = Arc::new(RunFolder { number, shelf });
+        self.folders.insert(number, folder.clone());
+        self.unsynced.insert(number);
+        Ok(folder)
+    }
+
+    fn count_merge(&self, slice: &Slice) {
+        self.counters.merged_keys.fetch_add(slice.name.keys, Ordering::Relaxed);
+        self.counters.merged_bytes.fetch_add(slice.name.bytes, Ordering::Relaxed);
+    }
+
+    /// Drops the oldest filters from memory until the rest is within the bound.
+    fn hold_filters_in_bounds(&mut self) {
+        let most = self.partitions.iter().map(Vec::len).max().unwrap_or(0);
+        for age in 0..most {
+            for slices in &mut self.partitions {
+                if self.filter_bytes <= self.filter_bytes_max {
+                    return;
+                }
+                if let Some(slice) = slices.get_mut(age).filter(|slice| slice.filter_bytes() > 0) {
+                    self.filter_bytes -= slice.filter_bytes();
+                    *slice = Arc::new(slice.without_filters());
+                    self.view = None;
+                }
+            }
+        }
+    }
+
+    /// Makes all that was sealed and merged durable.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        for number in &self.unsynced {
+            if let Some(folder) = self.folders.get(number) {
+                folder.shelf.sync()?;
+            }
+        }
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// Removes the folders that neither a kept meta names nor anybody can still read.
+    pub(crate) fn collect(&mut self, folders: &Folders, named: &BTreeSet<u32>) -> Result<(), StoreError> {
+        // The view that is at hand holds its runs too: it is made anew when it is next asked for.
+        self.view = None;
+        let idle = |folder: &Arc<RunFolder>| Arc::strong_count(folder) == 1;
+        let open = self.folders.iter().filter(|(number, folder)| !named.contains(number) && idle(folder));
+        let open: Vec<u32> = open.map(|(number, _)| *number).collect();
+        for number in open {
+            drop(self.folders.remove(&number));
+            self.unsynced.remove(&number);
+            folders.remove(Kind::Keys, number)?;
+        }
+        let closed: Vec<u32> = self.closed.difference(named).copied().collect();
+        for number in closed {
+            self.closed.remove(&number);
+            folders.remove(Kind::Keys, number)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the entries of both, in order.
+fn join(
+    a: impl Iterator<Item = Result<Entry, StoreError>>,
+    b: impl Iterator<Item = Result<Entry, StoreError>>,
+    writer: &mut SliceWriter<'_>,
+) -> Result<(), StoreError> {
+    let (mut a, mut b) = (a, b);
+    let (mut from_a, mut from_b) = (a.next().transpose()?, b.next().transpose()?);
+    loop {
+        let entry = match (from_a, from_b) {
+            (Some(x), Some(y)) if y < x => {
+                from_b = b.next().transpose()?;
+                y
+            }
+            (Some(x), _) => {
+                from_a = a.next().transpose()?;
+                x
+            }
+            (None, Some(y)) => {
+                from_b = b.next().transpose()?;
+                y
+            }
+            (None, None) => return Ok(()),
+        };
+        writer.push(entry)?;
+    }
+}
+
+/// The neighbours of which the older is least times as large as the newer. Taking those with the least sum instead would
+/// never let the middle ones grow, and write every key as often as there are seals; this way it is the cube root of that.
+fn most_alike(sizes: &[u64], may: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut best: Option<(usize, u64, u64)> = None;
+    for (at, pair) in sizes.windows(2).enumerate().filter(|(at, _)| may(*at)) {
+        let &[older, newer] = pair else { continue };
+        let newer = newer.max(1);
+        let better = best.is_none_or(|(_, a, b)| u128::from(older) * u128::from(b) < u128::from(a) * u128::from(newer));
+        if better {
+            best = Some((at, older, newer));
+        }
+    }
+    best.map(|(at, _, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thousand_seals_write_each_key_some_twenty_times_and_not_hundreds() {
+        let mut runs: Vec<u64> = Vec::new();
+        let mut written = 0;
+        for _ in 0..1_000 {
+            runs.extend([1]);
+            while runs.len() >= RUNS_PER_PARTITION_MAX {
+                let at = most_alike(&runs, |_| true).unwrap_or(0);
+                let newer = runs.remove(at + 1);
+                runs[at] += newer;
+                written += runs[at];
+            }
+        }
+        assert!(written / 1_000 <= 22, "{written}");
+    }
+
+    #[test]
+    fn no_pair_is_taken_that_may_not_be_joined() {
+        assert_eq!(most_alike(&[8, 1, 1], |at| at == 0), Some(0));
+        assert_eq!(most_alike(&[8, 1, 1], |_| true), Some(1));
+        assert_eq!(most_alike(&[8, 1, 1], |_| false), None);
+    }
+}

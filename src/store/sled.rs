@@ -1,0 +1,262 @@
+//! Shelves in sled, which is held at arm's length: it panics or hangs on what it does not expect, its `flush` does not
+//! reach the device, and its cache keeps to its bound late. All of that is met here and nowhere else.
+
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use super::limits::{
+    SHELF_TIME_MAX, SLED_CACHE_BYTES, SLED_LEAF_VALUES, SLED_READ_BYTES_MAX, SLED_SEGMENT_BYTES, VALUE_BYTES_MAX,
+};
+use super::shelf::{Change, Shelf, ShelfError, Shelves};
+
+/// A directory of sled databases, one folder each.
+pub struct SledShelves {
+    dir: PathBuf,
+    time_max: Duration,
+}
+
+impl SledShelves {
+    /// Shelves in `dir`, which is created with the first of them.
+    pub fn new(dir: impl AsRef<Path>) -> Self {
+        Self { dir: dir.as_ref().to_path_buf(), time_max: SHELF_TIME_MAX }
+    }
+}
+
+impl Shelves for SledShelves {
+    fn open(&self, name: &str) -> Result<Arc<dyn Shelf>, ShelfError> {
+        let path = self.dir.join(name);
+        fs::create_dir_all(&path).map_err(|error| unusable(&path, "create the folder", &error))?;
+        let db = open_database(&path, self.time_max)?;
+        Ok(Arc::new(SledShelf {
+            path,
+            time_max: self.time_max,
+            db: RwLock::new(Some(db)),
+            read: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+        }))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), ShelfError> {
+        let path = self.dir.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(|error| unusable(&path, "remove the folder", &error))?,
+        }
+        sync_dir(&self.dir).map_err(|error| unusable(&self.dir, "sync the directory", &error))
+    }
+
+    fn list(&self) -> Result<Vec<String>, ShelfError> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| unusable(&self.dir, "list", &error))?,
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+        let names: io::Result<Vec<Option<String>>> = names.collect();
+        // A name that is not UTF-8 is none of ours.
+        Ok(names.map_err(|error| unusable(&self.dir, "list", &error))?.into_iter().flatten().collect())
+    }
+
+    fn disk_bytes(&self, name: &str) -> Result<u64, ShelfError> {
+        let path = self.dir.join(name);
+        match size_of_tree(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            size => size.map_err(|error| unusable(&path, "measure", &error)),
+        }
+    }
+}
+
+/// One sled database. The lock is taken for writing only to open the database anew.
+struct SledShelf {
+    path: PathBuf,
+    time_max: Duration,
+    db: RwLock<Option<sled::Db>>,
+    /// Bytes of leaves read since the database was last opened.
+    read: AtomicU64,
+    /// Set by the first failure: after a panic inside sled nothing that it says is trusted.
+    broken: AtomicBool,
+}
+
+impl SledShelf {
+    /// Runs `work` on the database; a panic in it, like an error, makes the shelf unusable from then on.
+    fn contained<T>(&self, what: &str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, ShelfError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(unusable(&self.path, what, &"the database failed before"));
+        }
+        let held = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(db) = held.as_ref() else {
+            return Err(unusable(&self.path, what, &"the database could not be opened anew"));
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(db)));
+        let outcome = match outcome {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => unusable(&self.path, what, &error),
+            Err(_) => unusable(&self.path, what, &"the database panicked"),
+        };
+        self.broken.store(true, Ordering::Release);
+        Err(outcome)
+    }
+
+    /// Counts a value that was read, and says whether it is time to let go of sled's cache.
+    fn count(&self, bytes: usize) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.read.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= SLED_READ_BYTES_MAX
+    }
+
+    /// Opens the database anew, which is the one way to make sled let go of its cache.
+    fn refresh(&self) -> Result<(), ShelfError> {
+        let mut held = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        if self.read.swap(0, Ordering::Relaxed) < SLED_READ_BYTES_MAX || self.broken.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if let Some(db) = held.take() {
+            close_database(&self.path, self.time_max, db)?;
+        }
+        *held = Some(open_database(&self.path, self.time_max)?);
+        Ok(())
+    }
+}
+
+impl Shelf for SledShelf {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        let value = self.contained("read", |db| Ok(db.get(key)?.map(|value| value.to_vec())))?;
+        if self.count(SLED_LEAF_VALUES * value.as_ref().map_or(0, Vec::len)) {
+            self.refresh()?;
+        }
+        Ok(value)
+    }
+
+    fn write(&self, batch: &[Change]) -> Result<(), ShelfError> {
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch {
+            match value {
+                Some(value) if value.len() > VALUE_BYTES_MAX => {
+                    let text = format!("a value of {} bytes is over {VALUE_BYTES_MAX}", value.len());
+                    return Err(unusable(&self.path, "write", &text));
+                }
+                Some(value) => changes.insert(key.as_slice(), value.as_slice()),
+                None => changes.remove(key.as_slice()),
+            }
+        }
+        self.contained("write", |db| db.apply_batch(changes))
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError> {
+        let mut next = from.to_vec();
+        loop {
+            let paused = self.contained("scan", |db| {
+                for entry in db.range(next.as_slice()..to) {
+                    let (key, value) = entry?;
+                    if !each(&key, &value) {
+                        return Ok(None);
+                    }
+                    if self.count(value.len()) {
+                        return Ok(Some(key.to_vec()));
+                    }
+                }
+                Ok(None)
+            })?;
+            let Some(mut last) = paused else { return Ok(()) };
+            self.refresh()?;
+            // The least key after the last one.
+            last.push(0);
+            next = last;
+        }
+    }
+
+    fn sync(&self) -> Result<(), ShelfError> {
+        self.contained("flush", |db| db.flush())?;
+        let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
+        synced.map_err(|error| {
+            // What a failed sync left on the disk is anybody's guess.
+            self.broken.store(true, Ordering::Release);
+            unusable(&self.path, "sync", &error)
+        })
+    }
+}
+
+impl Drop for SledShelf {
+    fn drop(&mut self) {
+        let Some(db) = self.db.get_mut().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if self.broken.load(Ordering::Acquire) {
+            // Closing a database that panicked may hang or panic again: it is left alone.
+            std::mem::forget(db);
+        } else if let Err(error) = close_database(&self.path, self.time_max, db) {
+            tracing::warn!(%error, "a database of the store did not close");
+        }
+    }
+}
+
+fn open_database(path: &Path, time_max: Duration) -> Result<sled::Db, ShelfError> {
+    let config = sled::Config::new()
+        .path(path)
+        .segment_size(SLED_SEGMENT_BYTES)
+        .cache_capacity(SLED_CACHE_BYTES)
+        .flush_every_ms(None);
+    let opened = on_a_thread(path, "open", time_max, move || config.open())?;
+    opened.map_err(|error| unusable(path, "open", &error))
+}
+
+fn close_database(path: &Path, time_max: Duration, db: sled::Db) -> Result<(), ShelfError> {
+    on_a_thread(path, "close", time_max, move || drop(db))
+}
+
+/// Runs `work` on a thread of its own; one that panics or takes too long is given up, and its thread with it.
+fn on_a_thread<T: Send + 'static>(
+    path: &Path,
+    what: &str,
+    time_max: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ShelfError> {
+    let (done, outcome) = sync_channel(1);
+    let body = move || {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        // Whoever waited may have given up.
+        let _ = done.send(result);
+    };
+    let thread = thread::Builder::new().name(format!("store-{what}")).spawn(body);
+    thread.map_err(|error| unusable(path, what, &error))?;
+    match outcome.recv_timeout(time_max) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => Err(unusable(path, what, &"the database panicked")),
+        Err(RecvTimeoutError::Timeout) => {
+            Err(unusable(path, what, &format!("the database hung for {} s", time_max.as_secs())))
+        }
+    }
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Syncs every file and folder under `dir`, and `dir`.
+fn sync_tree(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => sync_tree(&entry.path())?,
+            false => File::open(entry.path())?.sync_all()?,
+        }
+    }
+    sync_dir(dir)
+}
+
+fn size_of_tree(dir: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        size += if metadata.is_dir() { size_of_tree(&entry.path())? } else { metadata.len() };
+    }
+    Ok(size)
+}
+
+fn unusable(path: &Path, what: &str, why: &dyn std::fmt::Display) -> ShelfError {
+    ShelfError::Unusable(format!("{}: cannot {what}: {why}", path.display()))
+}

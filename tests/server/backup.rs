@@ -1,0 +1,132 @@
+//! Backups of a book that is being served, over gRPC and on the command line.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::Value;
+use stampbook::audit::backup::{BackupManifest, Receiver};
+use stampbook::audit::files::unhex;
+use stampbook::config::Config;
+use stampbook::io::{Disk, RealDisk};
+use stampbook::proto as pb;
+use stampbook::server::Ended;
+use tonic::Code;
+
+use crate::house::{DEFINITION, House, fields, gift};
+
+/// Segments so small that some are full soon.
+fn short_segments() -> Config {
+    Config { segment_bytes: 1 << 19, ..Config::default() }
+}
+
+async fn busy_house() -> House {
+    let mut house = House::open(tempfile::tempdir().unwrap(), &short_segments()).await;
+    house.put(DEFINITION, None, "put-1").await.unwrap();
+    post(&mut house, 0..20_000).await;
+    house
+}
+
+async fn post(house: &mut House, range: std::ops::Range<u32>) {
+    let commands: Vec<_> = range.map(|n| gift(&format!("g{n}"), &format!("m{}", n % 700), 1)).collect();
+    for commands in commands.chunks(1_000) {
+        house.batch(commands.to_vec(), false).await.unwrap();
+    }
+}
+
+/// Takes a backup in; says how many files came.
+async fn receive(house: &mut House, out: &Path) -> (BackupManifest, usize) {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(out).unwrap());
+    let mut receiver = Receiver::open(disk).unwrap();
+    let held = receiver.held().iter().map(|file| pb::HeldFile {
+        name: file.name.clone(),
+        length: file.length,
+        sha256: unhex::<32>(&file.sha256).unwrap().to_vec(),
+    });
+    let request = pb::BackupRequest { previous_op: receiver.previous_op(), held: held.collect() };
+    let mut stream = house.audit.backup(request).await.unwrap().into_inner();
+    let (mut files, mut received, mut last) = (Vec::new(), 0, Default::default());
+    while let Some(response) = stream.message().await.unwrap() {
+        last = (response.done, response.total);
+        match response.part.unwrap() {
+            pb::backup_response::Part::Chunk(chunk) => {
+                received += u64::try_from(chunk.content.len()).unwrap();
+                receiver.take(&chunk.file, chunk.offset, &chunk.content).unwrap();
+                if !files.contains(&chunk.file) {
+                    files.push(chunk.file);
+                }
+            }
+            pb::backup_response::Part::Manifest(text) => {
+                assert!(stream.message().await.unwrap().is_none(), "the manifest is the last message");
+                assert_eq!(last, (received, received));
+                let manifest = BackupManifest::from_json(&text).unwrap();
+                return (receiver.finish(manifest, &mut |_| {}).unwrap(), files.len());
+            }
+        }
+    }
+    panic!("it ended without a manifest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_from_a_server_holds_all_that_was_durable_and_the_next_one_sends_what_is_new() {
+    let mut house = busy_house().await;
+    let out = tempfile::tempdir().unwrap();
+    let (first, files) = receive(&mut house, out.path()).await;
+    assert_eq!((first.op, first.previous_op), (20_001, 0));
+    assert!(first.files.len() > 2 && files == first.files.len(), "{files} of {}", first.files.len());
+    post(&mut house, 20_000..26_000).await;
+    let (second, files) = receive(&mut house, out.path()).await;
+    assert_eq!((second.op, second.previous_op, second.book_id), (26_001, first.op, first.book_id));
+    let sealed = first.files.len() - 1;
+    assert_eq!(files, second.files.len() - sealed);
+    assert_eq!(second.files[..sealed], first.files[..sealed]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_another_past_is_refused_by_field() {
+    let mut house = House::furnished().await;
+    let request = pb::BackupRequest { previous_op: 3, held: Vec::new() };
+    let status = house.audit.backup(request).await.unwrap_err();
+    assert_eq!((status.code(), fields(&status)), (Code::InvalidArgument, vec!["previous_op".to_owned()]));
+}
+
+async fn cli(arguments: Vec<String>) -> (i32, Value) {
+    let run = move || Command::new(env!("CARGO_BIN_EXE_stampbook")).args(&arguments).arg("--json").output().unwrap();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap(), serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said} {error}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_by_command_line_while_posting_goes_on_restores_to_a_book_that_goes_on() {
+    let mut house = busy_house().await;
+    let (out, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = |dir: &Path| dir.to_str().unwrap().to_owned();
+    let target = house.address.to_string();
+    let arguments = ["backup", "--target", &target, "--out", &path(out.path())].map(str::to_owned).to_vec();
+    let backup = tokio::spawn(cli(arguments.clone()));
+    post(&mut house, 20_000..24_000).await;
+    let (code, report) = backup.await.unwrap();
+    assert_eq!(code, 0, "{report}");
+    let op = report["op"].as_u64().unwrap();
+    assert!((20_001..=24_001).contains(&op), "{op}");
+    let (code, report) = cli(arguments).await;
+    assert_eq!((code, report["op"].as_u64(), report["previous_op"].as_u64()), (0, Some(24_001), Some(op)), "{report}");
+    let book_id = house.trial(None).await.book_id;
+    let told = house.trial(None).await;
+    assert_eq!(house.close().await.1, Ended::Stopped);
+
+    let arguments = ["restore", "--from", &path(out.path()), "--data", &path(data.path())].map(str::to_owned).to_vec();
+    let (code, report) = cli(arguments).await;
+    assert_eq!((code, report["op"].as_u64()), (0, Some(24_001)), "{report}");
+    let mut house = House::open(data, &short_segments()).await;
+    let restored = house.trial(None).await;
+    assert_eq!((restored.rows, restored.totals, restored.op), (told.rows, told.totals, 24_001));
+    // What was settled before is settled still, in a history with a parent.
+    let again = house.post(gift("g7", "m7", 1)).await.unwrap();
+    assert!(again.replayed);
+    let from = again.restored.unwrap();
+    assert_eq!((from.incarnation, from.parent_book_id.as_str(), from.parent_op), (1, book_id.as_str(), 24_001));
+    assert_ne!(again.book_id, book_id);
+}
