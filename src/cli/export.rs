@@ -18,13 +18,12 @@ use stampbook::audit::snapshot::{SNAPSHOTS_DIR, SnapshotError, SnapshotReader};
 use stampbook::io::{Disk, RealDisk};
 use stampbook::journal::{JournalError, genesis_of};
 
-use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
+use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown, receive};
 
 #[derive(Args)]
 pub(super) struct Export {
-    /// The directory of the book; a server may have it open.
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    #[command(flatten)]
+    of: Of,
     /// The snapshot to export.
     #[arg(long, value_name = "NAME")]
     snapshot: String,
@@ -42,6 +41,18 @@ pub(super) struct Export {
     pub(super) json: bool,
 }
 
+/// Which book.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Of {
+    /// The directory of the book; a server may have it open.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The address of the server that has the book open, such as 127.0.0.1:7070.
+    #[arg(long, value_name = "ADDR")]
+    target: Option<String>,
+}
+
 /// A format, by its name.
 #[derive(Clone, Copy)]
 struct Form(Format);
@@ -56,9 +67,20 @@ impl FromStr for Form {
 
 impl Export {
     pub(super) fn run(self) -> Outcome {
-        let data = RealDisk::open_existing(&self.data).map_err(|error| unreachable(&self.data, &error))?;
+        match &self.of {
+            Of { target: Some(target), .. } => {
+                let wanted = receive::Wanted { snapshot: &self.snapshot, format: self.format.0, from_op: self.from_op };
+                receive::export(target, &wanted, &self.out).map(|manifest| shown(&manifest, &self.out))
+            }
+            Of { data: Some(data), .. } => self.offline(data),
+            Of { .. } => Err(Failure::plain(EXIT_BAD_INPUT, "either --data or --target is needed")),
+        }
+    }
+
+    fn offline(&self, dir: &Path) -> Outcome {
+        let data = RealDisk::open_existing(dir).map_err(|error| unreachable(dir, &error))?;
         let missing = || failure(&ExportError::Snapshot(SnapshotError::Missing(self.snapshot.clone())));
-        let snapshots = RealDisk::open_existing(self.data.join(SNAPSHOTS_DIR)).map_err(|_| missing())?;
+        let snapshots = RealDisk::open_existing(dir.join(SNAPSHOTS_DIR)).map_err(|_| missing())?;
         let reader = SnapshotReader::open(&snapshots, &self.snapshot).map_err(|error| failure(&error.into()))?;
         let genesis = genesis_of(&data).and_then(|genesis| genesis.ok_or(JournalError::NoBook));
         let origin = Origin::of(&reader, &genesis.map_err(|error| failure(&error.into()))?);

@@ -5,23 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use stampbook::audit::backup::{BackupError, BackupManifest, Progress, Receiver, Stage};
-use stampbook::audit::export::Format;
 use stampbook::audit::export::manifest::{MANIFEST_FILE, Manifest};
 use stampbook::audit::export::sink::{DirSink, ExportSink};
+use stampbook::audit::export::{Format, Progress as Made};
 use stampbook::audit::files::unhex;
 use stampbook::io::{Disk, RealDisk};
 use stampbook::proto::audit_service_client::AuditServiceClient;
 use stampbook::proto::{
-    BackupRequest, ExportFormat, ExportSnapshotRequest, HeldFile, backup_response, export_snapshot_response,
+    BackupRequest, ExportFormat, ExportSnapshotRequest, GetSnapshotRequest, HeldFile, backup_response,
+    export_snapshot_response,
 };
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
-use super::{EXIT_IO, EXIT_REFUSED, Failure, backup, remote};
+use super::{EXIT_BAD_INPUT, EXIT_IO, Failure, backup, export, remote};
 
 /// A piece with its frame, or the manifest of very many files.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -46,33 +46,53 @@ pub(super) struct Wanted<'a> {
 
 /// Has a server make an export, keeps it in the directory `out`, and takes it up where it broke off before.
 pub(super) fn export(target: &str, wanted: &Wanted<'_>, out: &Path) -> Result<Manifest, Failure> {
-    let into = Kept::open(out)?;
+    let disk = open(out)?;
     remote::connected(target, async |channel| {
-        let bar = bar("{bar:30} {pos}/{len} events and members, {per_sec}, {eta} to go");
+        let mut bar = export::Bar::new("export");
         let mut tries = Tries::new(client(channel));
-        let received = loop {
-            // Opened anew each time: what is whole on the disk is what counts.
-            let mut sink = DirSink::open(Arc::clone(&into.disk)).map_err(|error| into.unusable(&error))?;
-            if let Some(manifest) = sink.manifest() {
-                break Ok(manifest.clone());
-            }
-            let whole = sink.finished().len();
-            if let Err(stopped) = export_once(&mut tries.client, wanted, &mut sink, &bar).await
-                && let Err(failure) = tries.pause(stopped, whole).await
-            {
-                break Err(failure);
-            }
-        };
-        bar.finish_and_clear();
+        let received = export_whole(&mut tries, wanted, &disk, &mut bar).await;
+        bar.clear();
         received
     })
+}
+
+async fn export_whole(
+    tries: &mut Tries,
+    wanted: &Wanted<'_>,
+    disk: &Arc<dyn Disk>,
+    bar: &mut export::Bar,
+) -> Result<Manifest, Failure> {
+    loop {
+        // Opened anew each time: what is whole on the disk is what counts.
+        let mut sink = DirSink::open(Arc::clone(disk)).map_err(|error| export::failure(&error))?;
+        if let Some(manifest) = sink.manifest() {
+            return same(&mut tries.client, wanted, manifest).await;
+        }
+        let whole = sink.finished().len();
+        if let Err(stopped) = export_once(&mut tries.client, wanted, &mut sink, bar).await {
+            tries.pause(stopped, whole).await?;
+        }
+    }
+}
+
+/// The manifest of an export that is whole, if it is the one that is asked for.
+async fn same(client: &mut Audit, wanted: &Wanted<'_>, manifest: &Manifest) -> Result<Manifest, Failure> {
+    let asked = GetSnapshotRequest { name: wanted.snapshot.to_owned() };
+    let answer = client.get_snapshot(asked).await.map_err(|status| remote::failure(&status))?.into_inner();
+    let head = answer.snapshot.map(|shot| shot.head_hash).unwrap_or_default();
+    let (made, origin) = (&manifest.export, &manifest.export.origin);
+    let alike = made.format == wanted.format && made.from_op == wanted.from_op && origin.snapshot == wanted.snapshot;
+    if alike && origin.book_id == answer.book_id && origin.head_hash == head {
+        return Ok(manifest.clone());
+    }
+    Err(Failure::plain(EXIT_BAD_INPUT, "the directory holds another export: choose an empty one"))
 }
 
 async fn export_once(
     client: &mut Audit,
     wanted: &Wanted<'_>,
     sink: &mut DirSink,
-    bar: &ProgressBar,
+    bar: &mut export::Bar,
 ) -> Result<(), Stopped> {
     use export_snapshot_response::Part;
     let finished =
@@ -82,8 +102,7 @@ async fn export_once(
     let mut stream = client.export_snapshot(request).await.map_err(Stopped::status)?.into_inner();
     loop {
         let response = next(&mut stream).await?;
-        bar.set_length(response.total);
-        bar.set_position(response.done);
+        bar.show(Made { done: response.done, total: response.total });
         match response.part {
             Some(Part::Chunk(chunk)) => sink.chunk(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::kept)?,
             Some(Part::Manifest(text)) => {
@@ -96,12 +115,12 @@ async fn export_once(
 
 /// Has a server send a backup, keeps it in the directory `out`, and asks only for what is not there.
 pub(super) fn backup(target: &str, out: &Path) -> Result<BackupManifest, Failure> {
-    let into = Kept::open(out)?;
+    let disk = open(out)?;
     remote::connected(target, async |channel| {
         let mut bar = backup::Bar::new();
         let mut tries = Tries::new(client(channel));
         let received = loop {
-            let receiver = match Receiver::open(Arc::clone(&into.disk)) {
+            let receiver = match Receiver::open(Arc::clone(&disk)) {
                 Ok(receiver) => receiver,
                 Err(error) => break Err(backup::failure(&error)),
             };
@@ -149,22 +168,11 @@ async fn backup_once(
     }
 }
 
-/// The directory that files are kept in.
-struct Kept {
-    disk: Arc<dyn Disk>,
-    name: String,
-}
-
-impl Kept {
-    fn open(out: &Path) -> Result<Self, Failure> {
-        let name = out.display().to_string();
-        let disk = RealDisk::open(out).map_err(|error| Failure::plain(EXIT_IO, format!("{name}: {error}")))?;
-        Ok(Self { disk: Arc::new(disk), name })
-    }
-
-    fn unusable(&self, error: &dyn Display) -> Failure {
-        Failure::plain(EXIT_REFUSED, format!("{}: {error}", self.name))
-    }
+/// The directory that files are kept in; created where there is none.
+fn open(out: &Path) -> Result<Arc<dyn Disk>, Failure> {
+    let disk = RealDisk::open(out);
+    let disk = disk.map_err(|error| Failure::plain(EXIT_IO, format!("{}: {error}", out.display())))?;
+    Ok(Arc::new(disk))
 }
 
 /// Why receiving stopped.
@@ -252,13 +260,4 @@ fn format_of(format: Format) -> ExportFormat {
         Format::Parquet => ExportFormat::Parquet,
         Format::Hledger => ExportFormat::Hledger,
     }
-}
-
-/// A bar on standard error, drawn where that is a terminal and nowhere else.
-fn bar(template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -15,8 +15,8 @@ use crate::io::sim::{Crash, SimClock, SimDisk};
 use crate::journal::Plant;
 use crate::ledger::command::{Action, AdminAction, Command, Notes, Original};
 use crate::ledger::ids::Op;
-use crate::ledger::{Ledger, Moment};
 use crate::ledger::view::ProgramTrial;
+use crate::ledger::{Ledger, Moment};
 
 /// Eight pages, so that a run takes several segments.
 const SEGMENT_BYTES: u64 = 8 * 4096;

@@ -339,7 +339,14 @@ impl Keeper {
         self.desk.checkpoint_op.store(op, Ordering::Relaxed);
         self.checkpoint_at = Instant::now();
         let took = begun.elapsed();
-        tracing::info!(op, pages = report.pages, bytes = report.page_bytes, disk = report.disk_bytes, ?took, "checkpoint is durable");
+        tracing::info!(
+            op,
+            pages = report.pages,
+            bytes = report.page_bytes,
+            disk = report.disk_bytes,
+            ?took,
+            "checkpoint is durable"
+        );
         if let Some(order) = snapshot {
             self.snapshot(&order, &at, &trial, members);
         }

@@ -12,10 +12,10 @@ use super::start::replay_all;
 use super::tests::{Client, config, earn, redeem, refund, set_up};
 use super::*;
 use crate::io::sim::{Crash, SimClock, SimDisk};
-use crate::store::sim::SimShelves;
 use crate::ledger::command::{AdminAction, Original};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
+use crate::store::sim::SimShelves;
 
 /// A directory of snapshots in memory: name -> facts, base and pages.
 #[derive(Clone, Default)]
@@ -293,7 +293,9 @@ fn a_book_that_ends_before_its_checkpoint_is_not_served() {
     engine.shut_down();
     let house = House { disk: shorter, ..house };
     let clock = Arc::new(SimClock::new(1_800_000_000_000_000));
-    let Err(error) = Engine::start(Arc::new(house.disk.clone()), clock, &house.config()) else { panic!("it was served") };
+    let Err(error) = Engine::start(Arc::new(house.disk.clone()), clock, &house.config()) else {
+        panic!("it was served")
+    };
     let text = error.to_string();
     assert!(text.contains("52") && text.contains("102"), "both ops are named: {text}");
 }
@@ -387,7 +389,8 @@ fn a_fault_at_any_operation_of_the_store_loses_nothing_and_changes_nothing() {
 
 /// A book with its program, whatever becomes of the store afterwards.
 fn begin(house: &House) {
-    let still = House { pace: Pace { on: false, ..house.pace }, shelves: Arc::new(SimShelves::new(0)), ..House::new(0) };
+    let still =
+        House { pace: Pace { on: false, ..house.pace }, shelves: Arc::new(SimShelves::new(0)), ..House::new(0) };
     let still = House { disk: house.disk.clone(), ..still };
     let (engine, client) = still.start();
     set_up(&client, 1_000_000);

@@ -14,16 +14,14 @@ use super::names::Names;
 use super::queue::{Item, Queue, Reply};
 use super::request::{Answer, AnswerBody, ItemResult, Read, Refusal, StreamId, Work};
 use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, Runs, resolve};
-use crate::constants::{
-    CAPTURE_LOG_BYTES_MAX, EVENT_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX,
-};
+use crate::constants::{CAPTURE_LOG_BYTES_MAX, EVENT_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
 use crate::io::Clock;
 use crate::journal::{Book, FrameBody, FrameBuilder};
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Original};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
-use crate::ledger::reason::Reason;
 use crate::ledger::print::Prints;
+use crate::ledger::reason::Reason;
 use crate::ledger::{Decision, Hashes, Ledger, Lookup, Moment, codec};
 use crate::store::Keys;
 

@@ -126,7 +126,8 @@ impl Start<'_> {
             replayer.name_lost_snapshots(at);
         }
         let genesis = self.genesis;
-        let opened = Journal::open_locked(self.disk, lock, || genesis, self.journal, checkpoint.as_ref(), &mut replayer);
+        let opened =
+            Journal::open_locked(self.disk, lock, || genesis, self.journal, checkpoint.as_ref(), &mut replayer);
         let Replayer { ledger, store, broken, .. } = replayer;
         if let Some(error) = broken {
             return Err(error.into());

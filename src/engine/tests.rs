@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::request::{Answer, AnswerBody, ItemResult, Read, Work};
 use super::*;
-use crate::ledger::ids::Op;
 use crate::io::sim::{SimClock, SimDisk};
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Original, Purpose};
 use crate::ledger::event::Event;
+use crate::ledger::ids::Op;
 use crate::ledger::spec::{CampaignSpec, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
 
 pub(super) fn spec() -> ProgramSpec {

@@ -1,6 +1,8 @@
 //! Auditing: snapshots, exports and backups.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,7 +25,11 @@ use crate::ledger::view::SnapshotView;
 use crate::proto as pb;
 use crate::proto::audit_service_server::AuditService;
 
+/// How often a snapshot that is to be removed is looked at while it is still being written.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// The service.
+#[derive(Clone)]
 pub(super) struct Audit {
     desk: Desk,
     parcels: Parcels,
@@ -34,6 +40,15 @@ impl Audit {
     #[must_use]
     pub(super) fn new(desk: Desk, stopping: watch::Receiver<bool>) -> Self {
         Self { desk, parcels: Parcels::new(stopping) }
+    }
+
+    /// Removes the files of deleted snapshots that a crash between the deletion and its end has left.
+    pub(super) async fn sweep(self) {
+        let Ok((_, views)) = self.views().await else { return };
+        for view in views.into_iter().filter(|view| view.deleted.is_some()) {
+            // A failure is in the log, and the next start tries again.
+            let _ = self.remove(view.name).await;
+        }
     }
 
     /// Every snapshot that was ever taken, oldest first.
@@ -91,6 +106,17 @@ impl Audit {
         }
     }
 
+    /// Removes the file of a snapshot whose deletion is durable. One that stays behind is deleted all the same, and goes when
+    /// the request is sent again, or at the next start.
+    async fn remove(&self, name: String) -> Result<(), Status> {
+        // Whoever is still writing it would put it there again.
+        while self.desk.handle().audit().preparing(&name) {
+            tokio::time::sleep(LOOK).await;
+        }
+        let handle = self.desk.handle().clone();
+        blocking(move || snapshot::remove(&*handle.audit().snapshots_disk(), &name)).await
+    }
+
     fn book_id(&self) -> String {
         self.desk.info().book_id.clone()
     }
@@ -99,7 +125,7 @@ impl Audit {
 /// The files of the snapshots, as they are at one look.
 struct Shelf<'a> {
     handle: &'a Handle,
-    disk: std::sync::Arc<dyn Disk>,
+    disk: Arc<dyn Disk>,
     files: HashSet<String>,
 }
 
@@ -218,9 +244,7 @@ impl AuditService for Audit {
         checked(shape::snapshot_name(&name).and_then(|()| act.check()), &act.key)?;
         let receipt = act.post(&self.desk, AdminAction::DeleteSnapshot { name: name.clone() }).await?;
         if receipt.outcome() == pb::Outcome::Applied {
-            // The event is durable: a file that stays behind is deleted all the same, and goes when this is sent again.
-            let (handle, name) = (self.desk.handle().clone(), name.clone());
-            blocking(move || snapshot::remove(&*handle.audit().snapshots_disk(), &name)).await?;
+            self.remove(name.clone()).await?;
         }
         let snapshot = self.after(&name).await;
         Ok(Response::new(pb::DeleteSnapshotResponse { receipt: Some(receipt), snapshot }))

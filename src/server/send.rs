@@ -84,7 +84,10 @@ impl ExportAsked {
         let told = Cell::new(Told::default());
         let mut sink = Sink { parcel, told: &told, manifest: None, stopped: None };
         match self.make(handle, &mut sink, &told) {
-            Ok(()) => sink.manifest.ok_or_else(status::unexpected),
+            Ok(()) => {
+                sink.parcel.tell(told.get());
+                sink.manifest.ok_or_else(status::unexpected)
+            }
             Err(error) => Err(sink.stopped.unwrap_or_else(|| failed(&error))),
         }
     }

@@ -208,7 +208,9 @@ async fn router(
     let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), stopping.clone()));
     let accounts = AccountServiceServer::new(Accounts::new(desk.clone(), clock));
     let admin = AdminServiceServer::new(Admin::new(desk.clone()));
-    let audit = AuditServiceServer::new(Audit::new(desk, stopping));
+    let audit = Audit::new(desk, stopping);
+    tokio::spawn(audit.clone().sweep());
+    let audit = AuditServiceServer::new(audit);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LedgerServiceServer<Ledger>>().await;
     health.set_serving::<AccountServiceServer<Accounts>>().await;

@@ -45,7 +45,7 @@ async fn receive(house: &mut House, out: &Path) -> (BackupManifest, usize) {
     });
     let request = pb::BackupRequest { previous_op: receiver.previous_op(), held: held.collect() };
     let mut stream = house.audit.backup(request).await.unwrap().into_inner();
-    let (mut files, mut received, mut last) = (Vec::new(), 0, Default::default());
+    let (mut files, mut received, mut last) = (Vec::new(), 0, (0, 0));
     while let Some(response) = stream.message().await.unwrap() {
         last = (response.done, response.total);
         match response.part.unwrap() {
