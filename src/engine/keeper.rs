@@ -50,6 +50,8 @@ pub(crate) enum ToKeeper {
     Captured(Box<View>),
     /// The next pages of the view; none: it is whole.
     Pages(Vec<PageCopy>),
+    /// Generations that are runs now, to be freed here: it takes longer than the engine should stop.
+    Free(Vec<Arc<Generation>>),
     /// The engine has ended.
     Stop,
 }
@@ -248,6 +250,7 @@ impl Keeper {
                 }
                 // Pages of a view that was given up.
                 Ok(ToKeeper::Pages(_)) => {}
+                Ok(ToKeeper::Free(generations)) => drop(generations),
                 Ok(ToKeeper::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -309,6 +312,7 @@ impl Keeper {
         let begun = Instant::now();
         let entries = entries_of(generation, &self.prints);
         let count = entries.len();
+        tracing::info!(upto = generation.last().0, keys = count, "seal begins");
         self.store.seal(generation.after().0, generation.last().0, entries)?;
         let took = begun.elapsed();
         tracing::info!(upto = generation.last().0, keys = count, ?took, "run sealed");
@@ -379,6 +383,7 @@ impl Keeper {
                     }
                 }
                 Ok(ToKeeper::Sealed(generation)) => later.push_back(generation),
+                Ok(ToKeeper::Free(generations)) => drop(generations),
                 Ok(ToKeeper::Captured(_)) => return Err(Halt::Book("two views at a time".to_owned())),
                 Ok(ToKeeper::Stop) | Err(RecvTimeoutError::Disconnected) => return Err(Halt::Stopped),
                 Err(RecvTimeoutError::Timeout) if self.pipeline.has_failed() => return Err(Halt::Stopped),
