@@ -203,6 +203,8 @@ pub(crate) struct Keeper {
     pub(crate) sealed: VecDeque<Arc<Generation>>,
     /// Whether a view was asked for and is not over.
     pub(crate) asked: bool,
+    /// Whether runs are being merged.
+    pub(crate) merging: bool,
 }
 
 /// Why the keeper stops what it does.
@@ -264,9 +266,16 @@ impl Keeper {
     }
 
     fn merge(&mut self) -> Result<(), Halt> {
-        if self.store.merge_step()? {
+        let merging = self.store.merge_step()?;
+        if merging {
             self.desk.show(self.store.keys());
         }
+        match (self.merging, merging) {
+            (false, true) => tracing::info!("merge begins"),
+            (true, false) => tracing::info!("merge is done"),
+            _ => {}
+        }
+        self.merging = merging;
         Ok(())
     }
 
