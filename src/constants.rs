@@ -93,11 +93,14 @@ pub const STORE_DIR: &str = "store";
 /// The folder of the snapshots in the data directory.
 pub const SNAPSHOTS_DIR: &str = "snapshots";
 /// Keys that a generation holds in memory before a run is made of it.
-pub const KEYS_PER_GENERATION: u64 = 4 * 1024 * 1024;
+///
+/// Its tables are at most three quarters full and grow by doubling: this many fit the size before the next doubling, at 24
+/// bytes a key.
+pub const KEYS_PER_GENERATION: u64 = 2_800_000;
 /// Bytes of filters over older keys, unless the settings say otherwise: enough for some 450 million keys.
 pub const KEY_FILTER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Generations of keys that may wait to become runs; past it nothing new is taken.
-pub const GENERATIONS_SEALING_MAX: usize = 2;
+pub const GENERATIONS_SEALING_MAX: usize = 4;
 /// Requests for snapshots that may wait for another checkpoint or snapshot to be over.
 pub const SNAPSHOTS_WAITING_MAX: usize = 16;
 /// How far the book may be ahead of the newest checkpoint, unless the settings say otherwise, in bytes.

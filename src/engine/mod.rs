@@ -40,21 +40,23 @@ use self::run::{Core, ResolveJob};
 use self::start::{Ready, Start};
 use crate::constants::{
     ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, EVENT_BYTES_MAX, EVENT_KIND_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX,
-    MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, PAGE_BYTES, PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_EVENT_BYTES_MAX,
-    REFERENCE_BYTES_MAX,
+    KEYS_PER_GENERATION, MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, PAGE_BYTES, PLACE_BYTES_MAX, POINTS_MAX,
+    PROGRAM_EVENT_BYTES_MAX, REFERENCE_BYTES_MAX,
 };
 use crate::io::{Clock, Disk};
 use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Parent, RecoveryReport, genesis_of};
 use crate::ledger::event::{LEGS_MAX, WINNERS_MAX};
 use crate::ledger::ids::ProgramNo;
 use crate::ledger::print::Prints;
-use crate::ledger::{Limits, award, codec};
+use crate::ledger::{self, Limits, award, codec};
 use crate::store::{StoreError, StoreOptions, is_there};
 
 pub use self::keeper::Pace;
 pub use self::start::StartReport;
 
 // The ledger and the journal know nothing of each other; here both are in sight, and what they must agree on is held.
+const _: () =
+    assert!(KEYS_PER_GENERATION == ledger::KEYS_PER_GENERATION, "a generation is as large as the ledger takes it");
 const _: () = assert!(codec::EVENT_BYTES_LIMIT == PROGRAM_EVENT_BYTES_MAX, "what the codec writes fits a block");
 const _: () = assert!(POINTS_MAX.unsigned_abs() == award::POINTS_MAX, "shape and rules know one greatest amount");
 const _: () = assert!(
@@ -342,7 +344,7 @@ fn start_threads(
     snapshots: Arc<dyn SnapshotRoom>,
     config: &EngineConfig,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
-    let Ready { ledger, mut store, opened, checkpoint, .. } = ready;
+    let Ready { ledger, mut store, sealed, opened, checkpoint, .. } = ready;
     let book_time_us = opened.recovery.last_book_time_us;
     // Where more requests wait for the readers than this, the engine waits too: that is the queue's bound again. The
     // readers never wait for the engine.
@@ -364,6 +366,7 @@ fn start_threads(
     let queue = Arc::clone(&shared.queue);
     threads.push(spawn("journal", move || commit::run(opened.writer, &pipeline, &directory, queue.bell()))?);
     let keys = store.keys();
+    let sealing = sealed.iter().map(|generation| generation.last()).collect();
     let keeper_thread = Keeper {
         store,
         book: shared.book.clone(),
@@ -376,7 +379,7 @@ fn start_threads(
         checkpoint_bytes: checkpoint.map_or(0, |at| at.frame_bytes),
         checkpoint_op: checkpoint.map_or(0, |at| at.op),
         checkpoint_at: std::time::Instant::now(),
-        sealed: VecDeque::new(),
+        sealed,
         asked: false,
         merging: false,
     };
@@ -414,7 +417,7 @@ fn start_threads(
         line: KeeperLine { desk: Arc::clone(&shared.desk), keeper },
         viewing: false,
         behind_view: VecDeque::new(),
-        sealing: VecDeque::new(),
+        sealing,
     };
     threads.push(spawn("engine", move || core.run())?);
     Ok(threads)

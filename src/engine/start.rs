@@ -1,6 +1,7 @@
 //! How an engine comes up: the newest sound checkpoint, then the events behind it. What the store lacks, or tells
 //! wrongly, is made anew from the book; what it tells of a past that the book does not have is a reason not to start.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,14 @@ use crossbeam::channel::bounded;
 use super::StartError;
 use super::keeper::entries_of;
 use super::rooms::{Rooms, SnapshotFacts, SnapshotRoom};
+use crate::constants::GENERATIONS_SEALING_MAX;
 use crate::io::{DirLock, Disk};
 use crate::journal::{Genesis, Journal, JournalOptions, Opened, Preparer, Replay, Visit, Waypoint};
 use crate::ledger::event::Event;
 use crate::ledger::ids::{MemberNo, Op, ProgramNo};
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
-use crate::ledger::{Hashes, Ledger, Limits, Moment, PageId, PageKind, codec, hash_names, hashes_of};
+use crate::ledger::{Generation, Hashes, Ledger, Limits, Moment, PageId, PageKind, codec, hash_names, hashes_of};
 use crate::store::{BookName, Store, StoreError, StoreOptions, acquit, is_condemned};
 
 /// Pages that may wait between the thread that reads them and the one that takes them in.
@@ -57,6 +59,8 @@ impl StartReport {
 pub(crate) struct Ready {
     pub(crate) ledger: Ledger,
     pub(crate) store: Store,
+    /// Generations of keys that are not runs yet.
+    pub(crate) sealed: VecDeque<Arc<Generation>>,
     pub(crate) opened: Opened,
     pub(crate) report: StartReport,
     /// The newest checkpoint's place; `None` without one.
@@ -118,6 +122,7 @@ impl Start<'_> {
             book,
             snapshots: &*self.rooms.snapshots,
             keys_per_generation: self.keys_per_generation,
+            sealed: VecDeque::new(),
             broken: None,
             begun: Instant::now(),
         };
@@ -128,7 +133,7 @@ impl Start<'_> {
         let genesis = self.genesis;
         let opened =
             Journal::open_locked(self.disk, lock, || genesis, self.journal, checkpoint.as_ref(), &mut replayer);
-        let Replayer { ledger, store, broken, .. } = replayer;
+        let Replayer { ledger, store, broken, sealed, .. } = replayer;
         if let Some(error) = broken {
             return Err(error.into());
         }
@@ -137,7 +142,7 @@ impl Start<'_> {
         report.replay = Duration::from_micros(opened.recovery.walk_us);
         report.rehome = Duration::from_micros(opened.recovery.rehome_us);
         report.members = ledger.counts().0;
-        Ok(Ready { ledger, store, opened, report, checkpoint, trials })
+        Ok(Ready { ledger, store, sealed, opened, report, checkpoint, trials })
     }
 }
 
@@ -204,6 +209,8 @@ struct Replayer<'s> {
     book: BookName,
     snapshots: &'s dyn SnapshotRoom,
     keys_per_generation: u64,
+    /// Generations that are not runs yet.
+    sealed: VecDeque<Arc<Generation>>,
     /// Why the store failed, if it did.
     broken: Option<StoreError>,
     begun: Instant,
@@ -278,9 +285,13 @@ impl Replay for Replayer<'_> {
 }
 
 impl Replayer<'_> {
-    /// Makes a run of a full generation of keys, so that the memory of a replay has a bound too.
+    /// Closes a full generation of keys. A few wait for the keeper, so that a start is not held up; where the tail is so
+    /// long that there are more, the oldest becomes a run here: the memory of a replay has a bound too.
     fn seal(&mut self) -> Result<(), StoreError> {
-        if let Some(generation) = self.ledger.seal() {
+        self.sealed.extend(self.ledger.seal());
+        while self.sealed.len() > GENERATIONS_SEALING_MAX
+            && let Some(generation) = self.sealed.pop_front()
+        {
             let entries = entries_of(&generation, self.prints);
             self.store.seal(generation.after().0, generation.last().0, entries)?;
             drop(self.ledger.drop_sealed(generation.last()));

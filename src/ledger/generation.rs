@@ -9,7 +9,7 @@ use super::index::{Index, key_bits};
 use super::state::Ledger;
 
 /// Keys at which a generation is to be sealed.
-pub const KEYS_PER_GENERATION: u64 = 4_194_304;
+pub const KEYS_PER_GENERATION: u64 = 2_800_000;
 /// Ops that a generation may span before it is to be sealed; it cannot span twice as many.
 pub const OPS_PER_GENERATION: u64 = 1 << 31;
 
