@@ -19,13 +19,17 @@ pub const CHUNK_HEADER_BYTES: usize = 4;
 pub const BLOB_BYTES_MAX: usize = CHUNK_BYTES_MAX * (u16::MAX as usize + 1);
 /// Bytes of values that are gathered before they are written together.
 pub const WRITE_BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes written to a folder after which they are synced: many small waits for the device, so that one long one at the end
+/// of a checkpoint does not hold up the journal's syncs.
+pub const SYNC_STRIDE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of a segment of a sled database.
 pub const SLED_SEGMENT_BYTES: usize = 1024 * 1024;
 /// Bytes that sled is told to cache of one database. It holds itself to this only roughly: see [`SLED_READ_BYTES_MAX`].
 pub const SLED_CACHE_BYTES: u64 = 4 * 1024 * 1024;
-/// Bytes of leaves read from a database after which it is opened anew, since sled's cache counts late and grows past its bound.
-pub const SLED_READ_BYTES_MAX: u64 = 96 * 1024 * 1024;
+/// Bytes read from a database, by leaves, or written to it after which it is opened anew, since sled's cache counts late
+/// and grows past its bound.
+pub const SLED_READ_BYTES_MAX: u64 = 48 * 1024 * 1024;
 /// Values that a leaf of sled holds at most.
 pub const SLED_LEAF_VALUES: usize = 16;
 /// Values that a leaf holds when it was filled in order: what one look-up brings into sled's cache.

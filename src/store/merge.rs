@@ -12,6 +12,7 @@ use super::folders::{Folders, Kind};
 use super::keys::{Counters, Keys};
 use super::limits::{PARTITIONS, RUNS_PER_PARTITION_MAX, SEAL_ENTRIES_MAX};
 use super::runs::{Entry, RunFolder, Slice, SliceName, SliceWriter, partition_of};
+use super::shelf::Batch;
 use super::value::Envelope;
 
 /// All runs of a store.
@@ -39,6 +40,7 @@ struct Merge {
     middle: u64,
     last: u64,
     folder: Arc<RunFolder>,
+    batch: Batch,
     /// The partitions below this one are done.
     next: usize,
 }
@@ -225,7 +227,8 @@ impl Runs {
         if self.merge.is_none() {
             let Some((base, middle, last)) = self.choose(cut) else { return Ok(false) };
             let folder = self.create(folders)?;
-            self.merge = Some(Merge { base, middle, last, folder, next: 0 });
+            let batch = folder.batch();
+            self.merge = Some(Merge { base, middle, last, folder, batch, next: 0 });
         }
         let Some(merge) = &mut self.merge else { return Ok(false) };
         while let Some(slices) = self.partitions.get_mut(merge.next) {
@@ -240,11 +243,10 @@ impl Runs {
             let (Some(older), Some(newer)) = (slices.get(at), slices.get(at + 1)) else { continue };
             let range = (number, merge.base, merge.last);
             let keep = older.holds_filters() && newer.holds_filters();
-            let mut batch = merge.folder.batch();
-            let mut writer = SliceWriter::new(&self.envelope, (&merge.folder, &mut batch), range, keep)?;
+            let mut writer = SliceWriter::new(&self.envelope, (&merge.folder, &mut merge.batch), range, keep)?;
             join(older.entries(&self.envelope), newer.entries(&self.envelope), &mut writer)?;
             let slice = writer.finish()?;
-            batch.flush()?;
+            merge.batch.flush()?;
             self.filter_bytes += slice.filter_bytes();
             self.filter_bytes -= older.filter_bytes() + newer.filter_bytes();
             let slice = Arc::new(slice);

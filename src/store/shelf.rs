@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::limits::WRITE_BATCH_BYTES;
+use super::limits::{SYNC_STRIDE_BYTES, WRITE_BATCH_BYTES};
 
 /// Why a shelf cannot be used. What it held is lost to the store, and never to the book.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,16 +39,17 @@ pub trait Shelf: Send + Sync {
     fn sync(&self) -> Result<(), ShelfError>;
 }
 
-/// Gathers changes to one shelf and writes them some at a time.
+/// Gathers changes to one shelf, writes them some at a time, and syncs now and then.
 pub(crate) struct Batch {
     shelf: Arc<dyn Shelf>,
     changes: Vec<Change>,
     bytes: usize,
+    unsynced: usize,
 }
 
 impl Batch {
     pub(crate) fn new(shelf: Arc<dyn Shelf>) -> Self {
-        Self { shelf, changes: Vec::new(), bytes: 0 }
+        Self { shelf, changes: Vec::new(), bytes: 0, unsynced: 0 }
     }
 
     /// Adds changes, and returns the bytes of their keys and values.
@@ -67,14 +68,19 @@ impl Batch {
         if !self.changes.is_empty() {
             self.shelf.write(&self.changes)?;
             self.changes.clear();
-            self.bytes = 0;
+            self.unsynced += std::mem::take(&mut self.bytes);
         }
-        Ok(())
+        if self.unsynced >= SYNC_STRIDE_BYTES { self.sync_written() } else { Ok(()) }
     }
 
     /// Writes what has been gathered and makes all of the shelf durable.
     pub(crate) fn sync(&mut self) -> Result<(), ShelfError> {
         self.flush()?;
+        self.sync_written()
+    }
+
+    fn sync_written(&mut self) -> Result<(), ShelfError> {
+        self.unsynced = 0;
         self.shelf.sync()
     }
 }
