@@ -302,3 +302,19 @@ fn an_export_of_another_past_is_told_from_the_books() {
     let longer = other.export(request(Format::Csv, 1));
     assert!(matches!(verify(&longer, Some(&house.test.disk)), Err(ExportError::BookEnds(93))));
 }
+
+#[test]
+fn the_page_on_exports_has_every_column_as_it_is() {
+    let page = include_str!("../../EXPORT.md");
+    for table in Table::ALL {
+        let (_, rest) = page.split_once(&format!("### `{}`\n", table.name())).unwrap();
+        let lines = rest.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+        let found: Vec<_> = lines.take_while(|line| line.starts_with('|')).collect();
+        let line = |column: &columns::Column| {
+            let of = format!("{:?}", column.of).to_lowercase();
+            let optional = if column.optional { ", optional" } else { "" };
+            format!("| {} | {of}{optional} | {} |", column.name, column.about.replace('<', "&lt;"))
+        };
+        assert_eq!(found, table.columns().iter().map(line).collect::<Vec<_>>(), "{}", table.name());
+    }
+}
