@@ -53,7 +53,7 @@ struct Keeper {
 impl Keeper {
     fn next(&mut self) -> Moment {
         let op = self.ledger.newest().next();
-        if op.0 % FRAME_EVENTS == 0 {
+        if op.0.is_multiple_of(FRAME_EVENTS) {
             self.end_frame();
         }
         if self.open.is_none() {

@@ -2,6 +2,7 @@
 //!
 //! An export is made of parts, each of a few files and independent of the others, so that one that broke off is taken up
 //! where it was; and it is the same bytes whenever and wherever it is made. [`columns`] says what the tables hold.
+#![doc = include_str!("../../EXPORT.md")]
 
 pub mod columns;
 mod csv;

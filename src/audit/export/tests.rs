@@ -302,3 +302,49 @@ fn an_export_of_another_past_is_told_from_the_books() {
     let longer = other.export(request(Format::Csv, 1));
     assert!(matches!(verify(&longer, Some(&house.test.disk)), Err(ExportError::BookEnds(93))));
 }
+
+#[test]
+fn the_page_on_exports_has_every_column_as_it_is() {
+    let page = include_str!("../../EXPORT.md");
+    for table in Table::ALL {
+        let (_, rest) = page.split_once(&format!("### `{}`\n", table.name())).unwrap();
+        let lines = rest.lines().skip_while(|line| !line.starts_with("| ---")).skip(1);
+        let found: Vec<_> = lines.take_while(|line| line.starts_with('|')).collect();
+        let line = |column: &columns::Column| {
+            let of = format!("{:?}", column.of).to_lowercase();
+            let optional = if column.optional { ", optional" } else { "" };
+            format!("| {} | {of}{optional} | {} |", column.name, column.about.replace('<', "&lt;"))
+        };
+        assert_eq!(found, table.columns().iter().map(line).collect::<Vec<_>>(), "{}", table.name());
+    }
+}
+
+#[test]
+fn a_row_altered_with_everything_that_the_manifest_says_of_it_is_told_from_the_book() {
+    let house = House::new(60);
+    let disk = house.export(request(Format::Csv, 1));
+    let name = "events-000001.csv";
+    let mut records = Vec::new();
+    let file = format::FileReader::new(disk.open(name).unwrap(), name).unwrap();
+    let mut keep = |record| {
+        records.push(record);
+        Ok(())
+    };
+    format::read(Format::Csv, Content::Events, file, &mut keep).unwrap();
+    let bytes = tampered(Format::Csv, Table::Events, &records, 2, 20);
+    fix_up(&disk, name, &bytes);
+    let mut digest = blake3::Hasher::new();
+    let file = format::FileReader::new(disk.open(name).unwrap(), name).unwrap();
+    let mut add = |record: Record| {
+        record.digest(&mut digest);
+        Ok(())
+    };
+    format::read(Format::Csv, Content::Events, file, &mut add).unwrap();
+    let mut manifest: Manifest = serde_json::from_slice(&disk.bytes_of(MANIFEST_FILE).unwrap()).unwrap();
+    let file = manifest.files.iter_mut().find(|file| file.name == name).unwrap();
+    file.rows_blake3 = hex(digest.finalize().as_bytes());
+    disk.put(MANIFEST_FILE, &serde_json::to_vec(&manifest).unwrap());
+    verify(&disk, None).unwrap();
+    let error = verify(&disk, Some(&house.test.disk)).unwrap_err().to_string();
+    assert!(error.starts_with(name) && error.contains("the book"), "{error}");
+}

@@ -149,3 +149,13 @@ fn a_snapshot_is_whole_or_not_there_wherever_the_machine_stops() {
         }
     }
 }
+
+#[test]
+fn the_state_hash_of_a_snapshot_is_that_of_its_parts() {
+    let mut test = crate::audit::fixtures::TestBook::new(40);
+    let disk = test.snapshot("a");
+    SnapshotReader::open(&disk, "a").unwrap().verify_state().unwrap();
+    let disk = SimDisk::new(1);
+    write(&disk, "b", 3).unwrap();
+    assert!(matches!(SnapshotReader::open(&disk, "b").unwrap().verify_state(), Err(SnapshotError::Damaged { .. })));
+}
