@@ -136,11 +136,9 @@ fn script(python: &OsString, name: &str, dir: &Path) -> Value {
 
 #[test]
 fn a_row_deleted_doubled_or_altered_is_caught_in_each_format() {
-    for (format, file) in [
-        ("jsonl", "postings-000001.jsonl"),
-        ("csv", "accounts-000001.csv"),
-        ("hledger", "transactions-000001.journal"),
-    ] {
+    for (format, file) in
+        [("jsonl", "postings-000001.jsonl"), ("csv", "accounts-000001.csv"), ("hledger", "transactions-000001.journal")]
+    {
         let dir = export(format, &format!("tampered-{format}"));
         answer(&verify(&dir, false));
         let path = dir.join(file);
@@ -152,7 +150,10 @@ fn a_row_deleted_doubled_or_altered_is_caught_in_each_format() {
             match how {
                 "deleted" => drop(changed.remove(middle)),
                 "doubled" => changed.insert(middle, changed[middle].clone()),
-                _ => changed[middle] = changed[middle].replacen(|c: char| c.is_ascii_digit(), "7", 1).replacen('7', "8", 1),
+                _ => {
+                    changed[middle] =
+                        changed[middle].replacen(|c: char| c.is_ascii_digit(), "7", 1).replacen('7', "8", 1)
+                }
             }
             fs::write(&path, changed.join("\n") + "\n").unwrap();
             let output = verify(&dir, false);
