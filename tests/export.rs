@@ -37,13 +37,18 @@ fn answer(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Exports the trace to a folder of its own.
-fn export(format: &str, folder: &str) -> PathBuf {
+/// Exports the trace from an op on to a folder of its own.
+fn export_from(op: u64, format: &str, folder: &str) -> PathBuf {
     let (out, data) = (book().folder.path().join(folder), book().data());
-    let place = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let place = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap(), "--from-op", &op.to_string()];
     let answer = answer(&stampbook(&[&["export", "--snapshot", "close", "--format", format], &place[..]].concat()));
-    assert_eq!(answer["manifest"]["rows"]["events"], EVENTS + 2, "{answer}");
+    assert_eq!(answer["manifest"]["rows"]["events"], EVENTS + 2 - op + 1, "{answer}");
     out
+}
+
+/// Exports all of the trace to a folder of its own.
+fn export(format: &str, folder: &str) -> PathBuf {
+    export_from(1, format, folder)
 }
 
 fn verify(dir: &Path, with_book: bool) -> Output {
@@ -139,7 +144,7 @@ fn a_row_deleted_doubled_or_altered_is_caught_in_each_format() {
     for (format, file) in
         [("jsonl", "postings-000001.jsonl"), ("csv", "accounts-000001.csv"), ("hledger", "transactions-000001.journal")]
     {
-        let dir = export(format, &format!("tampered-{format}"));
+        let dir = export_from(40_000, format, &format!("tampered-{format}"));
         answer(&verify(&dir, false));
         let path = dir.join(file);
         let whole = fs::read_to_string(&path).unwrap();
@@ -163,7 +168,7 @@ fn a_row_deleted_doubled_or_altered_is_caught_in_each_format() {
         fs::write(&path, whole).unwrap();
         answer(&verify(&dir, true));
     }
-    let dir = export("parquet", "tampered-parquet");
+    let dir = export_from(40_000, "parquet", "tampered-parquet");
     let path = dir.join("postings-000001.parquet");
     let mut bytes = fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
@@ -174,9 +179,9 @@ fn a_row_deleted_doubled_or_altered_is_caught_in_each_format() {
 
 #[test]
 fn an_export_again_is_told_as_made_and_another_into_the_same_folder_is_refused() {
-    let dir = export("jsonl", "again");
+    let dir = export_from(44_000, "jsonl", "again");
     let manifest = fs::read(dir.join("manifest.json")).unwrap();
-    export("jsonl", "again");
+    export_from(44_000, "jsonl", "again");
     assert_eq!(fs::read(dir.join("manifest.json")).unwrap(), manifest);
     let data = book().data();
     let (data, out) = (data.to_str().unwrap(), dir.to_str().unwrap());

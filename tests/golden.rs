@@ -20,7 +20,7 @@ use stampbook::engine::request::{AnswerBody, Read, Work};
 use stampbook::engine::{Engine, EngineConfig, Handle};
 use stampbook::io::sim::SimClock;
 use stampbook::io::{Disk, RealDisk};
-use stampbook::journal::{JournalOptions, scan};
+use stampbook::journal::scan;
 use stampbook::ledger::event::{Account, Event};
 use stampbook::ledger::ids::{MemberRef, Op, ProgramNo};
 use stampbook::ledger::read::STATE_HASH_VERSION;

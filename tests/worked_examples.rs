@@ -269,3 +269,57 @@ fn a_refund_after_its_campaign_closed_goes_to_issuance() {
     let expected = legs(&[("issuance", 200), ("member/ann/base", -100), ("member/ann/campaign", -100)]);
     assert_eq!(said.legs, expected);
 }
+
+#[test]
+fn an_opening_balance_settles_debt_first_and_lies_in_a_lot_of_its_own_that_is_spent_in_its_turn() {
+    let mut book = night(ten_a_pound(), ratio(10, 1), Vec::new());
+    let opening = |points| Action::Opening { points, actor: "ana".to_owned(), reason: "moved in".to_owned() };
+    let (_, said) = post(&mut book, opening(-40));
+    assert_eq!((said.legs, said.after), (legs(&[("opening", 40), ("member/ann/debt", -40)]), (0, 40)));
+    let (_, said) = post(&mut book, opening(100));
+    let expected = legs(&[("opening", -100), ("member/ann/debt", 40), ("member/ann/opening", 60)]);
+    assert_eq!((said.legs, said.after), (expected, (60, 0)));
+    // A debt is brought over as a debt, whatever is there to spend.
+    assert_eq!(post(&mut book, opening(-5)).1.after, (60, 5));
+    post(&mut book, spend(10_00, "purchase"));
+    let (_, said) = post(&mut book, Action::Redeem { points: 70, purpose: Purpose::Gift });
+    let expected = legs(&[("redemption/gift", 70), ("member/ann/opening", -60), ("member/ann/base", -10)]);
+    assert_eq!((said.legs, said.after), (expected, (85, 0)));
+    let row = book.ledger.trial_balance()[0].rows.iter().find(|row| row.account == "opening").map(|row| row.balance);
+    assert_eq!(row, Some(-55));
+}
+
+#[test]
+fn an_opening_balance_is_refused_outside_import_mode() {
+    let mut book = night(ten_a_pound(), ratio(10, 1), Vec::new());
+    let mut live = program(vec![rule("purchase", ten_a_pound())], Vec::new());
+    live.import_mode = false;
+    admin(&mut book, put(live));
+    let opening = Action::Opening { points: 5, actor: "ana".to_owned(), reason: "moved in".to_owned() };
+    assert_eq!(post(&mut book, opening).1.refused, Some((Reason::NotImporting, "opening".to_owned())));
+}
+
+/// Under a key of its own, at a time; the reason of a refusal.
+fn snapshot(book: &mut Book, action: AdminAction, now_us: i64) -> Option<Reason> {
+    let command = book.admin("", &format!("operator-{}", book.shelf.events.len()), action);
+    match book.post_admin(&command, now_us) {
+        Posted::Fresh(op) => book.said(op).refused.map(|(reason, _)| reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_snapshot_has_a_name_for_ever_and_is_not_deleted_before_its_time() {
+    let mut book = night(ten_a_pound(), ratio(10, 1), Vec::new());
+    let create = |until| AdminAction::CreateSnapshot { name: "close".to_owned(), retain_until_us: until };
+    let delete = || AdminAction::DeleteSnapshot { name: "close".to_owned() };
+    assert_eq!(snapshot(&mut book, delete(), NOW), Some(Reason::SnapshotUnknown));
+    assert_eq!(snapshot(&mut book, create(Some(NOW + 10)), NOW), None);
+    assert_eq!(snapshot(&mut book, create(None), NOW), Some(Reason::SnapshotExists));
+    assert_eq!(snapshot(&mut book, delete(), NOW + 9), Some(Reason::SnapshotRetained));
+    assert_eq!(snapshot(&mut book, delete(), NOW + 10), None);
+    assert_eq!(snapshot(&mut book, delete(), NOW + 10), Some(Reason::SnapshotUnknown));
+    assert_eq!(snapshot(&mut book, create(None), NOW + 10), Some(Reason::SnapshotExists));
+    let view = &book.ledger.snapshots()[0];
+    assert_eq!((view.name.as_str(), view.op, view.deleted), ("close", Op(3), Some(Op(6))));
+}

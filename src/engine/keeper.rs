@@ -50,6 +50,8 @@ pub(crate) enum ToKeeper {
     Captured(Box<View>),
     /// The next pages of the view; none: it is whole.
     Pages(Vec<PageCopy>),
+    /// Generations that are runs now, to be freed here: it takes longer than the engine should stop.
+    Free(Vec<Arc<Generation>>),
     /// The engine has ended.
     Stop,
 }
@@ -201,6 +203,8 @@ pub(crate) struct Keeper {
     pub(crate) sealed: VecDeque<Arc<Generation>>,
     /// Whether a view was asked for and is not over.
     pub(crate) asked: bool,
+    /// Whether runs are being merged.
+    pub(crate) merging: bool,
 }
 
 /// Why the keeper stops what it does.
@@ -248,6 +252,7 @@ impl Keeper {
                 }
                 // Pages of a view that was given up.
                 Ok(ToKeeper::Pages(_)) => {}
+                Ok(ToKeeper::Free(generations)) => drop(generations),
                 Ok(ToKeeper::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -261,9 +266,16 @@ impl Keeper {
     }
 
     fn merge(&mut self) -> Result<(), Halt> {
-        if self.store.merge_step()? {
+        let merging = self.store.merge_step()?;
+        if merging {
             self.desk.show(self.store.keys());
         }
+        match (self.merging, merging) {
+            (false, true) => tracing::info!("merge begins"),
+            (true, false) => tracing::info!("merge is done"),
+            _ => {}
+        }
+        self.merging = merging;
         Ok(())
     }
 
@@ -309,6 +321,7 @@ impl Keeper {
         let begun = Instant::now();
         let entries = entries_of(generation, &self.prints);
         let count = entries.len();
+        tracing::info!(upto = generation.last().0, keys = count, "seal begins");
         self.store.seal(generation.after().0, generation.last().0, entries)?;
         let took = begun.elapsed();
         tracing::info!(upto = generation.last().0, keys = count, ?took, "run sealed");
@@ -379,6 +392,7 @@ impl Keeper {
                     }
                 }
                 Ok(ToKeeper::Sealed(generation)) => later.push_back(generation),
+                Ok(ToKeeper::Free(generations)) => drop(generations),
                 Ok(ToKeeper::Captured(_)) => return Err(Halt::Book("two views at a time".to_owned())),
                 Ok(ToKeeper::Stop) | Err(RecvTimeoutError::Disconnected) => return Err(Halt::Stopped),
                 Err(RecvTimeoutError::Timeout) if self.pipeline.has_failed() => return Err(Halt::Stopped),

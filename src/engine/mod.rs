@@ -378,6 +378,7 @@ fn start_threads(
         checkpoint_at: std::time::Instant::now(),
         sealed: VecDeque::new(),
         asked: false,
+        merging: false,
     };
     let pipeline = Arc::clone(&shared.pipeline);
     let queue = Arc::clone(&shared.queue);

@@ -144,7 +144,8 @@ impl Core {
                 }
                 ToEngine::Keys(keys) => {
                     let upto = Op(keys.upto());
-                    self.ledger.drop_sealed(upto);
+                    let dropped = self.ledger.drop_sealed(upto);
+                    self.line.tell(ToKeeper::Free(dropped));
                     self.sealing.retain(|last| *last > upto);
                     self.keys = keys;
                 }

@@ -283,7 +283,7 @@ impl Replayer<'_> {
         if let Some(generation) = self.ledger.seal() {
             let entries = entries_of(&generation, self.prints);
             self.store.seal(generation.after().0, generation.last().0, entries)?;
-            self.ledger.drop_sealed(generation.last());
+            drop(self.ledger.drop_sealed(generation.last()));
             while self.store.merge_step()? {}
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! logging, so that it can be replayed, simulated and proved. It imports nothing of ours.
 
 mod admin;
+mod admin_event;
 pub mod award;
 mod base;
 pub mod capture;

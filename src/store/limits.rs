@@ -18,7 +18,7 @@ pub const CHUNK_HEADER_BYTES: usize = 4;
 /// Bytes of a blob.
 pub const BLOB_BYTES_MAX: usize = CHUNK_BYTES_MAX * (u16::MAX as usize + 1);
 /// Bytes of values that are gathered before they are written together.
-pub const WRITE_BATCH_BYTES: usize = 256 * 1024;
+pub const WRITE_BATCH_BYTES: usize = 2 * 1024 * 1024;
 
 /// Bytes of a segment of a sled database.
 pub const SLED_SEGMENT_BYTES: usize = 1024 * 1024;
@@ -26,8 +26,10 @@ pub const SLED_SEGMENT_BYTES: usize = 1024 * 1024;
 pub const SLED_CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of leaves read from a database after which it is opened anew, since sled's cache counts late and grows past its bound.
 pub const SLED_READ_BYTES_MAX: u64 = 96 * 1024 * 1024;
-/// Values that a leaf of sled holds at most: what one look-up may bring into its cache.
+/// Values that a leaf of sled holds at most.
 pub const SLED_LEAF_VALUES: usize = 16;
+/// Values that a leaf holds when it was filled in order: what one look-up brings into sled's cache.
+pub const SLED_LEAF_VALUES_USUAL: usize = 8;
 /// Time in which a database opens or closes, or the next page of it arrives; one that takes longer hangs.
 pub const SHELF_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -37,8 +39,8 @@ pub const PAGE_IMAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const PAGE_FOLDERS_MAX: usize = 12;
 /// Pages that are read ahead of a load, for each folder.
 pub const PAGES_READ_AHEAD: usize = 8;
-/// Bytes that a folder may take on disk whatever it holds: sled's segments are laid out before they are filled.
-pub const FOLDER_FLOOR_BYTES: u64 = 4 * SLED_SEGMENT_BYTES as u64;
+/// Tenths of what the newest checkpoint's pages hold that their folders may take on disk before the next one is whole.
+pub const OUTGROWN_TENTHS: u64 = 23;
 /// Trial balances remembered. Beyond it every second one of the older half goes.
 pub const TRIALS_MAX: usize = 4_096;
 /// Metas kept.
@@ -54,6 +56,8 @@ pub const FILTER_KEYS_MAX: usize = 1 << 20;
 pub const ENTRY_BYTES: usize = 7 + 6;
 /// Entries in one block of a run: about 4 KiB, so that a leaf of sled, which is what it reads, stays small too.
 pub const ENTRIES_PER_BLOCK: usize = 4 * 1024 / ENTRY_BYTES;
+/// Blocks that a merge reads at a time.
+pub const BLOCKS_READ_AHEAD: usize = 64;
 /// Ops that one run may span.
 pub const RUN_OPS_MAX: u64 = (1 << 48) - 1;
 /// Entries in one seal.

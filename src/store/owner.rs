@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::folders::{Folders, Kind, META, parse};
 use super::keys::Keys;
-use super::limits::{FOLDER_FLOOR_BYTES, METAS_KEPT, PAGE_FOLDERS_MAX, TRIALS_MAX};
+use super::limits::{METAS_KEPT, OUTGROWN_TENTHS, PAGE_FOLDERS_MAX, TRIALS_MAX};
 use super::merge::Runs;
 use super::meta::{self, Checkpoint, What, bytes_named};
 use super::pages::{Begun, PageKey, load};
@@ -168,18 +168,17 @@ impl Store {
         }
     }
 
-    /// Whether the next checkpoint should put every page: there is none yet, or its pages lie in too many folders, or these
-    /// take more than 2.25 times of what the metas name.
+    /// Whether the next checkpoint should put every page: there is none yet, or the folders of its pages are many, or take
+    /// more than 2.3 times of what they hold for it. A smaller checkpoint adds no more than twice its own pages, so that
+    /// the store stays within three times of what the metas name.
     #[must_use]
     pub fn wants_whole(&self) -> bool {
         let Some(newest) = self.newest() else { return true };
-        let on_disk: u64 = self.page_folders.values().map(|bytes| bytes.saturating_sub(FOLDER_FLOOR_BYTES)).sum();
-        let mut named = BTreeMap::new();
-        for checkpoint in &self.metas {
-            named.extend(checkpoint.named_pages().map(|(key, page)| ((key, page.folder), u64::from(page.bytes))));
-        }
-        newest.page_folders().len() >= PAGE_FOLDERS_MAX
-            || on_disk.saturating_mul(4) > named.values().sum::<u64>().saturating_mul(9)
+        let folders = newest.page_folders();
+        let on_disk: u64 = folders.iter().filter_map(|number| self.page_folders.get(number)).sum();
+        let held: u64 = newest.named_pages().map(|(_, page)| u64::from(page.bytes)).sum();
+        let outgrown = folders.len() > 1 && on_disk.saturating_mul(10) > held.saturating_mul(OUTGROWN_TENTHS);
+        outgrown || folders.len() >= PAGE_FOLDERS_MAX
     }
 
     /// The trial balance remembered at `op`, or the newest one before it, with its op. One is remembered for every

@@ -19,7 +19,7 @@ fn print(n: u64) -> u64 {
 }
 
 fn wide(print: u64) -> u128 {
-    u128::from(print) << 64 | 0x1234
+    (u128::from(print) << 64) | 0x1234
 }
 
 /// Key `n` is of op `n`.
@@ -104,7 +104,7 @@ fn keys_of_equal_prints_are_all_kept_over_blocks_and_merges_and_come_newest_firs
 fn a_partition_of_more_keys_than_one_filter_takes_has_several_and_misses_none() {
     let count = u64::try_from(FILTER_KEYS_MAX).unwrap() + 5_000;
     // All in partition 9, evenly spread, every print twice.
-    let spread = |n: u64| 9 << 56 | (n / 2) * 0x1f_ffff_ffff;
+    let spread = |n: u64| (9 << 56) | ((n / 2) * 0x1f_ffff_ffff);
     let shelves = SimShelves::new(4);
     let mut store = open(&shelves, u64::MAX);
     store.seal(0, count, (1..=count).map(|n| (spread(n), n)).collect()).unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::StoreError;
 use super::bytes::{In, Out};
 use super::filters::Filter;
-use super::limits::{ENTRIES_PER_BLOCK, ENTRY_BYTES, FILTER_KEYS_MAX, RUN_OPS_MAX};
+use super::limits::{BLOCKS_READ_AHEAD, ENTRIES_PER_BLOCK, ENTRY_BYTES, FILTER_KEYS_MAX, RUN_OPS_MAX};
 use super::shelf::{Batch, Change, Shelf};
 use super::value::{Check, Envelope, short};
 
@@ -172,24 +172,61 @@ impl Slice {
 
     /// The entries of a block.
     fn block(&self, envelope: &Envelope, number: usize) -> Result<Vec<Entry>, StoreError> {
-        let (Some(folder), Some(head)) = (&self.folder, self.blocks.get(number)) else { return Ok(Vec::new()) };
-        let missing = || StoreError::Unusable(format!("keys-{}: a block is missing or of another time", folder.number));
         let key = block_key(self.partition, number)?;
-        let value = folder.shelf.get(&key)?.ok_or_else(missing)?;
-        let (_, check, payload) = envelope.unwrap(&key, &value)?;
-        if check.first_chunk() != Some(&head.check) {
+        let value = self.folder.as_ref().map(|folder| folder.shelf.get(&key)).transpose()?.flatten();
+        let mut entries = Vec::with_capacity(ENTRIES_PER_BLOCK);
+        self.read_block(
+            envelope,
+            number,
+            value.as_ref().map(|value| (key.as_slice(), value.as_slice())),
+            &mut entries,
+        )?;
+        Ok(entries)
+    }
+
+    /// The entries of some blocks from `first` on.
+    fn blocks(&self, envelope: &Envelope, first: usize) -> Result<Vec<Entry>, StoreError> {
+        let Some(folder) = &self.folder else { return Ok(Vec::new()) };
+        let end = self.blocks.len().min(first.saturating_add(BLOCKS_READ_AHEAD));
+        let mut entries = Vec::with_capacity(ENTRIES_PER_BLOCK * (end - first));
+        let (mut next, mut outcome) = (first, Ok(()));
+        folder.shelf.scan(
+            &block_key(self.partition, first)?,
+            &block_key(self.partition, end)?,
+            &mut |key, value| {
+                outcome = self.read_block(envelope, next, Some((key, value)), &mut entries);
+                next += 1;
+                outcome.is_ok()
+            },
+        )?;
+        outcome?;
+        if next == end { Ok(entries) } else { self.read_block(envelope, next, None, &mut entries).map(|()| entries) }
+    }
+
+    /// Adds the entries of the block of that number, which is what was found, or fails.
+    fn read_block(
+        &self,
+        envelope: &Envelope,
+        number: usize,
+        found: Option<(&[u8], &[u8])>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), StoreError> {
+        let missing =
+            || StoreError::Unusable(format!("keys-{}: a block is missing or of another time", self.name.folder));
+        let (key, value) = found.ok_or_else(missing)?;
+        let (_, check, payload) = envelope.unwrap(key, value)?;
+        let head = self.blocks.get(number).ok_or_else(missing)?;
+        if key != block_key(self.partition, number)?.as_slice() || check.first_chunk() != Some(&head.check) {
             return Err(missing());
         }
         let mut fields = In::new(payload);
-        let mut entries = Vec::with_capacity(ENTRIES_PER_BLOCK);
         for _ in 0..fields.count(ENTRY_BYTES)? {
             let [a, b, c, d, e, f, g] = fields.array()?;
             let [h, i, j, k, l, m] = fields.array()?;
             let op = self.name.base.saturating_add(u64::from_le_bytes([h, i, j, k, l, m, 0, 0]));
             entries.push((u64::from_be_bytes([self.partition, a, b, c, d, e, f, g]), op));
         }
-        fields.end()?;
-        Ok(entries)
+        fields.end()
     }
 
     /// The entries in order.
@@ -198,7 +235,7 @@ impl Slice {
     }
 }
 
-/// Reads a slice block by block.
+/// Reads a slice some blocks at a time.
 pub(crate) struct SliceEntries<'a> {
     slice: &'a Slice,
     envelope: &'a Envelope,
@@ -217,11 +254,11 @@ impl Iterator for SliceEntries<'_> {
             if self.next >= self.slice.blocks.len() {
                 return None;
             }
-            match self.slice.block(self.envelope, self.next) {
+            match self.slice.blocks(self.envelope, self.next) {
                 Ok(entries) => self.block = entries.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
-            self.next += 1;
+            self.next += BLOCKS_READ_AHEAD;
         }
     }
 }

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::limits::{
-    SHELF_TIME_MAX, SLED_CACHE_BYTES, SLED_LEAF_VALUES, SLED_READ_BYTES_MAX, SLED_SEGMENT_BYTES, VALUE_BYTES_MAX,
+    SHELF_TIME_MAX, SLED_CACHE_BYTES, SLED_LEAF_VALUES, SLED_LEAF_VALUES_USUAL, SLED_READ_BYTES_MAX,
+    SLED_SEGMENT_BYTES, VALUE_BYTES_MAX,
 };
 use super::shelf::{Change, Shelf, ShelfError, Shelves};
 
@@ -126,7 +127,7 @@ impl SledShelf {
 impl Shelf for SledShelf {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
         let value = self.contained("read", |db| Ok(db.get(key)?.map(|value| value.to_vec())))?;
-        if self.count(SLED_LEAF_VALUES * value.as_ref().map_or(0, Vec::len)) {
+        if self.count(SLED_LEAF_VALUES_USUAL * value.as_ref().map_or(0, Vec::len)) {
             self.refresh()?;
         }
         Ok(value)
@@ -134,7 +135,11 @@ impl Shelf for SledShelf {
 
     fn write(&self, batch: &[Change]) -> Result<(), ShelfError> {
         let mut changes = sled::Batch::default();
+        let mut keys = sled::Batch::default();
         for (key, value) in batch {
+            if value.is_some() {
+                keys.insert(key.as_slice(), &[]);
+            }
             match value {
                 Some(value) if value.len() > VALUE_BYTES_MAX => {
                     let text = format!("a value of {} bytes is over {VALUE_BYTES_MAX}", value.len());
@@ -144,7 +149,14 @@ impl Shelf for SledShelf {
                 None => changes.remove(key.as_slice()),
             }
         }
-        self.contained("write", |db| db.apply_batch(changes))
+        self.contained("write", |db| {
+            // A leaf that splits is written whole again. So the leaves split over the keys alone, and then take the values:
+            // in all this writes half as much, and leaves half as much garbage.
+            if batch.len() > SLED_LEAF_VALUES {
+                db.apply_batch(keys)?;
+            }
+            db.apply_batch(changes)
+        })
     }
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError> {
@@ -259,4 +271,55 @@ fn size_of_tree(dir: &Path) -> io::Result<u64> {
 
 fn unusable(path: &Path, what: &str, why: &dyn std::fmt::Display) -> ShelfError {
     ShelfError::Unusable(format!("{}: cannot {what}: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn work_that_panics_or_hangs_is_given_up_and_told_apart() {
+        let path = Path::new("here");
+        let soon = Duration::from_millis(20);
+        assert_eq!(on_a_thread(path, "open", SHELF_TIME_MAX, || 7).unwrap(), 7);
+        let panicked =
+            on_a_thread(path, "open", SHELF_TIME_MAX, || assert!(path.exists(), "as it should")).unwrap_err();
+        assert!(panicked.to_string().contains("panicked"), "{panicked}");
+        let (_keep, never) = sync_channel::<()>(0);
+        let hung = on_a_thread(path, "open", soon, move || never.recv()).unwrap_err();
+        assert!(hung.to_string().contains("hung"), "{hung}");
+    }
+
+    #[test]
+    fn a_shelf_gives_back_what_it_was_given_after_more_was_read_than_it_may_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelves = SledShelves::new(dir.path());
+        let shelf = shelves.open("a").unwrap();
+        let value = |n: u32| vec![n.to_le_bytes()[0]; VALUE_BYTES_MAX];
+        let key = |n: u32| n.to_be_bytes().to_vec();
+        let batch: Vec<Change> = (0..600).map(|n| (key(n), Some(value(n)))).collect();
+        batch.chunks(100).for_each(|batch| shelf.write(batch).unwrap());
+        shelf.sync().unwrap();
+        // Many times the bound, by scans and by look-ups.
+        for _ in 0..20 {
+            let mut next = 0;
+            let mut each = |found: &[u8], bytes: &[u8]| {
+                assert!(found == key(next) && bytes == value(next));
+                next += 1;
+                true
+            };
+            shelf.scan(&[0], &[0xff], &mut each).unwrap();
+            assert_eq!(next, 600);
+        }
+        for n in (0..600).cycle().take(3_000) {
+            assert_eq!(shelf.get(&key(n)).unwrap(), Some(value(n)));
+        }
+        assert!(shelf.write(&[(key(0), Some(vec![0; VALUE_BYTES_MAX + 1]))]).is_err());
+        assert_eq!(shelf.get(&key(0)).unwrap(), Some(value(0)));
+        assert_eq!(std::fs::read_dir(dir.path().join("a/blobs")).unwrap().count(), 0);
+        drop(shelf);
+        shelves.remove("a").unwrap();
+        assert_eq!((shelves.list().unwrap(), shelves.disk_bytes("a").unwrap()), (Vec::new(), 0));
+    }
 }

@@ -11,7 +11,7 @@ use stampbook::io::RealDisk;
 use stampbook::journal::{FrameBuilder, Genesis, Journal, JournalOptions, Writer};
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Notes, Original};
 use stampbook::ledger::event::Event;
-use stampbook::ledger::ids::{Op, ProgramNo};
+use stampbook::ledger::ids::ProgramNo;
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::view::ProgramTrial;
 use stampbook::ledger::{Decision, Ledger, Limits, Moment, codec};

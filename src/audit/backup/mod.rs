@@ -7,6 +7,8 @@
 mod manifest;
 mod receive;
 mod restore;
+#[cfg(test)]
+mod restore_tests;
 mod send;
 #[cfg(test)]
 mod tests;

@@ -157,11 +157,9 @@ impl Receiver {
     fn prove(&self, manifest: &BackupManifest, progress: &mut dyn FnMut(Progress)) -> Result<(), BackupError> {
         // It may have come over a network.
         let manifest = BackupManifest::from_json(&manifest.to_json()?)?;
-        if let Some(previous) = &self.previous {
-            if previous.book_id != manifest.book_id {
-                let detail = format!("it is of book {}, and this is {}", previous.book_id, manifest.book_id);
-                return Err(BackupError::OtherBackup(detail));
-            }
+        if let Some(previous) = self.previous.as_ref().filter(|previous| previous.book_id != manifest.book_id) {
+            let detail = format!("it is of book {}, and this is {}", previous.book_id, manifest.book_id);
+            return Err(BackupError::OtherBackup(detail));
         }
         for file in &manifest.files {
             let there = self.received.iter().chain(&self.held).find(|there| there.name == file.name);

@@ -91,10 +91,8 @@ impl Chunks {
 
     fn piece(&mut self) -> Result<Option<Piece>, BackupError> {
         loop {
-            if let Some(reading) = &mut self.reading {
-                if reading.offset < reading.planned.length {
-                    return reading.read().map(Some);
-                }
+            if let Some(reading) = self.reading.as_mut().filter(|reading| reading.offset < reading.planned.length) {
+                return reading.read().map(Some);
             }
             if let Some(Reading { planned, sha256, .. }) = self.reading.take() {
                 self.list(planned.name, planned.length, hex(&sha256.finalize()));
