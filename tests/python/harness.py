@@ -161,6 +161,12 @@ class Refused:
         return [violation.field for violation in self.bad_request.field_violations] if self.bad_request else []
 
 
+def message(name):
+    """An empty operator's request by the name of its type."""
+    [module] = [module for module in (admin, audit) if hasattr(module, name)]
+    return getattr(module, name)()
+
+
 def refusal(call, *arguments, **options):
     """The refusal of a call that must fail."""
     try:

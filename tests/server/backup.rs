@@ -45,9 +45,9 @@ async fn receive(house: &mut House, out: &Path) -> (BackupManifest, usize) {
     });
     let request = pb::BackupRequest { previous_op: receiver.previous_op(), held: held.collect() };
     let mut stream = house.audit.backup(request).await.unwrap().into_inner();
-    let (mut files, mut received, mut last) = (Vec::new(), 0, (0, 0));
+    let (mut files, mut received) = (Vec::new(), 0);
     while let Some(response) = stream.message().await.unwrap() {
-        last = (response.done, response.total);
+        let told = (response.done, response.total);
         match response.part.unwrap() {
             pb::backup_response::Part::Chunk(chunk) => {
                 received += u64::try_from(chunk.content.len()).unwrap();
@@ -58,7 +58,7 @@ async fn receive(house: &mut House, out: &Path) -> (BackupManifest, usize) {
             }
             pb::backup_response::Part::Manifest(text) => {
                 assert!(stream.message().await.unwrap().is_none(), "the manifest is the last message");
-                assert_eq!(last, (received, received));
+                assert_eq!(told, (received, received));
                 let manifest = BackupManifest::from_json(&text).unwrap();
                 return (receiver.finish(manifest, &mut |_| {}).unwrap(), files.len());
             }

@@ -183,3 +183,18 @@ async fn what_has_not_happened_or_never_was_is_refused_by_field() {
     let status = member(&mut house, "ann", MemberAsOf::AsOfOp(2)).await.unwrap_err();
     assert_eq!(reason(&status), (Code::NotFound, "MEMBER_UNKNOWN".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_past_that_lies_more_events_back_than_one_read_walks_is_refused() {
+    let mut house = House::furnished().await;
+    let first = house.post(gift("first", "ann", 1)).await.unwrap().op;
+    let walked = i32::try_from(stampbook::audit::past::PAST_WALK_EVENTS_MAX).unwrap();
+    let commands: Vec<_> = (0..walked).map(|n| gift(&format!("g{n}"), "ann", 1)).collect();
+    for commands in commands.chunks(10_000) {
+        house.batch(commands.to_vec(), false).await.unwrap();
+    }
+    let status = member(&mut house, "ann", MemberAsOf::AsOfOp(first)).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::FailedPrecondition, "AS_OF_TOO_FAR".into()));
+    let told = member(&mut house, "ann", MemberAsOf::AsOfOp(first + 1)).await.unwrap();
+    assert_eq!(told.member.unwrap().balance.unwrap().available, 2);
+}
