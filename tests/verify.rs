@@ -236,13 +236,17 @@ fn every_head_that_the_book_had_is_contained_and_no_other() {
     let dir = TempDir::new().unwrap();
     let (heads, last) = small_book(dir.path());
     for head in heads.iter().chain([&last]) {
-        assert!(prove(dir.path(), &Options { extends: Some(*head), rules: false }).is_ok(), "{head:?}");
+        assert!(
+            prove(dir.path(), &Options { extends: Some(*head), rules: false, ..Options::default() }).is_ok(),
+            "{head:?}"
+        );
     }
     let mut other = heads[4];
     other.hash[31] ^= 1;
     let moved = Head { op: heads[4].op + 1, hash: heads[4].hash };
     for missing in [other, moved] {
-        let error = prove(dir.path(), &Options { extends: Some(missing), rules: false }).unwrap_err();
+        let error =
+            prove(dir.path(), &Options { extends: Some(missing), rules: false, ..Options::default() }).unwrap_err();
         assert!(matches!(error, VerifyError::NotExtended(head) if head == missing), "{error}");
     }
 }
@@ -255,7 +259,7 @@ fn the_head_of_an_empty_book_is_contained_in_what_it_becomes() {
     assert_eq!(empty.op, 0);
     book.open_program(1_000);
     book.close();
-    assert!(prove(dir.path(), &Options { extends: Some(empty), rules: false }).is_ok());
+    assert!(prove(dir.path(), &Options { extends: Some(empty), rules: false, ..Options::default() }).is_ok());
 }
 
 #[test]

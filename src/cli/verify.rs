@@ -1,15 +1,16 @@
 //! `stampbook verify`.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use stampbook::io::RealDisk;
 use stampbook::journal::{Case, Head, JournalError};
 use stampbook::ledger::view::ProgramTrial;
+use stampbook::verify::beside::{Beside, Point, gather};
 use stampbook::verify::{Options, Report, VerifyError, verify};
 
 use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
@@ -62,20 +63,20 @@ impl Verify {
             let open = format!("{}: a server has this book open: stop it, or verify a copy", data.display());
             return Err(Failure::plain(EXIT_IO, open));
         }
-        let options = Options { extends: self.extends.map(|noted| noted.0), rules: self.rules };
-        let on_terminal = std::io::stderr().is_terminal();
-        let mut progress = |events| {
-            if on_terminal {
-                // Progress that cannot be shown is no reason to stop.
-                let _ = write!(std::io::stderr(), "\r{events} events");
-            }
-        };
-        let proved = verify(&disk, &options, &mut progress);
-        if on_terminal {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
+        let beside = gather(&data).map_err(|error| failure(&error))?;
+        let options = Options { extends: self.extends.map(|noted| noted.0), rules: self.rules, beside };
+        // Hidden where standard error is no terminal.
+        let bar = ProgressBar::new_spinner().with_style(
+            ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}, {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        let proved = verify(&disk, &options, &mut |events| bar.set_position(events));
+        bar.finish_and_clear();
         match proved {
-            Ok(report) => Ok(Shown { text: text_of(&report), json: json_of(&report) }),
+            Ok(report) => {
+                let text = text_of(&report) + &beside_text(&options.beside);
+                Ok(Shown { text, json: json_of(&report, &options.beside) })
+            }
             Err(error) => Err(failure(&error)),
         }
     }
@@ -124,13 +125,45 @@ fn text_of(report: &Report) -> String {
     text
 }
 
+/// What lies beside the book, in words.
+fn beside_text(beside: &Beside) -> String {
+    let mut text = String::new();
+    for point in &beside.points {
+        let _ = writeln!(text, "{} at op {}: the state of the book there", point.what, point.op);
+    }
+    if let Some(store) = &beside.store {
+        let (named, disk) = (store.bytes_named, store.disk_bytes());
+        // Hundredths, since no float is wanted for a ratio.
+        let percent = disk.saturating_mul(100) / named.max(1);
+        let _ = writeln!(
+            text,
+            "store {disk} bytes on disk for {named} that its checkpoints name ({percent} %); keys {} in at most {} runs, {} bytes \
+             of filters",
+            store.keys.keys, store.keys.runs, store.keys.filter_bytes
+        );
+    }
+    for note in &beside.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+fn beside_json(beside: &Beside) -> Value {
+    let point = |point: &Point| json!({ "what": point.what, "op": point.op, "state_hash": hex(&point.state_hash) });
+    let store = beside.store.as_ref().map(|store| {
+        json!({ "disk_bytes": store.disk_bytes(), "bytes_named": store.bytes_named, "keys": store.keys.keys, "runs": store.keys.runs,
+            "filter_bytes": store.keys.filter_bytes })
+    });
+    json!({ "points": beside.points.iter().map(point).collect::<Vec<_>>(), "store": store, "notes": beside.notes })
+}
+
 fn trial_json(program: &ProgramTrial) -> Value {
     let row = |(account, balance): (&str, i64)| json!({ "account": account, "balance": balance });
     let rows: Vec<_> = program.rows.iter().map(|r| row((&r.account, r.balance))).collect();
     json!({ "program": program.program, "members": program.members, "rows": rows })
 }
 
-fn json_of(report: &Report) -> Value {
+fn json_of(report: &Report, beside: &Beside) -> Value {
     let Report { genesis, head, end, .. } = report;
     json!({
         "sound": true,
@@ -149,6 +182,7 @@ fn json_of(report: &Report) -> Value {
         "end_case": end.case.name(),
         "end_file": end.end_file,
         "end_offset": end.end_offset,
+        "beside": beside_json(beside),
         "trial_balance": report.trial_balance.iter().map(trial_json).collect::<Vec<_>>(),
     })
 }
@@ -160,9 +194,10 @@ fn failure(error: &VerifyError) -> Failure {
             let place = json!({ "file": file, "offset": offset, "case": case.name(), "detail": detail });
             (EXIT_DAMAGED, json!({ "sound": false, "error": text, "damage": place }))
         }
-        VerifyError::Unbalanced { .. } | VerifyError::NotExtended(_) => {
-            (EXIT_DAMAGED, json!({ "sound": false, "error": text }))
-        }
+        VerifyError::Unbalanced { .. }
+        | VerifyError::NotExtended(_)
+        | VerifyError::Beside(_)
+        | VerifyError::Differs { .. } => (EXIT_DAMAGED, json!({ "sound": false, "error": text })),
         VerifyError::Journal(JournalError::NoBook) => (EXIT_BAD_INPUT, json!({ "error": text })),
         VerifyError::Journal(_) => (EXIT_IO, json!({ "error": text })),
     };

@@ -256,6 +256,12 @@ impl Ledger {
         u16::try_from(place).ok().map(ProgramNo)
     }
 
+    /// The id of a program.
+    #[must_use]
+    pub fn program_id(&self, number: ProgramNo) -> Option<&str> {
+        self.program(number).map(|program| &*program.id)
+    }
+
     pub(crate) fn program(&self, number: ProgramNo) -> Option<&Program> {
         self.programs.get(usize::from(number.0))
     }

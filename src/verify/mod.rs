@@ -3,10 +3,12 @@
 //!
 //! The book is only read. Of a book that a server is writing, the state between two frames is proved.
 
+pub mod beside;
 mod rules;
 mod sums;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::io::Disk;
 use crate::journal::{self, Genesis, Head, JournalError, RecoveryReport, ScanReport, Visit};
@@ -14,17 +16,21 @@ use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
-use crate::ledger::{Ledger, Limits, Moment, codec};
+use crate::ledger::{Ledger, Limits, Moment, codec, hashes_of};
+use crate::store::Keys;
 
+use beside::{Beside, Point};
 use sums::Sums;
 
 /// What is to be proved beside the book itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// A head that was noted earlier and that the book must still contain.
     pub extends: Option<Head>,
     /// Whether every award, refund, redemption and adjustment is decided again.
     pub rules: bool,
+    /// What lies beside the book and must agree with it.
+    pub beside: Beside,
 }
 
 /// What was proved of a sound book.
@@ -59,6 +65,19 @@ pub enum VerifyError {
         op: u64,
         /// What does not agree.
         what: String,
+    },
+    /// What lies beside the book is not what it says, or cannot be read.
+    #[error("{0}")]
+    Beside(String),
+    /// A snapshot or checkpoint is not the state of the book at its op.
+    #[error("{what} at op {op}: {detail}")]
+    Differs {
+        /// Which.
+        what: String,
+        /// Its op.
+        op: u64,
+        /// What does not agree.
+        detail: &'static str,
     },
     /// The book does not contain the head that it was said to extend.
     #[error("the book does not contain {0:?}: it is another book, or its past was changed")]
@@ -97,6 +116,52 @@ struct Books {
     originals: HashSet<Op>,
 }
 
+/// Holds what lies beside the book against the states that the events come to.
+struct Held<'o> {
+    beside: &'o Beside,
+    /// The points whose head the book has.
+    heads: usize,
+    differs: Option<VerifyError>,
+}
+
+impl Held<'_> {
+    fn at(&self, op: u64) -> impl Iterator<Item = &Point> {
+        let first = self.beside.points.partition_point(|point| point.op < op);
+        self.beside.points.iter().skip(first).take_while(move |point| point.op == op)
+    }
+
+    /// After the events of a frame that ends with `op`.
+    fn frame(&mut self, op: u64, ledger: &Ledger) {
+        if self.at(op).next().is_none() || self.differs.is_some() {
+            return;
+        }
+        let state_hash = ledger.state_hash();
+        let differs = self.at(op).find(|point| point.state_hash != state_hash).map(|point| point.what.clone());
+        self.differs =
+            differs.map(|what| VerifyError::Differs { what, op, detail: "it is not the state of the book there" });
+    }
+
+    /// A key of an event must be in the runs, as far as these reach.
+    fn key(&mut self, op: Op, print: u128) {
+        let lacks = |keys: &Arc<Keys>| op.0 <= keys.upto() && !keys.may_hold(print, 0);
+        if self.differs.is_none() && self.beside.keys.as_ref().is_some_and(lacks) {
+            let what = "the newest checkpoint".to_owned();
+            self.differs = Some(VerifyError::Differs { what, op: op.0, detail: "its runs lack the key of this event" });
+        }
+    }
+
+    fn end(self) -> Result<(), VerifyError> {
+        match (self.differs, self.beside.points.get(self.heads)) {
+            (Some(error), _) => Err(error),
+            (None, Some(point)) => {
+                let detail = "the book has no such frame there: it ends before, or has another past";
+                Err(VerifyError::Differs { what: point.what.clone(), op: point.op, detail })
+            }
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 impl Books {
     fn take(&mut self, step: &Step<'_>, prints: &Prints) -> Result<(), String> {
         let op = step.at.op;
@@ -133,14 +198,32 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
         originals: HashSet::new(),
     };
     let mut extended = options.extends.is_none();
+    let mut held = Held { beside: &options.beside, heads: 0, differs: None };
+    let mut heads = 0;
     let ScanReport { genesis, head, recovery } = journal::scan(
         disk,
         &mut |visit| {
             tell(progress, visit.op);
-            books.take(&read(&visit)?, &prints)
+            let step = read(&visit)?;
+            books.take(&step, &prints)?;
+            if options.beside.keys.is_some() {
+                let id = |number| books.ledger.program_id(number);
+                let hashes = hashes_of(&step.event, id, &prints).ok_or("the event's program is unknown")?;
+                held.key(step.at.op, hashes.key);
+            }
+            if visit.last_in_frame {
+                held.frame(visit.op, &books.ledger);
+            }
+            Ok(())
         },
-        &mut |head| extended |= options.extends == Some(head),
+        &mut |head| {
+            extended |= options.extends == Some(head);
+            let points = options.beside.points.get(heads..).unwrap_or_default().iter();
+            heads += points.take_while(|point| point.op == head.op && point.head_hash == head.hash).count();
+        },
     )?;
+    held.heads = heads;
+    held.end()?;
     if let (false, Some(missing)) = (extended, options.extends) {
         return Err(VerifyError::NotExtended(missing));
     }
