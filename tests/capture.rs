@@ -7,6 +7,7 @@ mod model;
 
 use std::collections::BTreeMap;
 
+use stampbook::ledger::codec::Named;
 use stampbook::ledger::command::{Action, AdminAction};
 use stampbook::ledger::event::{
     Account, Adjusted, AdminCommon, Asset, Balances, Common, Event, Expiry, Leg, Legs, LotId, ProgramPut, Source, Text,
@@ -381,7 +382,7 @@ fn hashes_made_without_a_ledger_are_those_that_replay_makes() {
     for (at, bytes) in &book.shelf.events {
         let event = codec::decode(bytes).unwrap();
         let id = |number: ProgramNo| ids.get(usize::from(number.0)).map(String::as_str);
-        let hashes = hashes_of(&event, id, &book.prints).unwrap();
+        let hashes = hashes_of(&Named::from(&event), id, &book.prints).unwrap();
         ledger.touch_event(hashes, event.member());
         ledger.evolve(*at, &event, hashes).unwrap();
         if let Event::ProgramPut(ProgramPut { common: AdminCommon { program_id: Some(id), .. }, .. }) = event {

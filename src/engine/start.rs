@@ -13,7 +13,6 @@ use super::rooms::{Rooms, SnapshotFacts, SnapshotRoom};
 use crate::constants::GENERATIONS_SEALING_MAX;
 use crate::io::{DirLock, Disk};
 use crate::journal::{Genesis, Journal, JournalOptions, Opened, Preparer, Replay, Visit, Waypoint};
-use crate::ledger::event::Event;
 use crate::ledger::ids::{MemberNo, Op, ProgramNo};
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
@@ -232,14 +231,13 @@ struct Hasher {
 
 impl Hasher {
     fn prepare(&mut self, bytes: &[u8]) -> Prepared {
-        let Ok(event) = codec::decode(bytes) else { return Prepared { hashes: None, member: None } };
-        if let Event::ProgramPut(put) = &event
-            && let Some(id) = put.common.program_id
-        {
+        let Ok(named) = codec::named(bytes) else { return Prepared { hashes: None, member: None } };
+        if let Some(id) = named.program_id.filter(|_| named.creates_program) {
             self.programs.push(id.to_owned());
         }
         let id_of = |number: ProgramNo| self.programs.get(usize::from(number.0)).map(String::as_str);
-        Prepared { hashes: hashes_of(&event, id_of, &self.prints), member: event.member() }
+        let member = named.member.and_then(|member| member.number());
+        Prepared { hashes: hashes_of(&named, id_of, &self.prints), member }
     }
 }
 

@@ -8,6 +8,7 @@ use bincode::{BorrowDecode, Encode};
 use thiserror::Error;
 
 use super::event::Event;
+use super::ids::{MemberRef, ProgramNo};
 use super::spec::ProgramSpec;
 
 /// The most bytes an event may have, header included; `engine` asserts that it is the journal's bound.
@@ -137,6 +138,73 @@ fn read<'a, T: BorrowDecode<'a, ()>>(body: &'a [u8], kind: u8) -> Result<T, Code
         return Err(CodecError::Length { said: used, found: body.len() });
     }
     Ok(value)
+}
+
+/// What an event's hashes are made of. Every event begins with it, so that a replay can hash ahead without reading more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// The program's number.
+    pub program: ProgramNo,
+    /// The program's id, where the event says it.
+    pub program_id: Option<&'a str>,
+    /// Whether the event creates a program.
+    pub creates_program: bool,
+    /// The idempotency key.
+    pub key: &'a str,
+    /// The member, of a member's event.
+    pub member: Option<MemberRef<'a>>,
+}
+
+impl<'a> From<&Event<'a>> for Named<'a> {
+    fn from(event: &Event<'a>) -> Self {
+        let (program, key, _) = event.identity();
+        let program_id = event.admin_common().and_then(|common| common.program_id);
+        let creates_program = matches!(event, Event::ProgramPut(_)) && program_id.is_some();
+        Self { program, program_id, creates_program, key, member: event.common().map(|common| common.member) }
+    }
+}
+
+/// The beginning of a member's event.
+#[derive(BorrowDecode)]
+struct CommonStart<'a> {
+    program: ProgramNo,
+    key: &'a str,
+    _body_hash: [u8; 16],
+    member: MemberRef<'a>,
+}
+
+/// The beginning of an operator's event.
+#[derive(BorrowDecode)]
+struct AdminStart<'a> {
+    program: ProgramNo,
+    program_id: Option<&'a str>,
+    key: &'a str,
+}
+
+/// Reads the beginning of an event alone: what it names. The rest may be anything.
+///
+/// # Errors
+/// [`CodecError`] where the bytes do not begin as an event of a known kind.
+pub fn named(bytes: &[u8]) -> Result<Named<'_>, CodecError> {
+    let (header, body) = bytes
+        .split_first_chunk::<EVENT_HEADER_BYTES>()
+        .ok_or(CodecError::Length { said: EVENT_HEADER_BYTES, found: bytes.len() })?;
+    let [kind, version, ..] = *header;
+    let bad = |error: bincode::error::DecodeError| CodecError::Body { kind, text: error.to_string() };
+    match (kind, version) {
+        (1..=5 | 9, 1) => {
+            let (start, _): (CommonStart<'_>, _) = bincode::borrow_decode_from_slice(body, config()).map_err(bad)?;
+            let CommonStart { program, key, member, .. } = start;
+            Ok(Named { program, program_id: None, creates_program: false, key, member: Some(member) })
+        }
+        (6..=8 | 10 | 11, 1) => {
+            let (start, _): (AdminStart<'_>, _) = bincode::borrow_decode_from_slice(body, config()).map_err(bad)?;
+            let AdminStart { program, program_id, key } = start;
+            let creates_program = kind == 6 && program_id.is_some();
+            Ok(Named { program, program_id, creates_program, key, member: None })
+        }
+        _ => Err(CodecError::Unknown { kind, version }),
+    }
 }
 
 /// Reads one event from exactly its bytes.

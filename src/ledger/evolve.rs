@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use thiserror::Error;
 
+use super::codec::Named;
 use super::event::{
     Account, CampaignChange, CampaignChanged, Common, Event, Leg, ProgramPut, SnapshotDeleted, SnapshotTaken,
 };
@@ -45,23 +46,22 @@ fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
     Ok(())
 }
 
-/// The hashes that [`Ledger::evolve`] wants, for an event that was read from the book. It needs no ledger, only the ids
-/// of the programs that earlier events created, so that another thread may make them. `None` for a program that is unknown.
+/// The hashes that [`Ledger::evolve`] wants, of what an event of the book names. It needs no ledger, only the ids of the
+/// programs that earlier events created, so that another thread may make them. `None` for a program that is unknown.
 pub fn hashes_of<'p>(
-    event: &Event<'_>,
+    named: &Named<'_>,
     program_ids: impl Fn(ProgramNo) -> Option<&'p str>,
     prints: &Prints,
 ) -> Option<Hashes> {
-    let (program, key, _) = event.identity();
-    let id = match event.admin_common().and_then(|common| common.program_id) {
+    let id = match named.program_id {
         Some(id) => id,
-        None => program_ids(program)?,
+        None => program_ids(named.program)?,
     };
-    let member = match event.common().map(|common| common.member) {
+    let member = match named.member {
         Some(MemberRef::Opened(_, member)) => prints.member(id, member),
         _ => 0,
     };
-    Some(Hashes { key: prints.key(id, key), member })
+    Some(Hashes { key: prints.key(id, named.key), member })
 }
 
 impl Ledger {
@@ -72,7 +72,7 @@ impl Ledger {
     pub fn replay(&mut self, at: Moment, event: &Event<'_>, prints: &Prints) -> Result<(), Inconsistent> {
         let id = |number| self.program(number).map(|program| &*program.id);
         let unknown = Inconsistent { op: at.op, what: "the event's program is unknown" };
-        let hashes = hashes_of(event, id, prints).ok_or(unknown)?;
+        let hashes = hashes_of(&Named::from(event), id, prints).ok_or(unknown)?;
         self.evolve(at, event, hashes)
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::io::Disk;
 use crate::journal::{self, Genesis, Head, JournalError, RecoveryReport, ScanReport, Visit};
+use crate::ledger::codec::Named;
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
@@ -208,7 +209,8 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
             books.take(&step, &prints)?;
             if options.beside.keys.is_some() {
                 let id = |number| books.ledger.program_id(number);
-                let hashes = hashes_of(&step.event, id, &prints).ok_or("the event's program is unknown")?;
+                let hashes =
+                    hashes_of(&Named::from(&step.event), id, &prints).ok_or("the event's program is unknown")?;
                 held.key(step.at.op, hashes.key);
             }
             if visit.last_in_frame {
