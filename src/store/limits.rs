@@ -29,7 +29,7 @@ pub const SLED_SEGMENT_BYTES: usize = 1024 * 1024;
 pub const SLED_CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes read from a database, by leaves, or written to it after which it is opened anew, since sled's cache counts late
 /// and grows past its bound.
-pub const SLED_READ_BYTES_MAX: u64 = 48 * 1024 * 1024;
+pub const SLED_READ_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Values that a leaf of sled holds at most.
 pub const SLED_LEAF_VALUES: usize = 16;
 /// Values that a leaf holds when it was filled in order: what one look-up brings into sled's cache.

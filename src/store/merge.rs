@@ -23,7 +23,7 @@ pub(crate) struct Runs {
     upto: u64,
     /// Folders that are open.
     folders: BTreeMap<u32, Arc<RunFolder>>,
-    /// Folders that only the older meta names.
+    /// Folders that only metas name: nothing reads them any more.
     closed: BTreeSet<u32>,
     /// Folders written since they were last synced.
     unsynced: BTreeSet<u32>,
@@ -179,6 +179,7 @@ impl Runs {
         self.upto = last;
         self.view = None;
         self.hold_filters_in_bounds();
+        self.close_idle();
         Ok(())
     }
 
@@ -258,6 +259,7 @@ impl Runs {
             return Ok(true);
         }
         self.merge = None;
+        self.close_idle();
         Ok(true)
     }
 
@@ -324,20 +326,25 @@ impl Runs {
         Ok(())
     }
 
+    /// Closes the folders that nobody reads. A meta may name them, and that meta was synced after them.
+    fn close_idle(&mut self) {
+        self.folders.retain(|number, folder| {
+            let read = Arc::strong_count(folder) > 1;
+            if !read {
+                self.unsynced.remove(number);
+                self.closed.insert(*number);
+            }
+            read
+        });
+    }
+
     /// Removes the folders that neither a kept meta names nor anybody can still read.
     pub(crate) fn collect(&mut self, folders: &Folders, named: &BTreeSet<u32>) -> Result<(), StoreError> {
         // The view that is at hand holds its runs too: it is made anew when it is next asked for.
         self.view = None;
-        let idle = |folder: &Arc<RunFolder>| Arc::strong_count(folder) == 1;
-        let open = self.folders.iter().filter(|(number, folder)| !named.contains(number) && idle(folder));
-        let open: Vec<u32> = open.map(|(number, _)| *number).collect();
-        for number in open {
-            drop(self.folders.remove(&number));
-            self.unsynced.remove(&number);
-            folders.remove(Kind::Keys, number)?;
-        }
-        let closed: Vec<u32> = self.closed.difference(named).copied().collect();
-        for number in closed {
+        self.close_idle();
+        let unnamed: Vec<u32> = self.closed.difference(named).copied().collect();
+        for number in unnamed {
             self.closed.remove(&number);
             folders.remove(Kind::Keys, number)?;
         }

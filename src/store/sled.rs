@@ -158,7 +158,9 @@ impl Shelf for SledShelf {
                 None => changes.remove(key.as_slice()),
             }
         }
-        self.count(batch.iter().filter_map(|(_, value)| value.as_ref()).map(Vec::len).sum());
+        if self.count(batch.iter().filter_map(|(_, value)| value.as_ref()).map(Vec::len).sum()) {
+            self.refresh()?;
+        }
         self.contained("write", |db| {
             // A leaf that splits is written whole again. So the leaves split over the keys alone, and then take the values:
             // in all this writes half as much, and leaves half as much garbage.

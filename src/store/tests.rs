@@ -298,6 +298,18 @@ fn a_folder_that_is_missing_empty_unopenable_aged_or_of_another_book_is_never_ta
         bears(&with(Some(Entries::new())), 50, &format!("{name} empty"));
         bears(&with(aged.get(&name).cloned()), 50, &format!("{name} aged"));
         bears(&with(other.entries(&name)), 50, &format!("{name} of another book"));
+        for other in whole.list().unwrap().into_iter().filter(|other| *other != name) {
+            // All of it, and only what lies under keys that both have, but for the indexes of keys.
+            let (mine, theirs) = (whole.entries(&name).unwrap(), whole.entries(&other).unwrap());
+            bears(&with(Some(theirs.clone())), 50, &format!("{other} in the place of {name}"));
+            let foreign = |key: &Vec<u8>| theirs.get(key).filter(|_| key.get(1) != Some(&b'i'));
+            let mixed = mine.into_iter().map(|(key, value)| {
+                let value = foreign(&key).cloned().unwrap_or(value);
+                (key, value)
+            });
+            let mixed = mixed.collect();
+            bears(&with(Some(mixed)), 50, &format!("values of {other} in {name}"));
+        }
         let shelves = tampered();
         shelves.poison(&name);
         bears(&shelves, 50, &format!("{name} does not open"));
