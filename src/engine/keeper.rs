@@ -211,15 +211,17 @@ pub(crate) struct Keeper {
 enum Halt {
     /// The engine has ended, or the journal failed.
     Stopped,
-    /// The store cannot be used.
-    Store(StoreError),
+    /// Runs could not be written, or read to be merged: they may fail again however often they are opened.
+    Runs(StoreError),
+    /// A checkpoint could not be written. The one before it is as good as it was.
+    Checkpoint(StoreError),
     /// The book could not be read.
     Book(String),
 }
 
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        Self::Checkpoint(error)
     }
 }
 
@@ -228,7 +230,11 @@ impl Keeper {
     pub(crate) fn run(mut self) {
         match self.serve() {
             Ok(()) | Err(Halt::Stopped) => {}
-            Err(Halt::Store(error)) => self.give_up(&error.to_string()),
+            Err(Halt::Runs(error)) => {
+                self.desk.condemn();
+                self.give_up(&error.to_string());
+            }
+            Err(Halt::Checkpoint(error)) => self.give_up(&error.to_string()),
             Err(Halt::Book(error)) => self.give_up(&error),
         }
     }
@@ -236,7 +242,6 @@ impl Keeper {
     /// The store is a cache, yet keys that are in it alone cannot be told from free ones without it: rather than guess,
     /// the process ends, and the next start makes the store anew from the book.
     fn give_up(&self, why: &str) {
-        self.desk.condemn();
         self.pipeline.fail(format!("the store cannot be used: {why}"));
         self.desk.queue.bell().ring();
     }
@@ -266,7 +271,7 @@ impl Keeper {
     }
 
     fn merge(&mut self) -> Result<(), Halt> {
-        let merging = self.store.merge_step()?;
+        let merging = self.store.merge_step().map_err(Halt::Runs)?;
         if merging {
             self.desk.show(self.store.keys());
         }
@@ -283,10 +288,16 @@ impl Keeper {
         self.book.frame_bytes().saturating_sub(self.checkpoint_bytes)
     }
 
+    /// Holds the engine back while the tail is beyond its bound, and no longer.
+    fn weigh(&self) {
+        let over = self.pace.on && self.tail_bytes() >= self.pace.tail_bytes_max;
+        self.desk.holds_back.store(over, Ordering::Relaxed);
+    }
+
     /// Asks for a checkpoint when one is due, and holds the engine back where the tail grows beyond its bound.
     fn pace(&mut self) {
         let tail = self.tail_bytes();
-        self.desk.holds_back.store(self.pace.on && tail >= self.pace.tail_bytes_max, Ordering::Relaxed);
+        self.weigh();
         if self.asked || !self.pace.on {
             return;
         }
@@ -322,7 +333,7 @@ impl Keeper {
         let entries = entries_of(generation, &self.prints);
         let count = entries.len();
         tracing::info!(upto = generation.last().0, keys = count, "seal begins");
-        self.store.seal(generation.after().0, generation.last().0, entries)?;
+        self.store.seal(generation.after().0, generation.last().0, entries).map_err(Halt::Runs)?;
         let took = begun.elapsed();
         tracing::info!(upto = generation.last().0, keys = count, ?took, "run sealed");
         self.desk.show(self.store.keys());
@@ -350,6 +361,7 @@ impl Keeper {
         self.checkpoint_bytes = at.frame_bytes;
         self.checkpoint_op = op;
         self.desk.checkpoint_op.store(op, Ordering::Relaxed);
+        self.weigh();
         self.checkpoint_at = Instant::now();
         let took = begun.elapsed();
         tracing::info!(
@@ -379,6 +391,7 @@ impl Keeper {
             match self.inbox.recv_timeout(LOOK) {
                 Ok(ToKeeper::Pages(copies)) => {
                     awaited -= 1;
+                    self.weigh();
                     whole |= copies.is_empty();
                     for copy in &copies {
                         image.clear();
@@ -435,7 +448,10 @@ impl Keeper {
         let mut sink = self.snapshots.begin(facts)?;
         sink.base(&checkpoint.base)?;
         self.store
-            .load(&mut |key, image| sink.page(key.kind, key.number, &image))
+            .load(&mut |key, image| {
+                self.weigh();
+                sink.page(key.kind, key.number, &image)
+            })
             .map_err(|error| error.to_string())?;
         sink.finish()
     }

@@ -22,6 +22,7 @@ mod tests;
 pub use audit_room::AuditRoom;
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -360,11 +361,13 @@ fn start_threads(
             directory: Arc::clone(&shared.directory),
             prints: shared.prints.clone(),
         };
-        threads.push(spawn(&format!("resolve-{number}"), move || resolve_jobs(&jobs, &sources, &pipeline, &queue))?);
+        let work = move || resolve_jobs(&jobs, &sources, &pipeline, &queue);
+        threads.push(guarded(shared, &format!("resolve-{number}"), work)?);
     }
     let (pipeline, directory) = (Arc::clone(&shared.pipeline), Arc::clone(&shared.directory));
     let queue = Arc::clone(&shared.queue);
-    threads.push(spawn("journal", move || commit::run(opened.writer, &pipeline, &directory, queue.bell()))?);
+    let work = move || commit::run(opened.writer, &pipeline, &directory, queue.bell());
+    threads.push(guarded(shared, "journal", work)?);
     let keys = store.keys();
     let sealing = sealed.iter().map(|generation| generation.last()).collect();
     let keeper_thread = Keeper {
@@ -383,15 +386,7 @@ fn start_threads(
         asked: false,
         merging: false,
     };
-    let pipeline = Arc::clone(&shared.pipeline);
-    let queue = Arc::clone(&shared.queue);
-    threads.push(spawn("keeper", move || {
-        // Without it no checkpoint bounds the tail and no snapshot is ever written: a panic is a failure like any other.
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| keeper_thread.run())).is_err() {
-            pipeline.fail("the keeper of the store broke off".to_owned());
-            queue.bell().ring();
-        }
-    })?);
+    threads.push(guarded(shared, "keeper", move || keeper_thread.run())?);
     let segment_bytes = usize::try_from(config.journal.segment_bytes).unwrap_or(usize::MAX);
     let frame_bytes_max = FRAME_BYTES_MAX.min(segment_bytes.saturating_sub(4 * PAGE_BYTES));
     let core = Core {
@@ -419,12 +414,22 @@ fn start_threads(
         behind_view: VecDeque::new(),
         sealing,
     };
-    threads.push(spawn("engine", move || core.run())?);
+    threads.push(guarded(shared, "engine", move || core.run())?);
     Ok(threads)
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
-    Ok(thread::Builder::new().name(name.to_owned()).spawn(work)?)
+/// Starts a thread. One that breaks off is a failure like any other: no answer is better than one that may be wrong, and
+/// waiting for it for ever.
+fn guarded(shared: &Shared, name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let (pipeline, queue) = (Arc::clone(&shared.pipeline), Arc::clone(&shared.queue));
+    let named = name.to_owned();
+    let guarded = move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            pipeline.fail(format!("the thread {named} broke off"));
+            queue.bell().ring();
+        }
+    };
+    Ok(thread::Builder::new().name(name.to_owned()).spawn(guarded)?)
 }
 
 /// Reads what requests miss and sends them back to the engine; ends when the engine is gone.

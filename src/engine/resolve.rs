@@ -21,7 +21,7 @@ pub(crate) const REFERENCE_WALK_MAX: u32 = 10_000;
 pub(crate) const RESOLVE_ROUNDS_MAX: u8 = 8;
 
 /// Something that the engine misses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Missing {
     /// The bytes of an event.
     Event(Op),
@@ -51,8 +51,8 @@ pub(crate) struct Sources {
 /// What was read from the book for a request.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
-    events: Vec<(Op, Vec<u8>)>,
-    walks: Vec<(Op, String, Option<Op>)>,
+    events: HashMap<Op, Vec<u8>>,
+    walks: HashMap<Op, Vec<(String, Option<Op>)>>,
     /// What the runs said, and up to which op they reached when they said it.
     lookups: HashMap<Lookup, (Option<Op>, Op)>,
     pub(crate) rounds: u8,
@@ -62,12 +62,12 @@ pub(crate) struct Attached {
 
 impl Attached {
     fn event(&self, op: Op) -> Option<&[u8]> {
-        self.events.iter().find(|(known, _)| *known == op).map(|(_, bytes)| bytes.as_slice())
+        self.events.get(&op).map(Vec::as_slice)
     }
 
     fn walk(&self, from: Op, reference: &str) -> Option<Option<Op>> {
-        let walk = self.walks.iter().find(|(known, sought, _)| *known == from && sought == reference);
-        walk.map(|(_, _, found)| *found)
+        let walk = self.walks.get(&from)?.iter().find(|(sought, _)| sought == reference);
+        walk.map(|(_, found)| *found)
     }
 
     /// What the runs hold, if they were asked and it was there.
@@ -119,17 +119,16 @@ impl Attached {
         match missing {
             Missing::Runs(_) => {}
             Missing::Event(op) if self.event(op).is_none() => {
-                self.events.push((op, book.read(op.0)?.bytes));
+                self.events.insert(op, book.read(op.0)?.bytes);
             }
             Missing::Event(_) => {}
             Missing::Walk { from, reference } => {
                 let found = walk_back(book, from, &reference)?;
-                if let Some((op, bytes)) = found {
-                    self.events.push((op, bytes));
-                    self.walks.push((from, reference, Some(op)));
-                } else {
-                    self.walks.push((from, reference, None));
-                }
+                let op = found.map(|(op, bytes)| {
+                    self.events.insert(op, bytes);
+                    op
+                });
+                self.walks.entry(from).or_default().push((reference, op));
             }
         }
         Ok(())
@@ -170,14 +169,18 @@ pub(crate) struct Runs<'e> {
 impl Runs<'_> {
     /// Asked only where the memory has no answer.
     pub(crate) fn find(&self, lookup: Lookup) -> Found {
-        let after = match self.attached.lookups.get(&lookup) {
-            Some((Some(op), _)) => return Found::Taken(*op),
-            Some((None, upto)) => *upto,
-            None => Op(0),
+        let (found, after) = match (lookup, self.attached.lookups.get(&lookup)) {
+            // A key is taken once and for ever.
+            (Lookup::Key(_), Some((Some(op), _))) => return Found::Taken(*op),
+            // An earn may have been refunded again, and that refund's generation sealed and dropped, since the runs were
+            // asked: what they said holds up to the op that they reached.
+            (_, Some((found, upto))) => (*found, *upto),
+            (_, None) => (None, Op(0)),
         };
-        match self.keys.may_hold(print_of(lookup, self.prints), after.0) {
-            true => Found::Unknown,
-            false => Found::Free,
+        match (self.keys.may_hold(print_of(lookup, self.prints), after.0), found) {
+            (true, _) => Found::Unknown,
+            (false, Some(op)) => Found::Taken(op),
+            (false, None) => Found::Free,
         }
     }
 }
@@ -277,5 +280,34 @@ fn original(
         Some((refund_op, Ok(refund))) => Ok(Resolved::from_events(op, &earn, Some((refund_op, &refund)))),
         Some((_, Err(_))) => Ok(Resolved::NotAnEarn),
         None => Ok(Resolved::from_events(op, &earn, None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::store::sim::SimShelves;
+    use crate::store::{BookName, Store, StoreOptions};
+
+    #[test]
+    fn a_refund_that_became_a_run_since_the_runs_were_asked_is_asked_for_again() {
+        let prints = Prints::new([3; 32]);
+        let book = BookName { book_id: [1; 16], incarnation: 0 };
+        let (mut store, _) = Store::open(Arc::new(SimShelves::new(1)), book, StoreOptions::default()).unwrap();
+        let (taken, key) = (Lookup::Taken(Op(1)), Lookup::Key(prints.key("p", "k")));
+        let upper = |lookup| u64::try_from(print_of(lookup, &prints) >> 64).unwrap();
+        store.seal(0, 5, vec![(upper(taken), 3), (upper(key), 2)]).unwrap();
+        let mut attached = Attached::default();
+        attached.lookups.insert(taken, (Some(Op(3)), Op(5)));
+        attached.lookups.insert(key, (Some(Op(2)), Op(5)));
+        let then = store.keys();
+        let runs = Runs { keys: &then, prints: &prints, attached: &attached };
+        assert_eq!((runs.find(taken), runs.find(key)), (Found::Taken(Op(3)), Found::Taken(Op(2))));
+        store.seal(5, 9, vec![(upper(taken), 7)]).unwrap();
+        let now = store.keys();
+        let runs = Runs { keys: &now, prints: &prints, attached: &attached };
+        assert_eq!((runs.find(taken), runs.find(key)), (Found::Unknown, Found::Taken(Op(2))));
     }
 }

@@ -2,7 +2,7 @@
 //! state and evolves it at once, and hands frames to the journal as fast as that takes them: the sync in flight is the
 //! batching window, there is no timer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -305,19 +305,18 @@ impl Core {
         };
         match work {
             Work::Post { commands, .. } => {
-                let mut lacks = Vec::new();
+                let mut lacks = HashSet::new();
                 for pass in commands.chunks(COMMANDS_PER_PASS) {
                     self.ledger.touch(pass);
                     for command in pass {
                         if ask(command.key_print)
                             && let Some(lack) = self.missing_original(command, &runs)
-                            && !lacks.contains(&lack)
                         {
-                            lacks.push(lack);
+                            lacks.insert(lack);
                         }
                     }
                 }
-                missing.append(&mut lacks);
+                missing.extend(lacks);
             }
             Work::Admin(command) => {
                 ask(command.key_print);

@@ -113,7 +113,8 @@ impl Start<'_> {
             None => (Ledger::new(self.limits), None),
         };
         report.checkpoint_op = checkpoint.map_or(0, |at| at.op);
-        let trials = store.trials()?.into_iter().filter_map(|(op, trial)| Some((op, read_trial(&trial)?))).collect();
+        let trials =
+            store.readable_trials().into_iter().filter_map(|(op, trial)| Some((op, read_trial(&trial)?))).collect();
         let mut replayer = Replayer {
             ledger,
             store,
@@ -352,8 +353,10 @@ fn write_snapshot(ledger: &mut Ledger, mut facts: SnapshotFacts, room: &dyn Snap
             }
         }
     })();
-    // What changed since the newest checkpoint is still to be told to the next one.
+    // What changed since the newest checkpoint is still to be told to the next one. A capture that came to its end has
+    // nothing left to abandon, so that all is counted as changed.
     ledger.abandon_capture();
+    ledger.count_as_changed(&captured.changed);
     written
 }
 

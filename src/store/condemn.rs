@@ -1,6 +1,7 @@
 //! A store that failed while it was in use is marked, since what failed may open again and fail again.
 
 use super::folders::META;
+use super::meta;
 use super::{Shelves, Store, StoreError};
 
 /// The mark: an empty database of this name.
@@ -39,19 +40,12 @@ pub fn is_there(shelves: &dyn Shelves) -> Result<bool, StoreError> {
 }
 
 impl Store {
-    /// The trial balances that are remembered, by op.
-    ///
-    /// # Errors
-    /// [`StoreError::Unusable`] where one cannot be read.
-    pub fn trials(&self) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let (mut found, mut before) = (Vec::new(), u64::MAX);
-        while let Some((op, trial)) = self.trial_before(before)? {
-            found.push((op, trial));
-            match op.checked_sub(1) {
-                Some(next) => before = next,
-                None => break,
-            }
-        }
-        Ok(found)
+    /// The trial balances that are remembered, by op. One that cannot be read is passed over: it only saves a longer look
+    /// at the book, and a crash may leave half of one.
+    #[must_use]
+    pub fn readable_trials(&self) -> Vec<(u64, Vec<u8>)> {
+        let Ok(shelf) = self.meta_shelf() else { return Vec::new() };
+        let read = |op: &u64| Some((*op, meta::read_trial(&self.envelope, shelf.as_ref(), *op).ok()?));
+        self.trials.iter().filter_map(read).collect()
     }
 }

@@ -37,8 +37,8 @@ pub const SLED_LEAF_VALUES_USUAL: usize = 8;
 /// Time in which a database opens or closes, or the next page of it arrives; one that takes longer hangs.
 pub const SHELF_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Bytes of the image of one page.
-pub const PAGE_IMAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of the image of one page: all counters of caps that a book may hold, were they of the members of one page.
+pub const PAGE_IMAGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Folders that the pages of one checkpoint lie in. When there are so many, the next checkpoint is whole.
 pub const PAGE_FOLDERS_MAX: usize = 12;
 /// Pages that are read ahead of a load, for each folder.
