@@ -121,3 +121,26 @@ fn what_cannot_be_backed_up_or_restored_is_told_with_its_code() {
     let (code, error) = refused(&restore(&out, &data, &[]));
     assert!(code == 2 && error.contains("store"), "{error}");
 }
+
+/// The files of a directory with their bytes, the lock apart.
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    let mut files: Vec<_> = entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
+        .filter(|(name, _)| name != "LOCK")
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_backup_into_the_directory_of_a_book_is_refused_and_leaves_the_book_as_it_was() {
+    let (book, other) = (golden(), golden());
+    let before = files(book.path());
+    for out in [book.path(), other.path()] {
+        let output = stampbook(&["backup", "--json"], &[("--data", book.path()), ("--out", out)]);
+        let (code, error) = refused(&output);
+        assert!(code != 0 && error.contains("holds a book"), "{code}: {error}");
+        assert_eq!(files(out), before);
+    }
+}

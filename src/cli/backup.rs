@@ -188,6 +188,7 @@ pub(super) fn failure(error: &BackupError) -> Failure {
         BackupError::NoBackup
         | BackupError::OtherBackup(_)
         | BackupError::NotEmpty(_)
+        | BackupError::HoldsBook(_)
         | BackupError::NotInBackup { .. }
         | BackupError::Journal(JournalError::NoBook | JournalError::NotFound(_)) => EXIT_BAD_INPUT,
         _ => EXIT_IO,

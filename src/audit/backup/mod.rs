@@ -68,6 +68,9 @@ pub enum BackupError {
     /// Another process uses the directory.
     #[error("{0} is in use by another process")]
     InUse(&'static str),
+    /// A backup does not go where a book is.
+    #[error("the directory holds a book, with {0}, and no backup: give the backup a directory of its own")]
+    HoldsBook(String),
     /// A restore goes into an empty directory only.
     #[error("the directory to restore into is not empty: it holds {0}")]
     NotEmpty(String),

@@ -16,6 +16,10 @@ use super::{BackupError, Progress, Stage};
 /// What a file that is being received is called after its name.
 const PART: &str = ".part";
 
+/// The file that says that a directory is there to take backups in. Without it, and without a manifest, its segments are a
+/// book's.
+const MARK: &str = "BACKUP";
+
 /// A directory that takes a backup in. It is held until this is dropped; dropped before the end, it keeps the files that are whole,
 /// and the next one goes on from there.
 pub struct Receiver {
@@ -38,12 +42,13 @@ impl Receiver {
     /// Looks at what a directory holds of an earlier backup, whole or begun.
     ///
     /// # Errors
-    /// [`BackupError::InUse`], [`BackupError::BadManifest`], `Io`.
+    /// [`BackupError::InUse`], [`BackupError::BadManifest`], [`BackupError::HoldsBook`], `Io`.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, BackupError> {
         let directory = "the directory of the backup";
         let lock = disk.try_lock().map_err(BackupError::io("lock", directory))?;
         let lock = lock.ok_or(BackupError::InUse(directory))?;
         let previous = BackupManifest::read(&*disk)?;
+        mark(&*disk, previous.is_some())?;
         let listed = previous.as_ref().map_or(&[][..], |previous| &previous.files);
         let mut held = Vec::new();
         for name in disk.list().map_err(BackupError::io("list", directory))? {
@@ -191,6 +196,19 @@ impl Receiver {
         }
         Ok(())
     }
+}
+
+/// Marks a directory as one that takes backups in, durably and before anything in it is touched; a book is left alone.
+fn mark(disk: &dyn Disk, has_manifest: bool) -> Result<(), BackupError> {
+    let directory = "the directory of the backup";
+    let names = disk.list().map_err(BackupError::io("list", directory))?;
+    if names.iter().any(|name| name == MARK) {
+        return Ok(());
+    }
+    if let Some(segment) = names.iter().find(|name| is_of_backup(name) && !has_manifest) {
+        return Err(BackupError::HoldsBook(segment.clone()));
+    }
+    put(disk, MARK, b"").map(|_| ()).map_err(BackupError::io("write", MARK))
 }
 
 /// Remembers the last frame.

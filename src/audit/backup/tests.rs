@@ -100,7 +100,8 @@ fn a_backup_holds_what_was_durable_and_the_next_copies_only_what_is_new() {
     assert_eq!(events_of(&out), first_events(299));
     // What only the backup before needed is gone, and the sealed files are the ones that were there.
     let after = files(&out);
-    assert_eq!(after.len(), next.files.len() + 1);
+    // And the manifest, and the mark of the directory.
+    assert_eq!(after.len(), next.files.len() + 2);
     for name in ["segment-00000000.0000", "segment-00000001.0000"] {
         assert_eq!(before[name], after[name]);
     }
