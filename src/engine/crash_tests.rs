@@ -290,5 +290,7 @@ fn every_answer_outlives_a_fault_at_any_operation_and_a_retry_ends_as_if_there_h
 #[test]
 fn an_engine_that_answers_before_the_sync_is_found() {
     let broken = all_trials(Some(Plant::AckBeforeSync), 3).unwrap_err();
-    assert!(broken.contains("is lost") || broken.contains("is now answered with"), "{broken}");
+    // An answer that is gone, or a seal that is while the segment behind it is not: which of them comes first is chance.
+    let found = ["is lost", "is now answered with", "lost-seal"].iter().any(|sign| broken.contains(sign));
+    assert!(found, "{broken}");
 }
