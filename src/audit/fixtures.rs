@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::snapshot::{ManifestInput, SnapshotWriter, kind_number};
+use super::snapshot::{ManifestInput, SnapshotWriter};
 use crate::engine::names::Names;
 use crate::io::sim::SimDisk;
 use crate::journal::{Book, FrameBuilder, Genesis, Head, Journal, JournalOptions, Writer};
@@ -223,7 +223,7 @@ impl TestBook {
         for copy in self.ledger.capture_next(usize::MAX) {
             let mut image = Vec::new();
             copy.encode(&mut image);
-            writer.page(kind_number(copy.id().kind), copy.id().number, &image).unwrap();
+            writer.page(copy.id().kind.number(), copy.id().number, &image).unwrap();
         }
         let manifest = ManifestInput {
             book_id: genesis().book_id,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::snapshot::{self, ManifestInput, SnapshotReader, SnapshotWriter};
+use super::snapshot::{ManifestInput, SnapshotReader, SnapshotWriter};
 use crate::engine::rooms::{SnapshotFacts, SnapshotRoom, SnapshotSink};
 use crate::io::Disk;
 
@@ -44,10 +44,6 @@ impl SnapshotRoom for SnapshotFiles {
             retain_until_us: facts.retain_until_us,
         };
         Ok(Box::new(Writing { writer, input }))
-    }
-
-    fn remove(&self, name: &str) -> Result<(), String> {
-        snapshot::remove(&*self.disk, name).map_err(|error| error.to_string())
     }
 }
 

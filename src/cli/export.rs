@@ -14,7 +14,8 @@ use stampbook::audit::export::sink::DirSink;
 use stampbook::audit::export::source::{Scanned, SnapshotAccounts};
 use stampbook::audit::export::verify::{ExportReport, verify_export};
 use stampbook::audit::export::{ExportError, Format, Progress, Request, Source, export};
-use stampbook::audit::snapshot::{SNAPSHOTS_DIR, SnapshotError, SnapshotReader};
+use stampbook::audit::snapshot::{SnapshotError, SnapshotReader};
+use stampbook::constants::SNAPSHOTS_DIR;
 use stampbook::io::{Disk, RealDisk};
 use stampbook::journal::{JournalError, genesis_of};
 

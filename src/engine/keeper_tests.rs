@@ -40,11 +40,6 @@ impl SnapshotRoom for Shelf {
     fn begin(&self, facts: SnapshotFacts) -> Result<Box<dyn SnapshotSink>, String> {
         Ok(Box::new(Writing(self.clone(), Kept { facts, base: Vec::new(), hashes: Vec::new() })))
     }
-
-    fn remove(&self, name: &str) -> Result<(), String> {
-        self.kept.lock().unwrap().remove(name);
-        Ok(())
-    }
 }
 
 impl SnapshotSink for Writing {
@@ -267,7 +262,7 @@ fn a_snapshot_that_a_crash_kept_from_being_written_is_written_by_the_next_start(
     engine.shut_down();
     // Gone with its checkpoint, and then with the whole store.
     for shelves in [Arc::clone(&house.shelves), Arc::new(SimShelves::new(7))] {
-        house.shelf.remove("lost").unwrap();
+        house.shelf.kept.lock().unwrap().remove("lost");
         house.shelves = shelves;
         let (engine, _) = house.start();
         let again = house.shelf.kept.lock().unwrap()["lost"].clone();
@@ -296,7 +291,7 @@ fn what_a_replay_changed_is_in_the_checkpoint_after_a_snapshot_that_was_written_
     let ItemResult::Fresh(_) = snapshot(&client, "lost") else { panic!() };
     wait_for("the snapshot", || house.shelf.has("lost"));
     engine.shut_down();
-    house.shelf.remove("lost").unwrap();
+    house.shelf.kept.lock().unwrap().remove("lost");
     let (engine, client) = house.start();
     assert!(engine.started().checkpoint_op >= 52, "{:?}", engine.started());
     assert!(house.shelf.has("lost"));

@@ -68,11 +68,6 @@ pub trait SnapshotRoom: Send + Sync {
     /// # Errors
     /// Why it cannot be written.
     fn begin(&self, facts: SnapshotFacts) -> Result<Box<dyn SnapshotSink>, String>;
-    /// Removes what there is of that name.
-    ///
-    /// # Errors
-    /// Why it cannot be removed.
-    fn remove(&self, name: &str) -> Result<(), String>;
 }
 
 /// A snapshot that is being written. Dropped without [`SnapshotSink::finish`], it is none.
@@ -105,9 +100,5 @@ impl SnapshotRoom for NoSnapshots {
 
     fn begin(&self, _: SnapshotFacts) -> Result<Box<dyn SnapshotSink>, String> {
         Err("snapshots are not kept here".to_owned())
-    }
-
-    fn remove(&self, _: &str) -> Result<(), String> {
-        Ok(())
     }
 }

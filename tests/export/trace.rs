@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use stampbook::audit::snapshot::{ManifestInput, SNAPSHOTS_DIR, SnapshotWriter, kind_number};
+use stampbook::audit::snapshot::{ManifestInput, SnapshotWriter};
+use stampbook::constants::SNAPSHOTS_DIR;
 use stampbook::io::RealDisk;
 use stampbook::journal::{FrameBuilder, Genesis, Journal, JournalOptions, Writer};
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Notes, Original};
@@ -141,7 +142,7 @@ impl Keeper {
         for copy in self.ledger.capture_next(usize::MAX) {
             let mut image = Vec::new();
             copy.encode(&mut image);
-            writer.page(kind_number(copy.id().kind), copy.id().number, &image).unwrap();
+            writer.page(copy.id().kind.number(), copy.id().number, &image).unwrap();
         }
         let trial = self.ledger.trial_balance();
         let genesis = self.writer.book().genesis();

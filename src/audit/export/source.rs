@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::audit::files::hex;
-use crate::audit::snapshot::{SnapshotReader, kind_number};
+use crate::audit::snapshot::SnapshotReader;
 use crate::io::Disk;
 use crate::journal::{self, Book, Genesis, JournalError, Preparer, Replay, Visit};
 use crate::ledger::event::Balances;
@@ -174,14 +174,14 @@ impl<'a> SnapshotAccounts<'a> {
         let base = reader.base()?;
         let bad = |error| ExportError::Refused(format!("the base image: {error}"));
         let programs = ledger::programs_of(&base).map_err(bad)?;
-        let names = reader.pages().filter(|(kind, _, _)| *kind == kind_number(PageKind::Names)).count();
+        let names = reader.pages().filter(|(kind, _, _)| *kind == PageKind::Names.number()).count();
         Ok(Self { reader, programs, pages: u32::try_from(names).unwrap_or(u32::MAX) })
     }
 }
 
 impl Images for SnapshotAccounts<'_> {
     fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError> {
-        let image = self.reader.page(kind_number(page.kind), page.number)?;
+        let image = self.reader.page(page.kind.number(), page.number)?;
         image.ok_or_else(|| ExportError::Refused(format!("the snapshot lacks page {} of {:?}", page.number, page.kind)))
     }
 }

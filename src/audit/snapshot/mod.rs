@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::io::{Disk, DiskFile};
 use crate::ledger::ids::Op;
-use crate::ledger::{PageKind, state_hash_of};
+use crate::ledger::state_hash_of;
 
 use super::files::{self, NewFile, hex};
 
@@ -28,9 +28,6 @@ pub use manifest::{
     remove, verify_chain,
 };
 use manifest::{newest_before, read_manifest};
-
-/// The directory of snapshots within that of the book.
-pub const SNAPSHOTS_DIR: &str = "snapshots";
 
 const MAGIC: &[u8; 8] = b"STAMPSNP";
 const TRAILER_MAGIC: &[u8; 8] = b"SNPTRAIL";
@@ -104,15 +101,6 @@ fn io_error(file: &str) -> impl FnOnce(io::Error) -> SnapshotError {
 
 fn damaged(file: &str, what: impl Into<String>) -> SnapshotError {
     SnapshotError::Damaged { file: file.to_owned(), what: what.into() }
-}
-
-/// The kind of a page as snapshots number it; pages that are ascending by it are in the order of the state hash.
-#[must_use]
-pub fn kind_number(kind: PageKind) -> u8 {
-    match kind {
-        PageKind::Names => 0,
-        PageKind::Holdings => 1,
-    }
 }
 
 /// Whether a snapshot may have this name: 1 to 64 bytes of `a-z 0-9 . _ -`, not beginning with a dot.
