@@ -107,6 +107,12 @@ impl Import {
 
     /// What the server would refuse row by row is said once.
     fn check_arguments(&self) -> Result<(), Failure> {
+        // The file of rejects is written anew, so it must not be the one that is read.
+        let source = self.file.canonicalize().ok();
+        if let Some(rejects) = self.rejects.as_ref().filter(|it| source.is_some() && it.canonicalize().ok() == source) {
+            let text = format!("--rejects {}: it is the file to import; nothing was posted", rejects.display());
+            return Err(Failure::plain(EXIT_BAD_INPUT, text));
+        }
         let limits = [
             ("--key-prefix", &self.key_prefix, PREFIX_BYTES_MAX),
             ("--actor", &self.actor, ACTOR_BYTES_MAX),

@@ -96,6 +96,21 @@ async fn an_import_moves_every_account_in_and_a_second_one_books_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_file_to_import_is_not_taken_for_the_list_of_rejects() {
+    let house = House::furnished().await;
+    let moved = Move::new(&house, "a,ann,5\n");
+    let before = std::fs::read(moved.file()).unwrap();
+    let file = moved.file();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stampbook"));
+    command.args(["import", "--json", "--program", PROGRAM, "--key-prefix", "old", "--actor", "ana", "--reason", "r"]);
+    command.arg("--target").arg(moved.address.to_string()).arg("--file").arg(&file).arg("--rejects").arg(&file);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("--rejects"));
+    assert_eq!(std::fs::read(moved.file()).unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_the_books_refuse_are_listed_by_line_with_the_reason() {
     let mut house = House::furnished().await;
     house.post(opening("old/taken", "ann", 1)).await.unwrap();

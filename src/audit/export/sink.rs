@@ -47,8 +47,8 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.bytes().all(allowed)
 }
 
-/// Whether a file may be what an export that broke off left.
-fn is_export_file(name: &str) -> bool {
+/// Whether a file may be one of an export, whole or broken off.
+pub(super) fn is_export_file(name: &str) -> bool {
     const CONTENTS: [Content; 7] = [
         Content::Accounts,
         Content::Events,

@@ -62,6 +62,19 @@ fn contents(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+fn a_file_that_doubles_rows_and_that_the_manifest_does_not_name_is_found() {
+    let house = House::new(200);
+    for format in Format::ALL {
+        let disk = house.export(request(format, 1));
+        let (name, bytes) = contents(&disk).into_iter().find(|(name, _)| name.contains("-000001.")).unwrap();
+        let twin = name.replace("-000001.", "-999999.");
+        disk.put(&twin, &bytes);
+        let error = verify(&disk, None).unwrap_err().to_string();
+        assert!(error.contains(&twin), "{format:?}: {error}");
+    }
+}
+
+#[test]
 fn every_format_is_proved_from_its_files_and_from_the_book() {
     let house = House::new(200);
     for format in Format::ALL {

@@ -18,7 +18,7 @@ use super::manifest::{
     Counts, EXPORT_VERSION, FileEntry, MANIFEST_FILE, Manifest, ParentBook, Total, add_totals, chart, table_entry,
 };
 use super::part::{CHUNK_BYTES, Totals, count};
-use super::sink::{ExportSink, read_manifest};
+use super::sink::{ExportSink, is_export_file, read_manifest};
 use super::source::{LedgerAccounts, Scanned};
 use super::sums::Sums;
 use super::{ExportError, Progress, Request, Source, export, hledger};
@@ -52,6 +52,7 @@ pub fn verify_export(
 ) -> Result<ExportReport, ExportError> {
     let manifest = read_manifest(dir)?;
     check_manifest(&manifest)?;
+    check_no_more(dir, &manifest)?;
     let total = manifest.tables.iter().fold(0_u64, |sum, table| sum.saturating_add(table.rows));
     let mut proof = Proof::new(&manifest, progress, total);
     for file in &manifest.files {
@@ -67,6 +68,16 @@ pub fn verify_export(
 
 fn bad_manifest(what: impl Into<String>) -> ExportError {
     ExportError::damaged(MANIFEST_FILE, what)
+}
+
+/// Readers take in what is called like a part of the export, so that there must be none that the manifest does not name.
+fn check_no_more(dir: &dyn Disk, manifest: &Manifest) -> Result<(), ExportError> {
+    let names = dir.list().map_err(ExportError::io("the directory"))?;
+    let named = |name: &str| name == MANIFEST_FILE || manifest.files.iter().any(|file| file.name == name);
+    match names.iter().find(|name| is_export_file(name) && !named(name)) {
+        Some(name) => Err(ExportError::damaged(name, "the manifest does not name it")),
+        None => Ok(()),
+    }
 }
 
 /// What a manifest must say whatever the files hold.
