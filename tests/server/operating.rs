@@ -122,8 +122,8 @@ async fn campaigns_are_listed_and_an_unknown_one_is_not_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_act_that_is_answered_as_shed_was_not_done() {
     let crowded = stampbook::config::Config { queue_requests_max: 1, ..small() };
-    let mut house = House::open(tempfile::tempdir().unwrap(), &crowded).await;
-    house.put(DEFINITION, None, "put-1").await.unwrap();
+    let (dir, _) = House::furnished().await.close().await;
+    let mut house = House::open(dir, &crowded).await;
     let crowd: Vec<_> = (0..4)
         .map(|n| {
             let mut ledger = house.ledger.clone();
