@@ -138,8 +138,8 @@ pub const CATALOGUE_TABLES_MAX: usize = 1_024;
 /// Bytes of frames that a replay reads ahead in one hand-over, unless one frame is larger.
 pub const REPLAY_HANDOVER_BYTES: usize = 1024 * 1024;
 /// Hand-overs that a replay may have read ahead of what it has shown.
-pub const REPLAY_HANDOVERS_AHEAD_MAX: usize = 4;
-/// Events that a replay announces together before it shows the first of them.
+pub const REPLAY_HANDOVERS_AHEAD_MAX: usize = 2;
+/// Events whose memory a replay brings near together before it follows the first of them.
 pub const REPLAY_PASS_EVENTS: usize = 64;
 /// Bytes of one piece of a backup on its way.
 pub const BACKUP_CHUNK_BYTES: usize = 1024 * 1024;

@@ -343,14 +343,3 @@ fn make() {
     let text = serde_json::to_string_pretty(&expected).unwrap() + "\n";
     std::fs::write(fixture().join("expected.json"), text).unwrap();
 }
-
-#[test]
-fn what_an_event_names_is_read_from_its_beginning_as_from_the_whole() {
-    let events = golden_events();
-    let kinds: std::collections::BTreeSet<u8> = events.iter().map(|event| event[0]).collect();
-    assert!(kinds.len() >= 8, "{kinds:?}");
-    for bytes in &events {
-        let event = codec::decode(bytes).unwrap();
-        assert_eq!(codec::named(bytes).unwrap(), codec::Named::from(&event));
-    }
-}

@@ -1,6 +1,7 @@
 //! The engine: a bounded lock-free queue, one thread that decides, one that commits. Nothing is answered before the
 //! frame that holds it is synced; one thread alone changes the state.
 
+mod ahead;
 mod audit_room;
 mod bell;
 mod commit;

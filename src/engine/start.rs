@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::bounded;
 
 use super::StartError;
+use super::ahead::{Ahead, Decoder};
 use super::keeper::entries_of;
 use super::rooms::{Rooms, SnapshotFacts, SnapshotRoom};
 use crate::constants::GENERATIONS_SEALING_MAX;
 use crate::io::{DirLock, Disk};
-use crate::journal::{Genesis, Journal, JournalOptions, Opened, Preparer, Replay, Visit, Waypoint};
-use crate::ledger::ids::{MemberNo, Op, ProgramNo};
+use crate::journal::{Genesis, Journal, JournalOptions, Opened, Preparer, Replay, Waypoint};
+use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
-use crate::ledger::{Generation, Hashes, Ledger, Limits, Moment, PageId, PageKind, codec, hash_names, hashes_of};
+use crate::ledger::{Generation, Ledger, Limits, PageId, PageKind, hash_names};
 use crate::store::{BookName, Store, StoreError, StoreOptions, acquit, is_condemned};
 
 /// Pages that may wait between the thread that reads them and the one that takes them in.
@@ -216,56 +217,33 @@ struct Replayer<'s> {
     begun: Instant,
 }
 
-/// What the thread that reads ahead works out of an event.
-#[derive(Clone, Copy)]
-struct Prepared {
-    /// `None` where the event cannot be read or its program is unknown: its turn will tell why.
-    hashes: Option<Hashes>,
-    member: Option<MemberNo>,
-}
-
-/// Hashes keys and ids of events that come in the order of the book.
-struct Hasher {
-    prints: Prints,
-    programs: Vec<String>,
-}
-
-impl Hasher {
-    fn prepare(&mut self, bytes: &[u8]) -> Prepared {
-        let Ok(named) = codec::named(bytes) else { return Prepared { hashes: None, member: None } };
-        if let Some(id) = named.program_id.filter(|_| named.creates_program) {
-            self.programs.push(id.to_owned());
-        }
-        let id_of = |number: ProgramNo| self.programs.get(usize::from(number.0)).map(String::as_str);
-        let member = named.member.and_then(|member| member.number());
-        Prepared { hashes: hashes_of(&named, id_of, &self.prints), member }
-    }
-}
-
 impl Replay for Replayer<'_> {
-    type Prepared = Prepared;
+    type Frame = Ahead;
 
-    fn preparer(&self) -> Preparer<Prepared> {
+    fn preparer(&self) -> Preparer<Ahead> {
         let programs = self.ledger.programs().into_iter().map(|program| program.id).collect();
-        let mut hasher = Hasher { prints: self.prints.clone(), programs };
-        Box::new(move |bytes| hasher.prepare(bytes))
+        let mut decoder = Decoder::new(self.prints.clone(), programs);
+        Box::new(move |body| decoder.decode(body))
     }
 
-    fn announce(&mut self, next: &[Prepared]) {
-        for next in next {
-            if let Some(hashes) = next.hashes {
-                self.ledger.touch_event(hashes, next.member);
+    fn events(&mut self, frame: &Ahead, upto: u64) -> Result<(), String> {
+        let mut at = frame.first();
+        for (hashes, events) in frame.passes() {
+            for (hashes, member) in hashes.iter().flatten() {
+                self.ledger.touch_event(*hashes, *member);
             }
-        }
-    }
-
-    fn event(&mut self, visit: Visit<'_>, prepared: &Prepared) -> Result<(), String> {
-        let event = codec::decode(visit.event).map_err(|error| error.to_string())?;
-        let at = Moment { op: Op(visit.op), book_time_us: visit.book_time_us };
-        let hashes = prepared.hashes.ok_or("the event's program is unknown")?;
-        self.ledger.evolve(at, &event, hashes).map_err(|error| error.to_string())?;
-        if visit.op.is_multiple_of(PROGRESS_EVENTS) {
-            tracing::info!(op = visit.op, took = ?self.begun.elapsed(), "replaying the book");
+            for (hashes, event) in hashes.iter().zip(events) {
+                if at.op.0 > upto {
+                    return Ok(());
+                }
+                let event = event.as_ref().map_err(|error| format!("op {}: {error}", at.op.0))?;
+                let (hashes, _) = hashes.ok_or_else(|| format!("op {}: the event's program is unknown", at.op.0))?;
+                self.ledger.evolve(at, event, hashes).map_err(|error| error.to_string())?;
+                if at.op.0.is_multiple_of(PROGRESS_EVENTS) {
+                    tracing::info!(op = at.op.0, took = ?self.begun.elapsed(), "replaying the book");
+                }
+                at.op = at.op.next();
+            }
         }
         Ok(())
     }
@@ -366,12 +344,12 @@ pub(super) fn replay_all(disk: &dyn Disk, upto: Option<u64>) -> Result<Ledger, S
     let genesis = crate::journal::genesis_of(disk).map_err(|error| error.to_string())?.ok_or("there is no book")?;
     let prints = Prints::new(genesis.secret);
     let mut ledger = Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX });
-    let mut visit = |visit: Visit<'_>| {
+    let mut visit = |visit: crate::journal::Visit<'_>| {
         if upto.is_some_and(|upto| visit.op > upto) {
             return Ok(());
         }
-        let event = codec::decode(visit.event).map_err(|error| error.to_string())?;
-        let at = Moment { op: Op(visit.op), book_time_us: visit.book_time_us };
+        let event = crate::ledger::codec::decode(visit.event).map_err(|error| error.to_string())?;
+        let at = crate::ledger::Moment { op: Op(visit.op), book_time_us: visit.book_time_us };
         ledger.replay(at, &event, &prints).map_err(|error| error.to_string())
     };
     crate::journal::scan(disk, &mut visit, &mut |_| {}).map_err(|error| error.to_string())?;

@@ -48,7 +48,7 @@ pub use frame::{FrameBody, FrameBuilder, FrameFull};
 pub use layout::{FORMAT_VERSION, Genesis, Parent};
 pub use open::{Journal, Opened, ScanReport, genesis_of, scan, scan_from, scan_to};
 pub use recovery::RecoveryReport;
-pub use replay::{Preparer, Replay};
+pub use replay::{Preparer, Replay, each_event};
 pub use rewrite::rewrite;
 pub(crate) use rewrite::{begin_rewriting, end_rewriting};
 pub(crate) use segment::{RESTORING, parse_name as parse_segment_name};

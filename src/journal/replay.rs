@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::constants::{REPLAY_HANDOVER_BYTES, REPLAY_HANDOVERS_AHEAD_MAX, REPLAY_PASS_EVENTS};
+use crate::constants::{REPLAY_HANDOVER_BYTES, REPLAY_HANDOVERS_AHEAD_MAX};
 use crate::io::Disk;
 
 use super::error::{Case, JournalError};
@@ -13,34 +13,47 @@ use super::segment::SegmentFiles;
 use super::walk::{Halt, Seen, Visit, Walked, walk};
 use super::waypoint::Waypoint;
 
-/// Works something out of the bytes of an event, and may remember something of the events before it.
-pub type Preparer<P> = Box<dyn FnMut(&[u8]) -> P + Send>;
+/// Makes of a frame what its follower wants of it, and may remember something of the frames before it.
+pub type Preparer<F> = Box<dyn FnMut(FrameBody) -> F + Send>;
 
-/// Follows a book, event by event, in the order of ops.
+/// Follows a book, frame by frame, in the order of ops.
 pub trait Replay {
-    /// What is worked out of an event ahead of its turn: hashes, above all. `()` if nothing is.
-    type Prepared: Send;
+    /// A frame's events with what is worked out of them ahead of their turn: decoded and hashed, above all.
+    type Frame: Send;
 
-    /// The function that works it out, for one event after the other, on the thread that reads and verifies ahead.
-    fn preparer(&self) -> Preparer<Self::Prepared>;
+    /// The function that works it out, for one frame after the other, on the thread that reads and verifies ahead.
+    fn preparer(&self) -> Preparer<Self::Frame>;
 
-    /// Announces the events that are shown next, at most `REPLAY_PASS_EVENTS` of one frame, in order: a chance to bring
-    /// what they will touch into the processor's cache in one pass.
-    fn announce(&mut self, _next: &[Self::Prepared]) {}
-
-    /// Follows one event.
+    /// Follows the events of a frame whose ops are at most `upto`.
     ///
     /// # Errors
-    /// Why the event cannot be: that is damage at its frame, and the book is refused.
-    fn event(&mut self, visit: Visit<'_>, prepared: &Self::Prepared) -> Result<(), String>;
+    /// Why an event cannot be: that is damage at its frame, and the book is refused.
+    fn events(&mut self, frame: &Self::Frame, upto: u64) -> Result<(), String>;
 
     /// A frame has ended, an empty one too; the state is that of `at`.
     ///
     /// # Errors
-    /// As for [`Replay::event`].
+    /// As for [`Replay::events`].
     fn frame_end(&mut self, _at: &Waypoint) -> Result<(), String> {
         Ok(())
     }
+}
+
+/// Visits the events of a frame whose ops are at most `upto`.
+///
+/// # Errors
+/// The op that is refused, and why.
+pub fn each_event(
+    frame: &FrameBody,
+    upto: u64,
+    visit: &mut dyn FnMut(Visit<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let behind = frame.first_op() + u64::from(frame.count());
+    for (op, event) in (frame.first_op()..=upto).zip(frame.events()) {
+        let seen = Visit { op, book_time_us: frame.book_time_us(), event, last_in_frame: op + 1 == behind };
+        visit(seen).map_err(|why| format!("op {op}: {why}"))?;
+    }
+    Ok(())
 }
 
 /// A plain function as a follower.
@@ -50,14 +63,14 @@ pub(crate) struct Each<'a, F> {
 }
 
 impl<F: FnMut(&Waypoint)> Replay for Each<'_, F> {
-    type Prepared = ();
+    type Frame = FrameBody;
 
-    fn preparer(&self) -> Preparer<()> {
-        Box::new(|_| ())
+    fn preparer(&self) -> Preparer<FrameBody> {
+        Box::new(|body| body)
     }
 
-    fn event(&mut self, visit: Visit<'_>, _prepared: &()) -> Result<(), String> {
-        (self.visit)(visit)
+    fn events(&mut self, frame: &FrameBody, upto: u64) -> Result<(), String> {
+        each_event(frame, upto, self.visit)
     }
 
     fn frame_end(&mut self, at: &Waypoint) -> Result<(), String> {
@@ -67,24 +80,25 @@ impl<F: FnMut(&Waypoint)> Replay for Each<'_, F> {
 }
 
 /// A frame on its way from the reader to the follower.
-struct Ready<P> {
-    body: FrameBody,
-    prepared: Vec<P>,
+struct Ready<F> {
+    frame: F,
+    first_op: u64,
+    body_bytes: usize,
     end: Waypoint,
     file: Arc<str>,
 }
 
-impl<P> Ready<P> {
-    fn of(seen: &Seen<'_>, prepare: &mut dyn FnMut(&[u8]) -> P) -> Result<Self, JournalError> {
+impl<F> Ready<F> {
+    fn of(seen: &Seen<'_>, prepare: &mut dyn FnMut(FrameBody) -> F) -> Result<Self, JournalError> {
         let (header, frame) = (seen.header, seen.frame);
         let (starts, blocks) = (frame.starts(), frame.blocks_bytes().to_vec());
         let body = FrameBody::from_parts(header.first_op, header.book_time_us, header.count, starts, blocks);
-        let prepared: Vec<P> = body.events().map(prepare).collect();
-        if u32::try_from(prepared.len()) != Ok(header.count) {
+        if u32::try_from(body.events().count()) != Ok(header.count) {
             let detail = "the place of an event in its block is none";
             return Err(JournalError::damaged(Case::EventRefused, seen.file, seen.end.frame_offset, detail));
         }
-        Ok(Self { body, prepared, end: seen.end, file: seen.file.clone() })
+        let (first_op, body_bytes) = (header.first_op, body.body_bytes());
+        Ok(Self { frame: prepare(body), first_op, body_bytes, end: seen.end, file: seen.file.clone() })
     }
 
     fn refused(&self, why: String) -> JournalError {
@@ -100,28 +114,19 @@ struct Shower<'a, R: Replay + ?Sized> {
 }
 
 impl<R: Replay + ?Sized> Shower<'_, R> {
-    fn show(&mut self, frame: &Ready<R::Prepared>) -> Result<(), Halt> {
-        let mut op = frame.body.first_op();
-        if self.stop_after.is_some_and(|stop| stop < op) {
+    fn show(&mut self, ready: &Ready<R::Frame>) -> Result<(), Halt> {
+        let stop = self.stop_after.unwrap_or(u64::MAX);
+        if stop < ready.first_op {
             return Err(Halt::Enough);
         }
-        let last = frame.end.op;
-        let book_time_us = frame.body.book_time_us();
-        let mut events = frame.body.events();
-        for pass in frame.prepared.chunks(REPLAY_PASS_EVENTS) {
-            self.replay.announce(pass);
-            for (prepared, event) in pass.iter().zip(&mut events) {
-                let visit = Visit { op, book_time_us, event, last_in_frame: op == last };
-                self.replay.event(visit, prepared).map_err(|why| frame.refused(format!("op {op}: {why}")))?;
-                self.shown += 1;
-                if self.stop_after == Some(op) && op != last {
-                    return Err(Halt::Enough);
-                }
-                op += 1;
-            }
+        let last = ready.end.op;
+        self.replay.events(&ready.frame, stop).map_err(|why| ready.refused(why))?;
+        self.shown += (last.min(stop) + 1).saturating_sub(ready.first_op);
+        if stop < last {
+            return Err(Halt::Enough);
         }
-        self.replay.frame_end(&frame.end).map_err(|why| frame.refused(why))?;
-        if self.stop_after == Some(last) { Err(Halt::Enough) } else { Ok(()) }
+        self.replay.frame_end(&ready.end).map_err(|why| ready.refused(why))?;
+        if stop == last { Err(Halt::Enough) } else { Ok(()) }
     }
 }
 
@@ -162,7 +167,7 @@ fn show_ahead<R: Replay + ?Sized>(
     disk: &dyn Disk,
     files: &SegmentFiles,
     from: Option<&Waypoint>,
-    prepare: &mut Preparer<R::Prepared>,
+    prepare: &mut Preparer<R::Frame>,
     shower: &mut Shower<'_, R>,
 ) -> Result<Walked, Halt> {
     let (sender, receiver) = bounded(REPLAY_HANDOVERS_AHEAD_MAX);
@@ -178,24 +183,24 @@ fn show_ahead<R: Replay + ?Sized>(
 
 /// Shows what the reader sends. Returning lets go of the channel, and the reader stops.
 fn show_received<R: Replay + ?Sized>(
-    receiver: Receiver<Vec<Ready<R::Prepared>>>,
+    receiver: Receiver<Vec<Ready<R::Frame>>>,
     shower: &mut Shower<'_, R>,
 ) -> Result<(), Halt> {
     receiver.into_iter().flatten().try_for_each(|frame| shower.show(&frame))
 }
 
 /// Reads and verifies, and sends the frames on, many small ones together.
-fn read_ahead<P: Send>(
+fn read_ahead<F: Send>(
     disk: &dyn Disk,
     files: &SegmentFiles,
     from: Option<&Waypoint>,
-    prepare: &mut Preparer<P>,
-    sender: &Sender<Vec<Ready<P>>>,
+    prepare: &mut Preparer<F>,
+    sender: &Sender<Vec<Ready<F>>>,
 ) -> Result<Walked, Halt> {
     let (mut frames, mut bytes) = (Vec::new(), 0);
     let walked = walk(disk, files, from, &mut |seen| {
         let ready = Ready::of(&seen, prepare)?;
-        bytes += ready.body.body_bytes();
+        bytes += ready.body_bytes;
         frames.push(ready);
         // Frames are few where they are large, and many where they are small; either may fill a hand-over.
         if bytes < REPLAY_HANDOVER_BYTES && frames.len() < REPLAY_HANDOVER_BYTES / 4096 {

@@ -9,7 +9,7 @@ use crate::io::{Disk, RealDisk};
 
 use super::fixtures::{book_of, event, frame, genesis, open, options};
 use super::{
-    Book, Case, FrameBuilder, Journal, JournalError, Opened, Preparer, Replay, Visit, Waypoint, genesis_of, scan,
+    Book, Case, FrameBody, FrameBuilder, Journal, JournalError, Opened, Preparer, Replay, Waypoint, genesis_of, scan,
     scan_from, scan_to, to_u64,
 };
 
@@ -18,27 +18,25 @@ use super::{
 struct Follower {
     ops: Vec<u64>,
     ends: Vec<Waypoint>,
-    announced: Vec<u64>,
     refuse: Option<u64>,
 }
 
 impl Replay for Follower {
-    type Prepared = u64;
+    type Frame = FrameBody;
 
-    fn preparer(&self) -> Preparer<u64> {
-        Box::new(|event| to_u64(event.len()))
+    fn preparer(&self) -> Preparer<FrameBody> {
+        Box::new(|body| body)
     }
 
-    fn announce(&mut self, next: &[u64]) {
-        assert!(self.announced.is_empty() && next.len() <= crate::constants::REPLAY_PASS_EVENTS);
-        self.announced = next.iter().rev().copied().collect();
-    }
-
-    fn event(&mut self, visit: Visit<'_>, prepared: &u64) -> Result<(), String> {
-        assert_eq!(visit.event, event(visit.op));
-        assert_eq!((self.announced.pop(), *prepared), (Some(*prepared), to_u64(visit.event.len())));
-        self.ops.push(visit.op);
-        if self.refuse == Some(visit.op) { Err("not this one".to_owned()) } else { Ok(()) }
+    fn events(&mut self, frame: &FrameBody, upto: u64) -> Result<(), String> {
+        for (op, shown) in (frame.first_op()..=upto).zip(frame.events()) {
+            assert_eq!(shown, event(op));
+            self.ops.push(op);
+            if self.refuse == Some(op) {
+                return Err(format!("op {op}: not this one"));
+            }
+        }
+        Ok(())
     }
 
     fn frame_end(&mut self, at: &Waypoint) -> Result<(), String> {

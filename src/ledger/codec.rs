@@ -140,7 +140,7 @@ fn read<'a, T: BorrowDecode<'a, ()>>(body: &'a [u8], kind: u8) -> Result<T, Code
     Ok(value)
 }
 
-/// What an event's hashes are made of. Every event begins with it, so that a replay can hash ahead without reading more.
+/// What an event's hashes are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Named<'a> {
     /// The program's number.
@@ -161,49 +161,6 @@ impl<'a> From<&Event<'a>> for Named<'a> {
         let program_id = event.admin_common().and_then(|common| common.program_id);
         let creates_program = matches!(event, Event::ProgramPut(_)) && program_id.is_some();
         Self { program, program_id, creates_program, key, member: event.common().map(|common| common.member) }
-    }
-}
-
-/// The beginning of a member's event.
-#[derive(BorrowDecode)]
-struct CommonStart<'a> {
-    program: ProgramNo,
-    key: &'a str,
-    _body_hash: [u8; 16],
-    member: MemberRef<'a>,
-}
-
-/// The beginning of an operator's event.
-#[derive(BorrowDecode)]
-struct AdminStart<'a> {
-    program: ProgramNo,
-    program_id: Option<&'a str>,
-    key: &'a str,
-}
-
-/// Reads the beginning of an event alone: what it names. The rest may be anything.
-///
-/// # Errors
-/// [`CodecError`] where the bytes do not begin as an event of a known kind.
-pub fn named(bytes: &[u8]) -> Result<Named<'_>, CodecError> {
-    let (header, body) = bytes
-        .split_first_chunk::<EVENT_HEADER_BYTES>()
-        .ok_or(CodecError::Length { said: EVENT_HEADER_BYTES, found: bytes.len() })?;
-    let [kind, version, ..] = *header;
-    let bad = |error: bincode::error::DecodeError| CodecError::Body { kind, text: error.to_string() };
-    match (kind, version) {
-        (1..=5 | 9, 1) => {
-            let (start, _): (CommonStart<'_>, _) = bincode::borrow_decode_from_slice(body, config()).map_err(bad)?;
-            let CommonStart { program, key, member, .. } = start;
-            Ok(Named { program, program_id: None, creates_program: false, key, member: Some(member) })
-        }
-        (6..=8 | 10 | 11, 1) => {
-            let (start, _): (AdminStart<'_>, _) = bincode::borrow_decode_from_slice(body, config()).map_err(bad)?;
-            let AdminStart { program, program_id, key } = start;
-            let creates_program = kind == 6 && program_id.is_some();
-            Ok(Named { program, program_id, creates_program, key, member: None })
-        }
-        _ => Err(CodecError::Unknown { kind, version }),
     }
 }
 

@@ -216,7 +216,7 @@ impl Ledger {
 
     /// Loads what replaying an event will look up, so that events ahead wait for memory together; see [`Self::touch`].
     pub fn touch_event(&self, hashes: Hashes, member: Option<MemberNo>) {
-        self.touch_key(hashes.key);
+        self.touch_newest(hashes.key);
         match member {
             // An event that opens its member alone has the hash of the id.
             Some(_) if hashes.member != 0 => self.members.touch(hashes.member),

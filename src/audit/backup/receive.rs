@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::audit::files::{hex, put};
 use crate::constants::BACKUP_CHUNK_BYTES;
 use crate::io::{DirLock, Disk, DiskFile};
-use crate::journal::{self, Replay, Visit, Waypoint};
+use crate::journal::{self, Replay, Waypoint};
 
 use super::manifest::{BackupFile, BackupManifest, MANIFEST_FILE, is_of_backup, segment_of};
 use super::view::View;
@@ -219,13 +219,13 @@ struct Last<'a> {
 }
 
 impl Replay for Last<'_> {
-    type Prepared = ();
+    type Frame = ();
 
     fn preparer(&self) -> journal::Preparer<()> {
         Box::new(|_| ())
     }
 
-    fn event(&mut self, _visit: Visit<'_>, _prepared: &()) -> Result<(), String> {
+    fn events(&mut self, _frame: &(), _upto: u64) -> Result<(), String> {
         Ok(())
     }
 

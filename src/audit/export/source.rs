@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::audit::files::hex;
 use crate::audit::snapshot::SnapshotReader;
 use crate::io::Disk;
-use crate::journal::{self, Book, Genesis, JournalError, Preparer, Replay, Visit};
+use crate::journal::{self, Book, FrameBody, Genesis, JournalError, Preparer, Replay};
 use crate::ledger::event::Balances;
 use crate::ledger::ids::{CampaignNo, MemberNo, Op, ProgramNo};
 use crate::ledger::view::BaseProgram;
@@ -103,20 +103,22 @@ struct Range<'a, 'e> {
 }
 
 impl Replay for Range<'_, '_> {
-    type Prepared = ();
+    type Frame = FrameBody;
 
-    fn preparer(&self) -> Preparer<()> {
-        Box::new(|_| ())
+    fn preparer(&self) -> Preparer<FrameBody> {
+        Box::new(|body| body)
     }
 
-    fn event(&mut self, visit: Visit<'_>, (): &()) -> Result<(), String> {
-        if visit.op < self.from {
-            return Ok(());
-        }
-        (self.each)(visit.op, visit.book_time_us, visit.event).map_err(|error| {
-            let text = error.to_string();
-            self.stopped = Some(error);
-            text
+    fn events(&mut self, frame: &FrameBody, upto: u64) -> Result<(), String> {
+        journal::each_event(frame, upto, &mut |visit| {
+            if visit.op < self.from {
+                return Ok(());
+            }
+            (self.each)(visit.op, visit.book_time_us, visit.event).map_err(|error| {
+                let text = error.to_string();
+                self.stopped = Some(error);
+                text
+            })
         })
     }
 }

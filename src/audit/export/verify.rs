@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::files::hex;
 use crate::io::Disk;
-use crate::journal::{self, JournalError, Preparer, Replay, Visit, Waypoint};
+use crate::journal::{self, FrameBody, JournalError, Preparer, Replay, Waypoint};
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::{Ledger, Limits, Moment, codec};
@@ -348,21 +348,23 @@ struct Books<'a> {
 }
 
 impl Replay for Books<'_> {
-    type Prepared = ();
+    type Frame = FrameBody;
 
-    fn preparer(&self) -> Preparer<()> {
-        Box::new(|_| ())
+    fn preparer(&self) -> Preparer<FrameBody> {
+        Box::new(|body| body)
     }
 
-    fn event(&mut self, visit: Visit<'_>, (): &()) -> Result<(), String> {
-        let at = Moment { op: Op(visit.op), book_time_us: visit.book_time_us };
-        let event = codec::decode(visit.event).map_err(|error| format!("op {}: {error}", visit.op))?;
-        self.ledger.replay(at, &event, &self.prints).map_err(|error| error.to_string())?;
-        self.book_time_us = visit.book_time_us;
-        if visit.op.is_multiple_of(super::PROGRESS_STEP) {
-            (self.progress)(Progress { done: visit.op, total: self.op });
-        }
-        Ok(())
+    fn events(&mut self, frame: &FrameBody, upto: u64) -> Result<(), String> {
+        journal::each_event(frame, upto, &mut |visit| {
+            let at = Moment { op: Op(visit.op), book_time_us: visit.book_time_us };
+            let event = codec::decode(visit.event).map_err(|error| error.to_string())?;
+            self.ledger.replay(at, &event, &self.prints).map_err(|error| error.what.to_owned())?;
+            self.book_time_us = visit.book_time_us;
+            if visit.op.is_multiple_of(super::PROGRESS_STEP) {
+                (self.progress)(Progress { done: visit.op, total: self.op });
+            }
+            Ok(())
+        })
     }
 
     fn frame_end(&mut self, at: &Waypoint) -> Result<(), String> {
