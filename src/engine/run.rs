@@ -352,7 +352,6 @@ impl Core {
         if self.open.is_none() {
             // Book time never goes back, whatever the wall clock does.
             self.book_time_us = self.book_time_us.max(self.clock.wall_us());
-            self.ledger.turn_day(self.book_time_us);
             self.open = Some(FrameBuilder::new(op.0, self.book_time_us, Vec::new()));
         }
         Moment { op, book_time_us: self.book_time_us }
@@ -416,8 +415,6 @@ impl Core {
             return Ok(known.into_iter().map(result).collect());
         }
         let before = self.ledger.newest();
-        // A frame is opened outside the scope: what begins a frame is not undone.
-        self.next();
         self.ledger.begin_undo();
         let mut results = Vec::with_capacity(commands.len());
         for (place, command) in commands.iter().enumerate() {

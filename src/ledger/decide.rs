@@ -210,7 +210,7 @@ impl Ledger {
             let candidates = self.candidates(program, version, kind, known, occurred);
             shares =
                 award::shares(base, version.spec.greatest_total, &candidates).ok_or((Reason::AmountOverflow, field))?;
-            if !self.counters_fit(known, &shares) {
+            if !self.counters_fit(known, &shares, at) {
                 return Err(Halt::Limit);
             }
         }
@@ -222,13 +222,14 @@ impl Ledger {
     }
 
     /// Whether the counters that an award begins find room beside those that there are.
-    fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share]) -> bool {
+    fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share], at: Moment) -> bool {
         let begins = |share: &&Share| {
             let key = member.zip(share.cap).map(|(member, cap)| (member, share.campaign, cap.span));
             share.cap.is_some() && share.awarded > 0 && key.as_ref().is_none_or(|key| self.members.cap(key).is_none())
         };
         let begun = shares.iter().filter(begins).count();
-        begun == 0 || self.members.caps_len().saturating_add(begun) <= self.limits.cap_counters_max
+        let fits = |there: usize| there.saturating_add(begun) <= self.limits.cap_counters_max;
+        begun == 0 || fits(self.members.caps_len()) || fits(self.caps_at(at.book_time_us))
     }
 
     /// The open campaigns of a version whose window and kinds take the event in.
