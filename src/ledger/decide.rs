@@ -408,14 +408,10 @@ fn fund_award(
     shares: &[Share],
     field: &'static str,
 ) -> Result<u64, Halt> {
-    let issued = units(base, field)?;
-    let link = posting.op.distance_from(program.totals.issuance.head);
-    posting.push(Account::Issuance { link }, -issued);
+    posting.on_issuance(program, -units(base, field)?);
     let mut bonus = 0_u64;
     for share in shares {
-        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
-        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
-        posting.push(account, -units(share.awarded, field)?);
+        posting.on_budget(program, share.campaign, -units(share.awarded, field)?);
         bonus = bonus.checked_add(share.awarded).ok_or((Reason::AmountOverflow, field))?;
     }
     Ok(bonus)
