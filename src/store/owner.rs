@@ -156,18 +156,6 @@ impl Store {
         self.runs.collect(&self.folders, &runs)
     }
 
-    /// Gives up the checkpoint that is under way, if one is.
-    pub fn abandon(&mut self) {
-        let Some(begun) = self.begun.take() else { return };
-        let folder = begun.folder;
-        drop(begun);
-        self.page_folders.remove(&folder);
-        if let Err(error) = self.folders.remove(Kind::Pages, folder) {
-            // The next start removes it, since no meta names it.
-            tracing::warn!(%error, "the pages of an abandoned checkpoint stay until the next start");
-        }
-    }
-
     /// Whether the next checkpoint should put every page: there is none yet, or the folders of its pages are many, or take
     /// more than 2.3 times of what they hold for it. A smaller checkpoint adds no more than twice its own pages, so that
     /// the store stays within three times of what the metas name.
@@ -179,14 +167,6 @@ impl Store {
         let held: u64 = newest.named_pages().map(|(_, page)| u64::from(page.bytes)).sum();
         let outgrown = folders.len() > 1 && on_disk.saturating_mul(10) > held.saturating_mul(OUTGROWN_TENTHS);
         outgrown || folders.len() >= PAGE_FOLDERS_MAX
-    }
-
-    /// The trial balance remembered at `op`, or the newest one before it, with its op. One is remembered for every
-    /// checkpoint; in the distant past only for every second, fourth and so on.
-    pub fn trial_before(&self, op: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        let Some(at) = self.trials.range(..=op).next_back() else { return Ok(None) };
-        let shelf = self.meta_shelf()?;
-        Ok(Some((*at, meta::read_trial(&self.envelope, shelf.as_ref(), *at)?)))
     }
 
     /// Adds the keys of the ops above `after` and up to `last`: all of them, each the upper 64 bits of its print and its op,
