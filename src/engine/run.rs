@@ -272,7 +272,7 @@ impl Core {
                 self.answer(reply, body, false);
             }
         }
-        if self.ledger.newest_keys() >= self.keys_per_generation || self.ledger.seal_due() {
+        if self.ledger.seal_due(self.keys_per_generation) {
             self.seal();
         }
         Ok(())
