@@ -8,7 +8,7 @@ use super::keys::Keys;
 use super::limits::{METAS_KEPT, OUTGROWN_TENTHS, PAGE_FOLDERS_MAX, TRIALS_MAX};
 use super::merge::Runs;
 use super::meta::{self, Checkpoint, What, bytes_named};
-use super::pages::{Begun, PageKey, load};
+use super::pages::{Begun, PageKey, Pages};
 use super::runs::Entry;
 use super::shelf::Shelf;
 use super::value::{BookName, Envelope};
@@ -47,8 +47,19 @@ impl Store {
     /// names. Fails with [`StoreError::Unusable`] where one is missing or unsound, or where `each` says why not; then the
     /// caller calls [`Store::discard`] and starts from the book.
     pub fn load(&self, each: &mut dyn FnMut(PageKey, Vec<u8>) -> Result<(), String>) -> Result<(), StoreError> {
-        let Some(newest) = self.newest() else { return Ok(()) };
-        load(&self.envelope, newest, &|folder| self.folders.open(Kind::Pages, folder), each)
+        for page in self.pages()? {
+            let (key, image) = page?;
+            each(key, image).map_err(|why| StoreError::Unusable(format!("{key:?}: {why}")))?;
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint's pages, as [`Store::load`] brings them, for a reader who goes on with the store between two.
+    /// They are there until the second checkpoint after it is committed. Fails with [`StoreError::Unusable`] where a
+    /// folder cannot be opened.
+    pub fn pages(&self) -> Result<Pages, StoreError> {
+        let due = self.newest().map(|newest| newest.named_pages().collect()).unwrap_or_default();
+        Pages::open(&self.envelope, due, &|folder| self.folders.open(Kind::Pages, folder))
     }
 
     /// Begins a checkpoint of the state at `op`, which is not below the newest one's and at which a seal has ended or
