@@ -16,7 +16,7 @@ use stampbook::ledger::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use stampbook::ledger::spec::{Cap, CapPer};
 use stampbook::ledger::{
     Captured, Hashes, ImageError, Ledger, MEMBERS_PER_PAGE, Moment, PageId, PageKind, codec, hash_names, hashes_of,
-    holdings_of, names_of, programs_of, snapshots_of, state_hash_of,
+    holdings_of, names_of, programs_of, state_hash_of,
 };
 
 use model::book::{Book, Posted, ROOMY};
@@ -204,7 +204,7 @@ fn sealing_and_dropping_generations_and_starting_again_from_images_changes_no_an
                 && let Some(generation) = sealed.ledger.seal()
             {
                 sealed.runs.take(&generation);
-                assert_eq!(sealed.ledger.newest_keys(), 0);
+                assert!(!sealed.ledger.seal_due(1), "a generation begins empty");
                 seals += 1;
             }
             if chance.chance(10) {
@@ -250,8 +250,9 @@ fn what_readers_take_from_images_is_what_the_ledger_says() {
         let spec = &view.spec;
         assert_eq!((&program.currency, &program.time_zone), (&spec.currency, &spec.time_zone));
     }
-    assert_eq!(snapshots_of(&images.base).unwrap(), book.ledger.snapshots());
-    assert!(!book.ledger.snapshots().is_empty());
+    let loaded = Ledger::from_base(ROOMY, &images.base).unwrap();
+    assert_eq!(loaded.snapshots(), book.ledger.snapshots());
+    assert!(!loaded.snapshots().is_empty());
     let ids: Vec<String> = programs.iter().map(|program| program.trial.program.clone()).collect();
     let mut numbers = (0..).map(MemberNo);
     for (id, bytes) in images.pages.iter().filter(|(id, _)| id.kind == PageKind::Names) {

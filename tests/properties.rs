@@ -303,7 +303,6 @@ fn what_happens_in_a_scope_that_is_rolled_back_leaves_no_trace() {
         let (shelf, model, generator) = (run.book.shelf.clone(), run.model.clone(), run.generator.clone());
         // A batch is decided at one book time.
         let now_us = run.generator.now_us;
-        run.book.ledger.turn_day(now_us);
         let before = run.book.ledger.state_hash();
         run.book.ledger.begin_undo();
         let mut fresh = 0;

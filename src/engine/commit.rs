@@ -77,8 +77,13 @@ impl Pipeline {
         self.failed.borrow().is_some()
     }
 
+    /// Nothing is answered from now on. The first reason stays: what fails after it fails because of it.
     pub(crate) fn fail(&self, why: String) {
-        self.failed.send_replace(Some(why));
+        self.failed.send_if_modified(|first| {
+            let fails = first.is_none();
+            first.get_or_insert(why);
+            fails
+        });
     }
 
     pub(crate) fn failed(&self) -> watch::Receiver<Option<String>> {

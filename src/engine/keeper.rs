@@ -3,7 +3,7 @@
 //! engine's thread makes a few pages at a time, and touches nothing that is not yet durable in the book.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,13 @@ use crossbeam::queue::SegQueue;
 use super::commit::Pipeline;
 use super::queue::Queue;
 use super::rooms::{SnapshotFacts, SnapshotRoom};
+use crate::constants::GENERATIONS_SEALING_MAX;
 use crate::journal::{Book, Waypoint};
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
 use crate::ledger::{Captured, Generation, PageCopy, state_hash_of};
+use crate::store::limits::TRIALS_MAX;
 use crate::store::{Keys, PageKey, Shelves, Store, StoreError, condemn};
 
 /// Pages that the engine copies for one message: a tenth of a millisecond of its time.
@@ -26,8 +28,11 @@ const PAGES_PER_MESSAGE: usize = 4;
 const MESSAGES_AHEAD: usize = 4;
 /// How often the keeper looks whether a checkpoint is due.
 const LOOK: Duration = Duration::from_millis(10);
-/// Checkpoints whose trial balances are kept in memory; past it every other one is forgotten.
-const TRIALS_MAX: usize = 4_096;
+/// Generations that wait for the pages of a view; past it runs are made in between. The pages go first: until they are
+/// copied, what changes takes memory.
+const SEALED_BEHIND_PAGES_MAX: usize = GENERATIONS_SEALING_MAX / 2;
+/// Steps of a merge after which its runs are shown. Until then the filters of both, old and new, are in memory.
+const MERGE_STEPS_UNSHOWN_MAX: u32 = 16;
 
 /// When checkpoints are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +55,9 @@ pub(crate) enum ToKeeper {
     Captured(Box<View>),
     /// The next pages of the view; none: it is whole.
     Pages(Vec<PageCopy>),
-    /// Generations that are runs now, to be freed here: it takes longer than the engine should stop.
-    Free(Vec<Arc<Generation>>),
+    /// Generations that are runs now, and the view of the runs before, to be freed here: it takes longer than the engine
+    /// should stop.
+    Free(Vec<Arc<Generation>>, Arc<Keys>),
     /// The engine has ended.
     Stop,
 }
@@ -88,8 +94,8 @@ pub(crate) enum ToEngine {
 pub(crate) struct Desk {
     to_engine: SegQueue<ToEngine>,
     queue: Arc<Queue>,
-    /// Whether the book is so far ahead of the newest checkpoint that nothing new is to be taken.
-    holds_back: AtomicBool,
+    /// The frame bytes of the book at which it is so far ahead of the newest checkpoint that nothing new is to be taken.
+    tail_end: AtomicU64,
     checkpoint_op: AtomicU64,
     shelves: Arc<dyn Shelves>,
     keys: RwLock<Arc<Keys>>,
@@ -103,7 +109,7 @@ impl Desk {
         Self {
             to_engine: SegQueue::new(),
             queue,
-            holds_back: AtomicBool::new(false),
+            tail_end: AtomicU64::new(u64::MAX),
             checkpoint_op: AtomicU64::new(checkpoint_op),
             shelves,
             keys: RwLock::new(keys),
@@ -120,8 +126,9 @@ impl Desk {
         self.to_engine.is_empty()
     }
 
-    pub(crate) fn holds_back(&self) -> bool {
-        self.holds_back.load(Ordering::Relaxed)
+    /// Whether a book of so many frame bytes is too far ahead of the newest checkpoint.
+    pub(crate) fn holds_back(&self, frame_bytes: u64) -> bool {
+        frame_bytes >= self.tail_end.load(Ordering::Relaxed)
     }
 
     /// The op of the newest checkpoint that is durable.
@@ -205,6 +212,10 @@ pub(crate) struct Keeper {
     pub(crate) asked: bool,
     /// Whether runs are being merged.
     pub(crate) merging: bool,
+    /// Steps of merges since the runs were last shown.
+    pub(crate) unshown: u32,
+    /// Whether the engine has ended.
+    pub(crate) stopped: bool,
 }
 
 /// Why the keeper stops what it does.
@@ -222,6 +233,26 @@ enum Halt {
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         Self::Checkpoint(error)
+    }
+}
+
+/// Why a snapshot is not written.
+enum Unwritten {
+    /// The keeper stops whatever it does.
+    Halt(Halt),
+    /// Its file could not be written: that costs this file alone.
+    File(String),
+}
+
+impl From<Halt> for Unwritten {
+    fn from(halt: Halt) -> Self {
+        Self::Halt(halt)
+    }
+}
+
+impl From<String> for Unwritten {
+    fn from(error: String) -> Self {
+        Self::File(error)
     }
 }
 
@@ -247,8 +278,10 @@ impl Keeper {
     }
 
     fn serve(&mut self) -> Result<(), Halt> {
-        loop {
-            match self.inbox.recv_timeout(LOOK) {
+        self.bound_tail();
+        while !self.stopped {
+            let wait = if self.merging && self.may_merge() { Duration::ZERO } else { LOOK };
+            match self.inbox.recv_timeout(wait) {
                 Ok(ToKeeper::Sealed(generation)) => self.sealed.push_back(generation),
                 Ok(ToKeeper::Captured(view)) => {
                     self.checkpoint(*view)?;
@@ -257,23 +290,29 @@ impl Keeper {
                 }
                 // Pages of a view that was given up.
                 Ok(ToKeeper::Pages(_)) => {}
-                Ok(ToKeeper::Free(generations)) => drop(generations),
-                Ok(ToKeeper::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(ToKeeper::Free(generations, keys)) => drop((generations, keys)),
                 Err(RecvTimeoutError::Timeout) => {}
+                Ok(ToKeeper::Stop) | Err(RecvTimeoutError::Disconnected) => self.stopped = true,
             }
             self.seal_all()?;
             self.pace();
-            // Past half of the bound the checkpoint comes first.
-            if !self.asked && self.tail_bytes() < self.pace.tail_bytes_max / 2 && self.inbox.is_empty() {
+            if self.may_merge() {
                 self.merge()?;
             }
         }
+        Ok(())
+    }
+
+    /// Past half of the tail's bound the checkpoint comes first.
+    fn may_merge(&self) -> bool {
+        !self.asked && self.tail_bytes() < self.pace.tail_bytes_max / 2 && self.inbox.is_empty()
     }
 
     fn merge(&mut self) -> Result<(), Halt> {
         let merging = self.store.merge_step().map_err(Halt::Runs)?;
-        if merging {
-            self.desk.show(self.store.keys());
+        self.unshown += u32::from(merging);
+        if self.unshown >= MERGE_STEPS_UNSHOWN_MAX || (self.unshown > 0 && !merging) {
+            self.show_keys();
         }
         match (self.merging, merging) {
             (false, true) => tracing::info!("merge begins"),
@@ -284,20 +323,24 @@ impl Keeper {
         Ok(())
     }
 
+    fn show_keys(&mut self) {
+        self.unshown = 0;
+        self.desk.show(self.store.keys());
+    }
+
     fn tail_bytes(&self) -> u64 {
         self.book.frame_bytes().saturating_sub(self.checkpoint_bytes)
     }
 
-    /// Holds the engine back while the tail is beyond its bound, and no longer.
-    fn weigh(&self) {
-        let over = self.pace.on && self.tail_bytes() >= self.pace.tail_bytes_max;
-        self.desk.holds_back.store(over, Ordering::Relaxed);
+    /// Says how far the book may grow past the newest checkpoint. The engine looks itself, whatever the keeper is at.
+    fn bound_tail(&self) {
+        let end = self.checkpoint_bytes.saturating_add(self.pace.tail_bytes_max);
+        self.desk.tail_end.store(if self.pace.on { end } else { u64::MAX }, Ordering::Relaxed);
     }
 
-    /// Asks for a checkpoint when one is due, and holds the engine back where the tail grows beyond its bound.
+    /// Asks for a checkpoint when one is due.
     fn pace(&mut self) {
         let tail = self.tail_bytes();
-        self.weigh();
         if self.asked || !self.pace.on {
             return;
         }
@@ -320,15 +363,24 @@ impl Keeper {
         Ok(())
     }
 
-    fn seal_all(&mut self) -> Result<(), Halt> {
-        while let Some(generation) = self.sealed.pop_front() {
-            self.await_durable(generation.last().0)?;
+    /// Makes runs of all generations but so many of the newest; of none once the engine has ended, since the next start
+    /// has them from the book.
+    fn seal_all_but(&mut self, wait: usize) -> Result<(), Halt> {
+        while !self.stopped
+            && self.sealed.len() > wait
+            && let Some(generation) = self.sealed.pop_front()
+        {
             self.seal(&generation)?;
         }
         Ok(())
     }
 
+    fn seal_all(&mut self) -> Result<(), Halt> {
+        self.seal_all_but(0)
+    }
+
     fn seal(&mut self, generation: &Generation) -> Result<(), Halt> {
+        self.await_durable(generation.last().0)?;
         let begun = Instant::now();
         let entries = entries_of(generation, &self.prints);
         let count = entries.len();
@@ -336,7 +388,7 @@ impl Keeper {
         self.store.seal(generation.after().0, generation.last().0, entries).map_err(Halt::Runs)?;
         let took = begun.elapsed();
         tracing::info!(upto = generation.last().0, keys = count, ?took, "run sealed");
-        self.desk.show(self.store.keys());
+        self.show_keys();
         Ok(())
     }
 
@@ -351,8 +403,7 @@ impl Keeper {
         self.seal_all()?;
         let at = self.book.waypoint_at(op).map_err(|error| Halt::Book(error.to_string()))?;
         self.store.begin(op)?;
-        let mut later = VecDeque::new();
-        self.take_pages(&mut later)?;
+        self.take_pages()?;
         let (base, pages) = (captured.base, captured.pages);
         let hash = |hashes: &mut dyn Iterator<Item = [u8; 32]>| state_hash_of(Op(op), &base, hashes);
         let trial_bytes = serde_json::to_vec(&trial).unwrap_or_default();
@@ -361,7 +412,7 @@ impl Keeper {
         self.checkpoint_bytes = at.frame_bytes;
         self.checkpoint_op = op;
         self.desk.checkpoint_op.store(op, Ordering::Relaxed);
-        self.weigh();
+        self.bound_tail();
         self.checkpoint_at = Instant::now();
         let took = begun.elapsed();
         tracing::info!(
@@ -373,14 +424,14 @@ impl Keeper {
             "checkpoint is durable"
         );
         if let Some(order) = snapshot {
-            self.snapshot(&order, &at, &trial, members);
+            self.snapshot(&order, at, trial, members)?;
         }
-        self.sealed.append(&mut later);
         Ok(())
     }
 
-    /// Takes the copies of a view's pages until it is whole, a bounded number ahead.
-    fn take_pages(&mut self, later: &mut VecDeque<Arc<Generation>>) -> Result<(), Halt> {
+    /// Takes the copies of a view's pages until it is whole, a bounded number ahead. Keys of later ops become runs in the
+    /// meantime, so that the engine need not wait for a long view; the checkpoint does not name them.
+    fn take_pages(&mut self) -> Result<(), Halt> {
         let mut image = Vec::new();
         for _ in 0..MESSAGES_AHEAD {
             self.desk.ask(ToEngine::More);
@@ -391,7 +442,6 @@ impl Keeper {
             match self.inbox.recv_timeout(LOOK) {
                 Ok(ToKeeper::Pages(copies)) => {
                     awaited -= 1;
-                    self.weigh();
                     whole |= copies.is_empty();
                     for copy in &copies {
                         image.clear();
@@ -404,56 +454,83 @@ impl Keeper {
                         self.desk.ask(ToEngine::More);
                     }
                 }
-                Ok(ToKeeper::Sealed(generation)) => later.push_back(generation),
-                Ok(ToKeeper::Free(generations)) => drop(generations),
+                Ok(ToKeeper::Sealed(generation)) => {
+                    self.sealed.push_back(generation);
+                    self.seal_all_but(SEALED_BEHIND_PAGES_MAX)?;
+                }
+                Ok(ToKeeper::Free(generations, keys)) => drop((generations, keys)),
                 Ok(ToKeeper::Captured(_)) => return Err(Halt::Book("two views at a time".to_owned())),
                 Ok(ToKeeper::Stop) | Err(RecvTimeoutError::Disconnected) => return Err(Halt::Stopped),
                 Err(RecvTimeoutError::Timeout) if self.pipeline.has_failed() => return Err(Halt::Stopped),
-                Err(RecvTimeoutError::Timeout) => self.pace(),
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
         Ok(())
     }
 
     /// Copies the pages of the checkpoint just made into the snapshot's file. A failure costs that file alone.
-    fn snapshot(&self, order: &SnapshotOrder, at: &Waypoint, trial: &[ProgramTrial], members: u64) {
+    fn snapshot(
+        &mut self,
+        order: &SnapshotOrder,
+        at: Waypoint,
+        trial: Vec<ProgramTrial>,
+        members: u64,
+    ) -> Result<(), Halt> {
         tracing::info!(name = order.name, op = at.op, "snapshot begins");
         let begun = Instant::now();
         match self.write_snapshot(order, at, trial, members) {
             Ok(()) => tracing::info!(name = order.name, op = at.op, took = ?begun.elapsed(), "snapshot is ready"),
-            Err(error) => tracing::error!(name = order.name, op = at.op, error, "the snapshot could not be written"),
+            Err(Unwritten::Halt(halt)) => return Err(halt),
+            Err(Unwritten::File(error)) => {
+                tracing::error!(name = order.name, op = at.op, error, "the snapshot could not be written");
+            }
         }
         self.desk.prepared(&order.name);
+        Ok(())
     }
 
     fn write_snapshot(
-        &self,
+        &mut self,
         order: &SnapshotOrder,
-        at: &Waypoint,
-        trial: &[ProgramTrial],
+        at: Waypoint,
+        trial: Vec<ProgramTrial>,
         members: u64,
-    ) -> Result<(), String> {
-        let checkpoint = self.store.newest().ok_or("there is no checkpoint to copy")?;
+    ) -> Result<(), Unwritten> {
+        let checkpoint = self.store.newest().ok_or_else(|| "there is no checkpoint to copy".to_owned())?;
         let genesis = self.book.genesis();
         let facts = SnapshotFacts {
             book_id: genesis.book_id,
             incarnation: genesis.incarnation,
             name: order.name.clone(),
-            at: *at,
+            at,
             state_hash: checkpoint.state_hash,
             retain_until_us: order.retain_until_us,
             members,
-            trial: trial.to_vec(),
+            trial,
         };
         let mut sink = self.snapshots.begin(facts)?;
         sink.base(&checkpoint.base)?;
-        self.store
-            .load(&mut |key, image| {
-                self.weigh();
-                sink.page(key.kind, key.number, &image)
-            })
-            .map_err(|error| error.to_string())?;
-        sink.finish()
+        for page in self.store.pages().map_err(|error| error.to_string())? {
+            let (key, image) = page.map_err(|error| error.to_string())?;
+            sink.page(key.kind, key.number, &image)?;
+            self.listen()?;
+        }
+        Ok(sink.finish()?)
+    }
+
+    /// Hears what the engine said meanwhile, and makes runs of what it sealed: it does not wait for a snapshot's file.
+    /// Pages are not asked for here, and the next view is begun when this one is over. When the engine has ended, the
+    /// file is written all the same: the next start would have to write it first.
+    fn listen(&mut self) -> Result<(), Halt> {
+        while let Ok(said) = self.inbox.try_recv() {
+            match said {
+                ToKeeper::Sealed(generation) => self.sealed.push_back(generation),
+                ToKeeper::Stop => self.stopped = true,
+                ToKeeper::Free(generations, keys) => drop((generations, keys)),
+                ToKeeper::Pages(_) | ToKeeper::Captured(_) => {}
+            }
+        }
+        self.seal_all()
     }
 }
 

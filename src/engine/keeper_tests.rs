@@ -19,7 +19,7 @@ use crate::store::sim::SimShelves;
 
 /// A directory of snapshots in memory: name -> facts, base and pages.
 #[derive(Clone, Default)]
-struct Shelf {
+pub(super) struct Shelf {
     kept: Arc<Mutex<HashMap<String, Kept>>>,
 }
 
@@ -60,20 +60,20 @@ impl SnapshotSink for Writing {
 }
 
 /// A book with its rooms, which outlive its engines.
-struct House {
-    disk: SimDisk,
-    shelves: Arc<SimShelves>,
-    shelf: Shelf,
-    pace: Pace,
+pub(super) struct House {
+    pub(super) disk: SimDisk,
+    pub(super) shelves: Arc<SimShelves>,
+    pub(super) shelf: Shelf,
+    pub(super) pace: Pace,
 }
 
 impl House {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let pace = Pace { on: true, bytes: 1, after: Duration::from_secs(3_600), tail_bytes_max: 1 << 30 };
         Self { disk: SimDisk::new(seed), shelves: Arc::new(SimShelves::new(7)), shelf: Shelf::default(), pace }
     }
 
-    fn config(&self) -> EngineConfig {
+    pub(super) fn config(&self) -> EngineConfig {
         let rooms = Rooms {
             shelves: self.shelves.clone(),
             snapshots: Arc::new(self.shelf.clone()),
@@ -82,20 +82,24 @@ impl House {
         EngineConfig { pace: self.pace, keys_per_generation: 40, rooms: Some(rooms), ..config(1 << 18) }
     }
 
-    fn start(&self) -> (Engine, Client) {
+    pub(super) fn start(&self) -> (Engine, Client) {
+        self.start_with(&self.config())
+    }
+
+    pub(super) fn start_with(&self, config: &EngineConfig) -> (Engine, Client) {
         let clock = Arc::new(SimClock::new(1_800_000_000_000_000));
-        let engine = Engine::start(Arc::new(self.disk.clone()), clock, &self.config()).unwrap();
+        let engine = Engine::start(Arc::new(self.disk.clone()), clock, config).unwrap();
         let handle = engine.handle();
         (engine, Client { handle })
     }
 
     /// The state hash of a replay of the whole book.
-    fn replayed(&self) -> [u8; 32] {
+    pub(super) fn replayed(&self) -> [u8; 32] {
         replay_all(&self.disk, None).unwrap().state_hash()
     }
 }
 
-fn wait_for(what: &str, done: impl Fn() -> bool) {
+pub(super) fn wait_for(what: &str, done: impl Fn() -> bool) {
     for _ in 0..4_000 {
         if done() {
             return;
@@ -106,7 +110,7 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
 }
 
 /// Posts `count` earns of two members, in batches, and notes the op of every key.
-fn post(client: &Client, name: &str, count: u64, ops: &mut Vec<(String, Op)>) {
+pub(super) fn post(client: &Client, name: &str, count: u64, ops: &mut Vec<(String, Op)>) {
     let keys: Vec<String> = (0..count).map(|number| format!("{name}-{number}")).collect();
     for batch in keys.chunks(7) {
         let member = |key: &String| if key.ends_with('3') { "ada".to_owned() } else { format!("m{}", key.len() % 5) };
@@ -118,7 +122,7 @@ fn post(client: &Client, name: &str, count: u64, ops: &mut Vec<(String, Op)>) {
     }
 }
 
-fn check_known(client: &Client, ops: &[(String, Op)]) {
+pub(super) fn check_known(client: &Client, ops: &[(String, Op)]) {
     for batch in ops.chunks(11) {
         let commands = batch.iter().map(|(key, _)| client.command(key, "whoever", earn(1))).collect();
         let known: Vec<_> = batch.iter().map(|(_, op)| ItemResult::Known(*op)).collect();
@@ -213,12 +217,16 @@ fn partial_refunds_add_up_across_seals_and_restarts() {
 }
 
 /// A command about the whole book.
-fn snapshot(client: &Client, name: &str) -> ItemResult {
+pub(super) fn snapshot_work(client: &Client, name: &str) -> Work {
     let action = AdminAction::CreateSnapshot { name: name.into(), retain_until_us: None };
     let mut command = client.admin_command(&format!("snapshot-{name}"), action);
     command.program_id = String::new();
     command.key_print = client.handle.prints().key("", &command.key);
-    match client.ask(Work::Admin(Box::new(command))).body {
+    Work::Admin(Box::new(command))
+}
+
+pub(super) fn snapshot(client: &Client, name: &str) -> ItemResult {
+    match client.ask(snapshot_work(client, name)).body {
         AnswerBody::Posted { results, .. } => results[0],
         other => panic!("{other:?}"),
     }
@@ -355,11 +363,7 @@ fn work(house: &House, ops: &mut Vec<(String, Op)>) -> Option<()> {
                     ops.push((key.clone(), op));
                 }
             }
-            let action = AdminAction::CreateSnapshot { name: format!("s{round}"), retain_until_us: None };
-            let mut command = client.admin_command(&format!("snapshot-{round}"), action);
-            command.program_id = String::new();
-            command.key_print = client.handle.prints().key("", &command.key);
-            ask(Work::Admin(Box::new(command)))?;
+            ask(snapshot_work(&client, &format!("s{round}")))?;
         }
         Some(())
     })();

@@ -19,6 +19,8 @@ mod run;
 mod start;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod view_tests;
 
 pub use audit_room::AuditRoom;
 
@@ -386,6 +388,8 @@ fn start_threads(
         sealed,
         asked: false,
         merging: false,
+        unshown: 0,
+        stopped: false,
     };
     threads.push(guarded(shared, "keeper", move || keeper_thread.run())?);
     let segment_bytes = usize::try_from(config.journal.segment_bytes).unwrap_or(usize::MAX);

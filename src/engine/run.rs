@@ -96,6 +96,7 @@ impl Core {
             if self.pipeline.has_failed() {
                 return Err("the journal failed".to_owned());
             }
+            self.refuse_waiting();
             self.attend()?;
             if self.take()? {
                 if self.frame_is_full() {
@@ -106,8 +107,7 @@ impl Core {
             if self.has_work() && self.hand_over() {
                 continue;
             }
-            let waiting = self.resolving > 0 || !self.behind_view.is_empty();
-            let done = self.queue.is_closing() && self.queue.is_empty() && !waiting;
+            let done = self.queue.is_closing() && self.queue.is_empty() && self.resolving == 0;
             if done && !self.has_work() {
                 return Ok(());
             }
@@ -123,7 +123,7 @@ impl Core {
     /// Whether nothing new may be taken: the book is too far ahead of the newest checkpoint, or too much was changed
     /// since a view was begun. What waits grows old and is refused. Going down, all that was admitted is answered.
     fn held_back(&self) -> bool {
-        let held = self.line.desk.holds_back()
+        let held = self.line.desk.holds_back(self.book.frame_bytes())
             || self.ledger.capture_log_bytes() > CAPTURE_LOG_BYTES_MAX
             || self.sealing.len() > GENERATIONS_SEALING_MAX;
         held && !self.queue.is_closing()
@@ -145,9 +145,9 @@ impl Core {
                 ToEngine::Keys(keys) => {
                     let upto = Op(keys.upto());
                     let dropped = self.ledger.drop_sealed(upto);
-                    self.line.tell(ToKeeper::Free(dropped));
                     self.sealing.retain(|last| *last > upto);
-                    self.keys = keys;
+                    let before = std::mem::replace(&mut self.keys, keys);
+                    self.line.tell(ToKeeper::Free(dropped, before));
                 }
                 ToEngine::Done => {
                     self.viewing = false;
@@ -159,6 +159,16 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Going down, refuses the snapshots that wait for others to be over: nothing of them is decided, and each would take
+    /// as long as the one before it.
+    fn refuse_waiting(&mut self) {
+        if self.queue.is_closing() {
+            for item in self.behind_view.drain(..) {
+                let _gone = item.reply.send(Err(Refusal::ShuttingDown));
+            }
+        }
     }
 
     /// Begins a view of the state for the keeper. The frame before is closed.
@@ -272,7 +282,7 @@ impl Core {
                 self.answer(reply, body, false);
             }
         }
-        if self.ledger.newest_keys() >= self.keys_per_generation || self.ledger.seal_due() {
+        if self.ledger.seal_due(self.keys_per_generation) {
             self.seal();
         }
         Ok(())
@@ -352,7 +362,6 @@ impl Core {
         if self.open.is_none() {
             // Book time never goes back, whatever the wall clock does.
             self.book_time_us = self.book_time_us.max(self.clock.wall_us());
-            self.ledger.turn_day(self.book_time_us);
             self.open = Some(FrameBuilder::new(op.0, self.book_time_us, Vec::new()));
         }
         Moment { op, book_time_us: self.book_time_us }
@@ -416,8 +425,6 @@ impl Core {
             return Ok(known.into_iter().map(result).collect());
         }
         let before = self.ledger.newest();
-        // A frame is opened outside the scope: what begins a frame is not undone.
-        self.next();
         self.ledger.begin_undo();
         let mut results = Vec::with_capacity(commands.len());
         for (place, command) in commands.iter().enumerate() {

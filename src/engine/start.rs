@@ -249,7 +249,7 @@ impl Replay for Replayer<'_> {
     }
 
     fn frame_end(&mut self, at: &Waypoint) -> Result<(), String> {
-        if self.ledger.newest_keys() >= self.keys_per_generation || self.ledger.seal_due() {
+        if self.ledger.seal_due(self.keys_per_generation) {
             self.seal().map_err(|error| {
                 let text = error.to_string();
                 self.broken = Some(error);

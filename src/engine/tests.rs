@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::request::{Answer, AnswerBody, ItemResult, Read, Work};
+use super::start::replay_all;
 use super::*;
 use crate::io::sim::{SimClock, SimDisk};
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Original, Purpose};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
-use crate::ledger::spec::{CampaignSpec, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
+use crate::ledger::spec::{CampaignSpec, Cap, CapPer, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
 
 pub(super) fn spec() -> ProgramSpec {
     ProgramSpec {
@@ -237,4 +238,61 @@ fn a_request_after_the_shutdown_is_refused_and_every_one_before_it_answered() {
         assert!(receiver.blocking_recv().unwrap().is_ok());
     }
     assert_eq!(client.handle.submit(Work::Read(Read::StateHash)).unwrap_err().refusal, Refusal::ShuttingDown);
+}
+
+/// A day in microseconds.
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+
+#[test]
+fn a_command_that_leaves_no_event_does_not_turn_the_day() {
+    for atomic in [false, true] {
+        let (disk, clock) = (SimDisk::new(5), Arc::new(SimClock::new(1_800_000_000_000_000)));
+        let limits = Limits { members_max: 1, cap_counters_max: 1_000 };
+        let config = EngineConfig { limits, ..config(1 << 20) };
+        let engine = Engine::start(Arc::new(disk.clone()), clock.clone(), &config).unwrap();
+        let client = Client { handle: engine.handle() };
+        set_up(&client, 1_000);
+        assert_eq!(client.post(vec![client.command("k1", "ada", earn(100))], atomic), [ItemResult::Fresh(Op(3))]);
+        let before = client.state_hash();
+        clock.step_wall(1_800_000_000_000_000 + 2 * DAY_US);
+        assert_eq!(client.post(vec![client.command("k2", "bob", earn(100))], atomic), [ItemResult::MembersLimit]);
+        assert_eq!(client.state_hash(), before, "the state follows events alone");
+        engine.shut_down();
+        assert_eq!(replay_all(&disk, None).unwrap().state_hash(), before);
+    }
+}
+
+#[test]
+fn a_day_that_turns_makes_room_for_counters_and_a_replay_agrees() {
+    for atomic in [false, true] {
+        let (disk, begun_us) = (SimDisk::new(6), 1_800_000_000_000_000);
+        let clock = Arc::new(SimClock::new(begun_us));
+        let config = EngineConfig { limits: Limits { members_max: 10, cap_counters_max: 2 }, ..config(1 << 20) };
+        let engine = Engine::start(Arc::new(disk.clone()), clock.clone(), &config).unwrap();
+        let client = Client { handle: engine.handle() };
+        let mut spec = ProgramSpec { import_mode: false, ..spec() };
+        spec.campaigns[0].start_us = begun_us;
+        spec.campaigns[0].cap = Some(Cap { points: 1_000, per: CapPer::Day });
+        let put =
+            AdminAction::PutProgram { expected_version: Some(0), spec: Box::new(spec), definition: "text".to_owned() };
+        assert_eq!(client.admin("put", put), ItemResult::Fresh(Op(1)));
+        let fund = AdminAction::FundCampaign { campaign: "double".into(), points: 10_000 };
+        assert_eq!(client.admin("fund", fund), ItemResult::Fresh(Op(2)));
+        let earns = |round: &str, members: &[&str]| {
+            members
+                .iter()
+                .map(|member| client.command(&format!("{round}-{member}"), member, earn(100)))
+                .collect::<Vec<_>>()
+        };
+        let full = [ItemResult::Fresh(Op(3)), ItemResult::Fresh(Op(4))];
+        assert_eq!(client.post(earns("first", &["ada", "bob"]), atomic), full);
+        assert_eq!(client.post(earns("more", &["cleo"]), atomic), [ItemResult::MembersLimit]);
+        clock.step_wall(begun_us + 70 * DAY_US);
+        let again = [ItemResult::Fresh(Op(5)), ItemResult::Fresh(Op(6))];
+        assert_eq!(client.post(earns("later", &["cleo", "ada"]), atomic), again);
+        assert_eq!(client.post(earns("over", &["bob"]), atomic), [ItemResult::MembersLimit]);
+        let live = client.state_hash();
+        engine.shut_down();
+        assert_eq!(replay_all(&disk, None).unwrap().state_hash(), live, "atomic: {atomic}");
+    }
 }

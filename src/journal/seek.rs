@@ -1,15 +1,12 @@
-//! Finding places in the book: by op, by time, as a waypoint, and scanning a range of it.
+//! Finding places in the book: by op, by time, and as a waypoint.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::book::Book;
 use super::catalogue::{Counts, Find, Place, Spot, Table, frame_bytes_until};
-use super::error::{Case, JournalError};
+use super::error::JournalError;
 use super::layout::FrameKind;
-use super::reader::Reader;
-use super::verify::Frame;
-use super::walk::{Visit, first_frame_offset};
+use super::walk::first_frame_offset;
 use super::waypoint::Waypoint;
 use super::{to_u64, to_usize};
 
@@ -68,62 +65,6 @@ impl Book {
             offset += to_u64(header.frame_bytes());
         }
         Ok(newest)
-    }
-
-    /// Shows the durable events of the ops `from_op..=to_op` in order, each verified with its whole frame and with the chain from
-    /// frame to frame, until `each` breaks off. Ops that are not durable when this is called are left out.
-    ///
-    /// # Errors
-    /// [`JournalError::NotFound`] if `from_op` is 0 or not durable; `Damaged` if the book is not what was written.
-    pub fn scan_range(
-        &self,
-        from_op: u64,
-        to_op: u64,
-        each: &mut dyn FnMut(Visit<'_>) -> ControlFlow<()>,
-    ) -> Result<(), JournalError> {
-        let to_op = to_op.min(self.durable_op());
-        let found = self.locate(from_op)?;
-        let (mut segment, mut offset, mut previous) = (found.open.segment, found.offset, found.header.previous_hash);
-        let mut op = from_op;
-        loop {
-            let open = self.open(segment)?;
-            let mut reader = Reader::of_file(open.file.clone(), &open.name, open.key)?;
-            while op <= to_op {
-                let header = open.header(offset)?;
-                if header.previous_hash != previous || header.first_op + u64::from(header.count) < op {
-                    return Err(open.damaged(Case::BrokenChain, offset, "the frame does not follow the one before it"));
-                }
-                let damaged = |at, what| open.damaged(Case::DamagedFrame, offset + to_u64(at), what);
-                let bytes = reader.slice(offset, header.frame_bytes())?;
-                let frame = Frame::verify(&header, bytes).map_err(|fault| damaged(fault.at, fault.what))?;
-                for block in frame.blocks().map_err(|fault| damaged(fault.at, fault.what))? {
-                    for at in 0..block.count {
-                        let of_event = header.first_op + u64::from(block.first + at);
-                        if of_event < op || of_event > to_op {
-                            continue;
-                        }
-                        let event =
-                            block.event(at).ok_or_else(|| damaged(0, "an event's place in its block is none"))?;
-                        let last_in_frame = of_event + 1 == header.first_op + u64::from(header.count);
-                        let visit = Visit { op: of_event, book_time_us: header.book_time_us, event, last_in_frame };
-                        op = of_event + 1;
-                        if each(visit).is_break() {
-                            return Ok(());
-                        }
-                    }
-                }
-                previous = header.hash;
-                offset += to_u64(header.frame_bytes());
-                if header.kind == FrameKind::Seal {
-                    break;
-                }
-            }
-            if op > to_op {
-                return Ok(());
-            }
-            segment += 1;
-            offset = first_frame_offset(segment);
-        }
     }
 
     /// Where to begin looking for a durable op: its segment, and the nearest entry of its table, built if it is not there.

@@ -1,7 +1,6 @@
 //! Opening behind a place in the book, and finding places in it, agree with reading all of it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::io::sim::{Crash, SimDisk};
@@ -199,8 +198,6 @@ fn damage_in_the_segment_of_the_place_or_behind_it_is_refused_and_before_it_is_f
     let (opened, _) = open_at(&(Arc::new(hurt) as Arc<dyn Disk>), Some(&at)).unwrap();
     let damaged = opened.book.read(first_of(1).op);
     assert!(matches!(&damaged, Err(JournalError::Damaged { file, .. }) if file == "segment-00000001.0000"));
-    let scanned = opened.book.scan_range(1, EVENTS, &mut |_| ControlFlow::Continue(()));
-    assert!(matches!(scanned, Err(JournalError::Damaged { .. })));
     // The headers of the segments before the place are held to what they are.
     for (name, at_byte) in [("segment-00000001.0000", 17), ("segment-00000000.0000", 4096 + 50)] {
         let hurt = copy(&disk);
@@ -242,33 +239,6 @@ fn an_op_at_a_time_is_the_newest_of_the_last_frame_not_after_it() {
     check(&open_at(&(Arc::new(disk) as Arc<dyn Disk>), Some(&from)).unwrap().0.book);
     let empty = open(&SimDisk::new(2)).unwrap().0;
     assert_eq!(empty.book.op_at_time(i64::MAX).unwrap(), 0);
-}
-
-#[test]
-fn a_range_is_shown_in_order_from_any_op_to_any_op_and_stops_when_told() {
-    let disk = four_segments();
-    let at = ends(&disk)[6];
-    let (opened, _) = open_at(&(Arc::new(disk) as Arc<dyn Disk>), Some(&at)).unwrap();
-    let range = |from, to, most: usize| {
-        let mut seen = Vec::new();
-        let shown = opened.book.scan_range(from, to, &mut |visit| {
-            assert_eq!(visit.event, event(visit.op));
-            let stored = opened.book.read(visit.op).unwrap();
-            assert_eq!(visit.book_time_us, stored.book_time_us);
-            seen.push(visit.op);
-            if seen.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        shown.map(|()| seen)
-    };
-    for from in (1..=EVENTS).step_by(7) {
-        for to in (from..EVENTS + 5).step_by(11) {
-            assert_eq!(range(from, to, usize::MAX).unwrap(), (from..=to.min(EVENTS)).collect::<Vec<_>>());
-        }
-    }
-    assert_eq!(range(50, EVENTS, 20).unwrap(), (50..70).collect::<Vec<_>>());
-    assert!(range(90, 80, usize::MAX).unwrap().is_empty());
-    assert!(matches!(range(0, 5, 1), Err(JournalError::NotFound(0))));
-    assert!(matches!(range(EVENTS + 1, EVENTS + 9, 1), Err(JournalError::NotFound(_))));
 }
 
 #[test]

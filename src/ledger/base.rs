@@ -228,14 +228,6 @@ impl Ledger {
 /// Limits for a ledger that takes no member.
 const NOBODY: Limits = Limits { members_max: 0, cap_counters_max: 0 };
 
-/// The op whose state a base image is.
-///
-/// # Errors
-/// [`ImageError`] where the bytes are no base image.
-pub fn op_of(base: &[u8]) -> Result<Op, ImageError> {
-    Ledger::from_base(NOBODY, base).map(|ledger| ledger.newest)
-}
-
 /// The programs of a base image, in order of their numbers.
 ///
 /// # Errors
@@ -253,12 +245,4 @@ pub fn programs_of(base: &[u8]) -> Result<Vec<BaseProgram>, ImageError> {
         })
     };
     Ok(ledger.trial_balance().into_iter().zip(&ledger.programs).filter_map(view).collect())
-}
-
-/// The snapshots that a base image knows, in order of their ops, the deleted ones included.
-///
-/// # Errors
-/// [`ImageError`] where the bytes are no base image.
-pub fn snapshots_of(base: &[u8]) -> Result<Vec<SnapshotView>, ImageError> {
-    Ok(Ledger::from_base(NOBODY, base)?.snapshots)
 }

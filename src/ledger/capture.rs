@@ -197,9 +197,8 @@ impl Members {
 }
 
 impl Ledger {
-    /// Begins a capture of the state as it stands: between events, outside of any undo scope, and before
-    /// [`Ledger::turn_day`] for an event that is not yet there. `whole` is for all pages and not only those that changed
-    /// since the last capture. One that is still under way is abandoned.
+    /// Begins a capture of the state as it stands: between events, outside of any undo scope. `whole` is for
+    /// all pages and not only those that changed since the last capture. One that is still under way is abandoned.
     pub fn begin_capture(&mut self, whole: bool) -> Captured {
         self.abandon_capture();
         let base = self.base_image();

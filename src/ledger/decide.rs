@@ -210,7 +210,7 @@ impl Ledger {
             let candidates = self.candidates(program, version, kind, known, occurred);
             shares =
                 award::shares(base, version.spec.greatest_total, &candidates).ok_or((Reason::AmountOverflow, field))?;
-            if !self.counters_fit(known, &shares) {
+            if !self.counters_fit(known, &shares, at) {
                 return Err(Halt::Limit);
             }
         }
@@ -222,13 +222,14 @@ impl Ledger {
     }
 
     /// Whether the counters that an award begins find room beside those that there are.
-    fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share]) -> bool {
+    fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share], at: Moment) -> bool {
         let begins = |share: &&Share| {
             let key = member.zip(share.cap).map(|(member, cap)| (member, share.campaign, cap.span));
             share.cap.is_some() && share.awarded > 0 && key.as_ref().is_none_or(|key| self.members.cap(key).is_none())
         };
         let begun = shares.iter().filter(begins).count();
-        begun == 0 || self.members.caps_len().saturating_add(begun) <= self.limits.cap_counters_max
+        let fits = |there: usize| there.saturating_add(begun) <= self.limits.cap_counters_max;
+        begun == 0 || fits(self.members.caps_len()) || fits(self.caps_at(at.book_time_us))
     }
 
     /// The open campaigns of a version whose window and kinds take the event in.
@@ -407,14 +408,10 @@ fn fund_award(
     shares: &[Share],
     field: &'static str,
 ) -> Result<u64, Halt> {
-    let issued = units(base, field)?;
-    let link = posting.op.distance_from(program.totals.issuance.head);
-    posting.push(Account::Issuance { link }, -issued);
+    posting.on_issuance(program, -units(base, field)?);
     let mut bonus = 0_u64;
     for share in shares {
-        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
-        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
-        posting.push(account, -units(share.awarded, field)?);
+        posting.on_budget(program, share.campaign, -units(share.awarded, field)?);
         bonus = bonus.checked_add(share.awarded).ok_or((Reason::AmountOverflow, field))?;
     }
     Ok(bonus)

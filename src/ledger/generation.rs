@@ -186,17 +186,11 @@ impl Ledger {
         }
     }
 
-    /// Keys in the newest generation.
+    /// Whether the newest generation holds so many keys, or as much as it should at most.
     #[must_use]
-    pub fn newest_keys(&self) -> u64 {
-        self.generation.len()
-    }
-
-    /// Whether the newest generation holds as much as it should.
-    #[must_use]
-    pub fn seal_due(&self) -> bool {
+    pub fn seal_due(&self, keys: u64) -> bool {
         let span = self.newest.0.saturating_sub(self.generation.after.0);
-        self.generation.len() >= KEYS_PER_GENERATION || span >= OPS_PER_GENERATION
+        self.generation.len() >= keys.min(KEYS_PER_GENERATION) || span >= OPS_PER_GENERATION
     }
 
     /// Closes the newest generation and begins another. It stays in memory until [`Self::drop_sealed`]. `None` where it
@@ -281,9 +275,9 @@ mod tests {
     fn a_generation_is_due_by_its_span_long_before_it_takes_no_more() {
         let mut ledger = ledger();
         ledger.newest = Op(OPS_PER_GENERATION - 1);
-        assert!(!ledger.seal_due());
+        assert!(!ledger.seal_due(KEYS_PER_GENERATION));
         ledger.newest = Op(OPS_PER_GENERATION);
-        assert!(ledger.seal_due());
+        assert!(ledger.seal_due(KEYS_PER_GENERATION));
         assert_eq!(ledger.take_key(1 << 64, Op(u64::from(u32::MAX))), Ok(()));
         assert_eq!(ledger.key(1 << 64), Some(Op(u64::from(u32::MAX))));
         assert!(ledger.take_key(2 << 64, Op(u64::from(u32::MAX) + 1)).is_err());

@@ -2,14 +2,13 @@
 //! time. Pages never move, so growth holds nothing up. A page knows whether it changed since the last capture, and keeps
 //! what stood in it while a capture still has to copy it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::capture::Pending;
-use super::event::CapSpan;
 use super::holding::{Holding, Slot};
-use super::ids::{CampaignNo, MemberNo, ProgramNo};
+use super::ids::{MemberNo, ProgramNo};
 use super::index::Index;
-use super::state::CapKey;
+use super::state::{CapKey, ProgramSpan};
 
 /// Members of a page.
 pub const MEMBERS_PER_PAGE: usize = 512;
@@ -74,6 +73,8 @@ pub(crate) struct Members {
     pub(crate) caps: Vec<HashMap<CapKey, u64>>,
     count: usize,
     caps_count: usize,
+    /// How many of the counters are of each span, so that what is over is known without a look at all of them.
+    caps_by_span: HashMap<ProgramSpan, usize>,
     /// Bytes of the pre-images that pages keep for a capture.
     pub(crate) log_bytes: usize,
 }
@@ -98,6 +99,7 @@ impl Members {
             caps: Vec::new(),
             count: 0,
             caps_count: 0,
+            caps_by_span: HashMap::new(),
             log_bytes: 0,
         }
     }
@@ -201,30 +203,51 @@ impl Members {
         self.caps_count
     }
 
+    /// How many of them are of such spans.
+    pub(crate) fn caps_of(&self, such: impl Fn(ProgramSpan) -> bool) -> usize {
+        self.caps_by_span.iter().filter(|(span, _)| such(**span)).map(|(_, count)| count).sum()
+    }
+
     /// Sets the counter of a cap, or forgets it.
     pub(crate) fn set_cap(&mut self, key: CapKey, used: Option<u64>) {
-        let (number, _) = place(key.0);
+        let (number, slot) = place(key.0);
         let (Some(caps), Some(page)) = (self.caps.get_mut(number), self.pages.get_mut(number)) else { return };
+        let Some(program) = page.slots.get(slot).map(Slot::program) else { return };
         let before = match used {
             Some(used) => caps.insert(key, used),
             None => caps.remove(&key),
         };
         self.caps_count = self.caps_count + usize::from(used.is_some()) - usize::from(before.is_some());
+        if used.is_some() != before.is_some() {
+            let count = self.caps_by_span.entry((program, key.1, key.2)).or_default();
+            *count = *count + usize::from(used.is_some()) - usize::from(before.is_some());
+        }
         page.changed = true;
         self.log_bytes += page.pending.keep_cap(key, before);
     }
 
-    /// Forgets the counters of caps that are not to be kept.
-    pub(crate) fn sweep_caps(&mut self, keep: impl Fn(ProgramNo, CampaignNo, CapSpan) -> bool) {
+    /// Forgets the counters of the spans that are over.
+    pub(crate) fn sweep_caps(&mut self, is_over: impl Fn(ProgramSpan) -> bool) {
+        let mut over = HashSet::new();
+        self.caps_by_span.retain(|span, count| {
+            if *count > 0 && is_over(*span) {
+                over.insert(*span);
+                self.caps_count -= *count;
+                *count = 0;
+            }
+            *count > 0
+        });
+        if over.is_empty() {
+            return;
+        }
         for (caps, page) in self.caps.iter_mut().zip(&mut self.pages).filter(|(caps, _)| !caps.is_empty()) {
             let Page { slots, changed, pending } = page;
-            let (log_bytes, count) = (&mut self.log_bytes, &mut self.caps_count);
+            let log_bytes = &mut self.log_bytes;
             caps.retain(|key, used| {
                 let program = slots.get(place(key.0).1).map(Slot::program);
-                let kept = program.is_none_or(|program| keep(program, key.1, key.2));
+                let kept = program.is_none_or(|program| !over.contains(&(program, key.1, key.2)));
                 if !kept {
                     *changed = true;
-                    *count -= 1;
                     *log_bytes += pending.keep_cap(*key, Some(*used));
                 }
                 kept

@@ -5,8 +5,9 @@ use arrayvec::ArrayVec;
 use super::decide::Refused;
 use super::event::{Account, Asset, Expiry, Leg, Legs, LotId, Source};
 use super::holding::{Holding, LOTS, SOURCES};
-use super::ids::Op;
+use super::ids::{CampaignNo, Op};
 use super::reason::Reason;
+use super::state::Program;
 
 pub(super) fn units(points: u64, field: &'static str) -> Result<i64, Refused> {
     i64::try_from(points).map_err(|_| (Reason::AmountOverflow, field))
@@ -29,6 +30,18 @@ impl Posting {
         if amount != 0 && !self.legs.0.is_full() {
             self.legs.0.push(Leg { account, asset: Asset::Points, amount });
         }
+    }
+
+    /// Puts an amount on the program's `issuance`.
+    pub(super) fn on_issuance(&mut self, program: &Program, amount: i64) {
+        let link = self.op.distance_from(program.totals.issuance.head);
+        self.push(Account::Issuance { link }, amount);
+    }
+
+    /// Puts an amount on a campaign's budget.
+    pub(super) fn on_budget(&mut self, program: &Program, campaign: CampaignNo, amount: i64) {
+        let head = program.campaign(campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
+        self.push(Account::Campaign { campaign, link: self.op.distance_from(head) }, amount);
     }
 
     /// Credits the member: debt is settled first, part after part, and the rest enters the parts' lots.

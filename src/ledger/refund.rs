@@ -2,7 +2,7 @@
 
 use super::command::{Basis, Command};
 use super::decide::{AMOUNT, Halt, ORIGINAL, base_of, common_of};
-use super::event::{Account, Event, Refunded, Source, TakenFrom, TakenShare, WINNERS_MAX};
+use super::event::{Event, Refunded, Source, TakenFrom, TakenShare, WINNERS_MAX};
 use super::holding::Holding;
 use super::ids::{MemberNo, Op};
 use super::list::List;
@@ -36,8 +36,7 @@ impl Ledger {
         let (program, version, _) = self.admit(command, at)?;
         let (base, field) = base_of(version, basis, event_kind, ("refund.event_kind", AMOUNT))?;
         let (member, mut posting) = self.posting(command, known, at.op)?;
-        let link = at.op.distance_from(program.totals.issuance.head);
-        posting.push(Account::Issuance { link }, units(base, field)?);
+        posting.on_issuance(program, units(base, field)?);
         posting.debit_into_debt(base, &[], field)?;
         let common = common_of(command, member, &posting.holding, at);
         let (version, legs) = (version.number, posting.legs);
@@ -134,13 +133,10 @@ fn take_back(program: &Program, facts: &OriginalFacts, basis: Basis, op: Op) -> 
 fn fund_refund(program: &Program, posting: &mut Posting, base: u64, from: &TakenFrom) -> Result<(), Halt> {
     let field = AMOUNT;
     let closed: u64 = from.shares.iter().filter(|share| share.closed).map(|share| share.taken).sum();
-    let link = posting.op.distance_from(program.totals.issuance.head);
     let issued = base.checked_add(closed).ok_or((Reason::AmountOverflow, field))?;
-    posting.push(Account::Issuance { link }, units(issued, field)?);
+    posting.on_issuance(program, units(issued, field)?);
     for share in from.shares.iter().filter(|share| !share.closed) {
-        let head = program.campaign(share.campaign).map_or(Op(0), |campaign| campaign.purse.budget.head);
-        let account = Account::Campaign { campaign: share.campaign, link: posting.op.distance_from(head) };
-        posting.push(account, units(share.taken, field)?);
+        posting.on_budget(program, share.campaign, units(share.taken, field)?);
     }
     Ok(())
 }

@@ -132,6 +132,24 @@ impl Version {
 /// What a cap counts: a member, a campaign of the member's program, a span.
 pub(crate) type CapKey = (MemberNo, CampaignNo, CapSpan);
 
+/// The span of a cap of a program's campaign: what the counters of all members have in common.
+pub(crate) type ProgramSpan = (ProgramNo, CampaignNo, CapSpan);
+
+/// The day of book time, since the Unix epoch.
+fn day_of(book_time_us: i64) -> i64 {
+    book_time_us.div_euclid(DAY_US)
+}
+
+/// Whether no earn can meet the counters of a span any more from that day on.
+fn is_over(programs: &[Program], (program, campaign, span): ProgramSpan, day: i64) -> bool {
+    let Some(program) = programs.get(usize::from(program.0)) else { return false };
+    let Some((newest, campaign)) = program.newest().zip(program.campaign(campaign)) else { return false };
+    // A day more than business time may be late, for the distance between local and universal days.
+    let last_day = i64::from(span.first_day) + MONTH_DAYS_MAX + LATE_MAX_US.div_euclid(DAY_US) + 1;
+    let met = span.per == CapPer::Campaign || newest.spec.import_mode || day <= last_day;
+    !met || campaign.purse.status == CampaignStatus::Closed
+}
+
 /// What a step of an atomic batch was before it, so that the batch can be undone.
 #[derive(Debug)]
 pub(crate) enum Undo {
@@ -171,6 +189,8 @@ pub struct Ledger {
     /// The day of book time, since the Unix epoch, on which counters of caps were last swept.
     pub(crate) swept_day: i64,
     pub(crate) undo: Option<Vec<Undo>>,
+    /// The day that is to be swept for when the undo scope ends and its events stay.
+    day_due: Option<i64>,
     pub(crate) capture: Option<Capture>,
 }
 
@@ -190,6 +210,7 @@ impl Ledger {
             taken_digest: 0,
             swept_day: i64::MIN,
             undo: None,
+            day_due: None,
             capture: None,
         }
     }
@@ -305,26 +326,30 @@ impl Ledger {
     /// Drops the counters of caps that no earn can meet any more, once a day of book time: those of closed campaigns,
     /// and outside import mode those of days, weeks and months that are over by longer than business time may be late.
     /// A cap over the whole campaign counts until it is closed, since a later version may move its end. A program that
-    /// goes back to import mode counts the forgotten spans anew. A frame begins with it, and an event that is replayed;
-    /// never inside an undo scope, so that live state and replay agree at every op.
-    pub fn turn_day(&mut self, book_time_us: i64) {
-        let day = book_time_us.div_euclid(DAY_US);
-        if day <= self.swept_day || self.undo.is_some() {
+    /// goes back to import mode counts the forgotten spans anew. Events alone turn the day, so that live state and replay
+    /// agree at every op; those of an undo scope when it ends, since what was swept is not put back.
+    pub(crate) fn turn_day(&mut self, book_time_us: i64) {
+        let day = day_of(book_time_us);
+        if day <= self.swept_day {
+            return;
+        }
+        if self.undo.is_some() {
+            self.day_due = Some(day);
             return;
         }
         self.swept_day = day;
         let programs = &self.programs;
-        self.members.sweep_caps(|program, number, span| {
-            let program = programs.get(usize::from(program.0));
-            let Some((program, newest)) = program.and_then(|p| p.newest().map(|newest| (p, newest))) else {
-                return true;
-            };
-            let Some(campaign) = program.campaign(number) else { return true };
-            // A day more than business time may be late, for the distance between local and universal days.
-            let last_day = i64::from(span.first_day) + MONTH_DAYS_MAX + LATE_MAX_US.div_euclid(DAY_US) + 1;
-            let met = span.per == CapPer::Campaign || newest.spec.import_mode || day <= last_day;
-            met && campaign.purse.status != CampaignStatus::Closed
-        });
+        self.members.sweep_caps(|span| is_over(programs, span, day));
+    }
+
+    /// How many counters of caps there are once an event of that time has turned the day.
+    pub(crate) fn caps_at(&self, book_time_us: i64) -> usize {
+        let day = day_of(book_time_us);
+        let over = match day > self.swept_day {
+            true => self.members.caps_of(|span| is_over(&self.programs, span, day)),
+            false => 0,
+        };
+        self.members.caps_len().saturating_sub(over)
     }
 
     /// Begins a scope that [`Self::roll_back`] can undo.
@@ -336,10 +361,14 @@ impl Ledger {
     /// Ends the scope and keeps what happened in it.
     pub fn commit_undo(&mut self) {
         self.undo = None;
+        if let Some(day) = self.day_due.take() {
+            self.turn_day(day.saturating_mul(DAY_US));
+        }
     }
 
     /// Ends the scope and takes everything that happened in it back.
     pub fn roll_back(&mut self) {
+        self.day_due = None;
         for step in self.undo.take().unwrap_or_default().into_iter().rev() {
             match step {
                 Undo::Opened(hash) => self.members.close_newest(hash),

@@ -47,7 +47,8 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// The pages and the BLAKE3 hash of each image, by kind and number.
-    pub fn page_hashes(&self) -> impl Iterator<Item = (PageKey, [u8; 32])> {
+    #[cfg(test)]
+    pub(crate) fn page_hashes(&self) -> impl Iterator<Item = (PageKey, [u8; 32])> {
         self.named_pages().map(|(key, page)| (key, page.hash))
     }
 

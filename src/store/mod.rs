@@ -44,7 +44,7 @@ pub use condemn::{acquit, condemn, is_condemned, is_there};
 pub use keys::{KeyFigures, Keys};
 pub use meta::Checkpoint;
 pub use owner::Store;
-pub use pages::PageKey;
+pub use pages::{PageKey, Pages};
 pub use shelf::{Change, Shelf, ShelfError, Shelves};
 pub use value::BookName;
 

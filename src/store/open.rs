@@ -81,6 +81,11 @@ impl Store {
             return Err(StoreError::Unusable(format!("no sound checkpoint over {folders} folders")));
         }
         self.trials = meta::list(shelf.as_ref(), What::Trials)?;
+        // A trial balance is written before its meta: one whose meta never came, or is unsound, is of no checkpoint.
+        let newest = self.newest().map_or(0, |newest| newest.op);
+        for op in self.trials.split_off(&newest.saturating_add(1)) {
+            shelf.write(&meta::remove(shelf.as_ref(), What::Trials, op)?)?;
+        }
         for sequence in
             sequences.into_iter().filter(|sequence| self.metas.iter().all(|kept| kept.sequence != *sequence))
         {

@@ -8,7 +8,7 @@ use super::keys::Keys;
 use super::limits::{METAS_KEPT, OUTGROWN_TENTHS, PAGE_FOLDERS_MAX, TRIALS_MAX};
 use super::merge::Runs;
 use super::meta::{self, Checkpoint, What, bytes_named};
-use super::pages::{Begun, PageKey, load};
+use super::pages::{Begun, PageKey, Pages};
 use super::runs::Entry;
 use super::shelf::Shelf;
 use super::value::{BookName, Envelope};
@@ -47,8 +47,19 @@ impl Store {
     /// names. Fails with [`StoreError::Unusable`] where one is missing or unsound, or where `each` says why not; then the
     /// caller calls [`Store::discard`] and starts from the book.
     pub fn load(&self, each: &mut dyn FnMut(PageKey, Vec<u8>) -> Result<(), String>) -> Result<(), StoreError> {
-        let Some(newest) = self.newest() else { return Ok(()) };
-        load(&self.envelope, newest, &|folder| self.folders.open(Kind::Pages, folder), each)
+        for page in self.pages()? {
+            let (key, image) = page?;
+            each(key, image).map_err(|why| StoreError::Unusable(format!("{key:?}: {why}")))?;
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint's pages, as [`Store::load`] brings them, for a reader who goes on with the store between two.
+    /// They are there until the second checkpoint after it is committed. Fails with [`StoreError::Unusable`] where a
+    /// folder cannot be opened.
+    pub fn pages(&self) -> Result<Pages, StoreError> {
+        let due = self.newest().map(|newest| newest.named_pages().collect()).unwrap_or_default();
+        Pages::open(&self.envelope, due, &|folder| self.folders.open(Kind::Pages, folder))
     }
 
     /// Begins a checkpoint of the state at `op`, which is not below the newest one's and at which a seal has ended or
@@ -156,18 +167,6 @@ impl Store {
         self.runs.collect(&self.folders, &runs)
     }
 
-    /// Gives up the checkpoint that is under way, if one is.
-    pub fn abandon(&mut self) {
-        let Some(begun) = self.begun.take() else { return };
-        let folder = begun.folder;
-        drop(begun);
-        self.page_folders.remove(&folder);
-        if let Err(error) = self.folders.remove(Kind::Pages, folder) {
-            // The next start removes it, since no meta names it.
-            tracing::warn!(%error, "the pages of an abandoned checkpoint stay until the next start");
-        }
-    }
-
     /// Whether the next checkpoint should put every page: there is none yet, or the folders of its pages are many, or take
     /// more than 2.3 times of what they hold for it. A smaller checkpoint adds no more than twice its own pages, so that
     /// the store stays within three times of what the metas name.
@@ -179,14 +178,6 @@ impl Store {
         let held: u64 = newest.named_pages().map(|(_, page)| u64::from(page.bytes)).sum();
         let outgrown = folders.len() > 1 && on_disk.saturating_mul(10) > held.saturating_mul(OUTGROWN_TENTHS);
         outgrown || folders.len() >= PAGE_FOLDERS_MAX
-    }
-
-    /// The trial balance remembered at `op`, or the newest one before it, with its op. One is remembered for every
-    /// checkpoint; in the distant past only for every second, fourth and so on.
-    pub fn trial_before(&self, op: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
-        let Some(at) = self.trials.range(..=op).next_back() else { return Ok(None) };
-        let shelf = self.meta_shelf()?;
-        Ok(Some((*at, meta::read_trial(&self.envelope, shelf.as_ref(), *at)?)))
     }
 
     /// Adds the keys of the ops above `after` and up to `last`: all of them, each the upper 64 bits of its print and its op,

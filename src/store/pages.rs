@@ -95,41 +95,54 @@ impl Begun {
 /// One page as it comes from its folder.
 type Loaded = Result<(PageKey, Vec<u8>), StoreError>;
 
-/// Brings the pages of a checkpoint in order. Every folder is read, and its pages verified, by a thread of its own, so
-/// that one that hangs is given up.
-pub(crate) fn load(
-    envelope: &Envelope,
-    checkpoint: &Checkpoint,
-    open: &dyn Fn(u32) -> Result<Arc<dyn Shelf>, StoreError>,
-    each: &mut dyn FnMut(PageKey, Vec<u8>) -> Result<(), String>,
-) -> Result<(), StoreError> {
-    let mut by_folder: BTreeMap<u32, Vec<(PageKey, PageName)>> = BTreeMap::new();
-    for (key, page) in checkpoint.named_pages() {
-        by_folder.entry(page.folder).or_default().push((key, page));
-    }
-    let mut readers: BTreeMap<u32, Receiver<Loaded>> = BTreeMap::new();
-    for (folder, pages) in by_folder {
-        let (send, receive) = sync_channel(PAGES_READ_AHEAD);
-        let (shelf, envelope) = (open(folder)?, envelope.clone());
-        let body = move || read_folder(&envelope, shelf.as_ref(), &pages, &send);
-        let spawned = thread::Builder::new().name(format!("store-pages-{folder}")).spawn(body);
-        spawned.map_err(|error| StoreError::Unusable(format!("no thread to read pages with: {error}")))?;
-        readers.insert(folder, receive);
-    }
-    for (key, page) in checkpoint.named_pages() {
-        let broken = |why: &str| StoreError::Unusable(format!("pages-{}: {why}", page.folder));
-        let reader = readers.get(&page.folder).ok_or_else(|| broken("is not open"))?;
-        let (read, image) = match reader.recv_timeout(SHELF_TIME_MAX) {
-            Ok(loaded) => loaded?,
-            Err(RecvTimeoutError::Timeout) => return Err(broken("reading hung")),
-            Err(RecvTimeoutError::Disconnected) => return Err(broken("reading stopped")),
-        };
-        if read != key {
-            return Err(broken("a page came out of order"));
+/// The pages of a checkpoint in order, each verified; the first error is not to be read past. Every folder is read by a
+/// thread of its own, so that one that hangs is given up. It holds none of the store, which may go on.
+pub struct Pages {
+    due: std::vec::IntoIter<(PageKey, PageName)>,
+    readers: BTreeMap<u32, Receiver<Loaded>>,
+}
+
+impl Pages {
+    pub(crate) fn open(
+        envelope: &Envelope,
+        due: Vec<(PageKey, PageName)>,
+        open: &dyn Fn(u32) -> Result<Arc<dyn Shelf>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let mut by_folder: BTreeMap<u32, Vec<(PageKey, PageName)>> = BTreeMap::new();
+        for (key, page) in &due {
+            by_folder.entry(page.folder).or_default().push((*key, *page));
         }
-        each(key, image).map_err(|why| StoreError::Unusable(format!("{key:?}: {why}")))?;
+        let mut readers: BTreeMap<u32, Receiver<Loaded>> = BTreeMap::new();
+        for (folder, pages) in by_folder {
+            let (send, receive) = sync_channel(PAGES_READ_AHEAD);
+            let (shelf, envelope) = (open(folder)?, envelope.clone());
+            let body = move || read_folder(&envelope, shelf.as_ref(), &pages, &send);
+            let spawned = thread::Builder::new().name(format!("store-pages-{folder}")).spawn(body);
+            spawned.map_err(|error| StoreError::Unusable(format!("no thread to read pages with: {error}")))?;
+            readers.insert(folder, receive);
+        }
+        Ok(Self { due: due.into_iter(), readers })
     }
-    Ok(())
+
+    fn read(&self, key: PageKey, page: PageName) -> Loaded {
+        let broken = |why: &str| StoreError::Unusable(format!("pages-{}: {why}", page.folder));
+        let reader = self.readers.get(&page.folder).ok_or_else(|| broken("is not open"))?;
+        match reader.recv_timeout(SHELF_TIME_MAX) {
+            Ok(Ok((read, _))) if read != key => Err(broken("a page came out of order")),
+            Ok(loaded) => loaded,
+            Err(RecvTimeoutError::Timeout) => Err(broken("reading hung")),
+            Err(RecvTimeoutError::Disconnected) => Err(broken("reading stopped")),
+        }
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Loaded;
+
+    fn next(&mut self) -> Option<Loaded> {
+        let (key, page) = self.due.next()?;
+        Some(self.read(key, page))
+    }
 }
 
 /// Sends the pages, which are in order, each verified. Stops when nobody listens.

@@ -58,7 +58,6 @@ impl Keeper {
             self.end_frame();
         }
         if self.open.is_none() {
-            self.ledger.turn_day(self.now_us);
             self.open = Some(FrameBuilder::new(op.0, self.now_us, Vec::new()));
         }
         Moment { op, book_time_us: self.now_us }

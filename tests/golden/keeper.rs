@@ -66,7 +66,6 @@ impl Keeper {
     fn next(&mut self) -> Moment {
         let op = self.ledger.newest().next();
         if self.open.is_none() {
-            self.ledger.turn_day(self.book_time_us);
             self.open = Some(FrameBuilder::new(op.0, self.book_time_us, Vec::new()));
         }
         Moment { op, book_time_us: self.book_time_us }

@@ -181,7 +181,6 @@ impl Book {
 
     /// Each event is a frame of its own here.
     fn begin(&mut self, book_time_us: i64) -> Moment {
-        self.ledger.turn_day(book_time_us);
         Moment { op: Op(u64::try_from(self.shelf.events.len()).unwrap() + 1), book_time_us }
     }
 
