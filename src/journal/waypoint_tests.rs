@@ -9,7 +9,7 @@ use crate::io::{Disk, RealDisk};
 use super::fixtures::{book_of, event, frame, genesis, open, options};
 use super::{
     Book, Case, FrameBody, FrameBuilder, Journal, JournalError, Opened, Preparer, Replay, Waypoint, genesis_of, scan,
-    scan_from, scan_to, to_u64,
+    scan_from, scan_to,
 };
 
 /// Remembers all that it is shown.
