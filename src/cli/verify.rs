@@ -159,16 +159,16 @@ fn beside_text(beside: &Beside, report: &Report) -> String {
 fn beside_json(beside: &Beside, report: &Report) -> Value {
     let shot = |shot: &ShownSnapshot| {
         let ShownSnapshot { name, op, state_hash, deleted, present } = shot;
-        json!({ "name": name, "op": op, "state_hash": hex(state_hash), "deleted": deleted, "present": present })
+        let what = format!("snapshot {name:?}");
+        json!({ "what": what, "op": op, "state_hash": hex(state_hash), "deleted": deleted, "present": present })
     };
-    let snapshots: Vec<_> = report.beside.snapshots.iter().map(shot).collect();
     let point = |point: &Point| json!({ "what": point.what, "op": point.op, "state_hash": hex(&point.state_hash) });
     let store = beside.store.as_ref().map(|store| {
         json!({ "disk_bytes": store.disk_bytes(), "bytes_named": store.bytes_named, "keys": store.keys.keys, "runs": store.keys.runs,
             "filter_bytes": store.keys.filter_bytes })
     });
-    let points: Vec<_> = beside.points.iter().map(point).collect();
-    json!({ "snapshots": snapshots, "points": points, "store": store, "notes": report.beside.notes })
+    let points: Vec<_> = report.beside.snapshots.iter().map(shot).chain(beside.points.iter().map(point)).collect();
+    json!({ "points": points, "store": store, "notes": report.beside.notes })
 }
 
 fn trial_json(program: &ProgramTrial) -> Value {
