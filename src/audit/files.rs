@@ -79,6 +79,13 @@ impl NewFile {
         Ok(())
     }
 
+    /// What has been written so far.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        let (blake3, sha256) = (*self.blake3.finalize().as_bytes(), self.sha256.clone().finalize().into());
+        Written { bytes: self.position(), blake3, sha256 }
+    }
+
     /// Syncs the file and gives it its name, in place of one that had it. The name is durable after the next
     /// [`Disk::sync_dir`].
     ///
@@ -88,8 +95,12 @@ impl NewFile {
         self.flush()?;
         self.file.sync_data()?;
         disk.rename(&format!("{}{UNFINISHED}", self.name), &self.name)?;
-        let (blake3, sha256) = (*self.blake3.finalize().as_bytes(), self.sha256.finalize().into());
-        Ok(Written { bytes: self.written, blake3, sha256 })
+        Ok(self.written())
+    }
+
+    /// Gives it up: what was written goes, as far as the disk lets it; the next file of the name replaces what is left.
+    pub fn give_up(self, disk: &dyn Disk) {
+        let _left = disk.remove(&format!("{}{UNFINISHED}", self.name));
     }
 }
 

@@ -216,7 +216,8 @@ impl TestBook {
     /// Keeps the state after the last event as a snapshot on a disk of its own.
     pub(crate) fn snapshot(&mut self, name: &str) -> SimDisk {
         let disk = SimDisk::new(2);
-        let mut writer = SnapshotWriter::create(Arc::new(disk.clone()), name).unwrap();
+        let input = self.manifest_input();
+        let mut writer = SnapshotWriter::create(Arc::new(disk.clone()), name, input).unwrap();
         let captured = self.ledger.begin_capture(true);
         writer.base(&captured.base).unwrap();
         for copy in self.ledger.capture_next(usize::MAX) {
@@ -224,7 +225,12 @@ impl TestBook {
             copy.encode(&mut image);
             writer.page(copy.id().kind.number(), copy.id().number, &image).unwrap();
         }
-        let manifest = ManifestInput {
+        writer.finish().unwrap();
+        disk
+    }
+
+    fn manifest_input(&self) -> ManifestInput {
+        ManifestInput {
             book_id: genesis().book_id,
             incarnation: genesis().incarnation,
             op: self.head.op,
@@ -234,8 +240,7 @@ impl TestBook {
             members: self.ledger.counts().0,
             trial_balance: self.ledger.trial_balance(),
             retain_until_us: None,
-        };
-        writer.finish(manifest).unwrap();
-        disk
+            taken: Vec::new(),
+        }
     }
 }

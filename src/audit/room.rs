@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::snapshot::{ManifestInput, SnapshotReader, SnapshotWriter};
+use super::snapshot::{self, ManifestInput, SnapshotReader, SnapshotWriter, was_deleted};
 use crate::engine::rooms::{SnapshotFacts, SnapshotRoom, SnapshotSink};
 use crate::io::Disk;
 
@@ -20,18 +20,18 @@ impl SnapshotFiles {
 }
 
 /// One that is being written.
-struct Writing {
-    writer: SnapshotWriter,
-    input: ManifestInput,
-}
+struct Writing(SnapshotWriter);
 
 impl SnapshotRoom for SnapshotFiles {
     fn has(&self, name: &str) -> bool {
-        SnapshotReader::open(&*self.disk, name).is_ok()
+        was_deleted(&*self.disk, name) || SnapshotReader::open(&*self.disk, name).is_ok()
+    }
+
+    fn remove(&self, name: &str) -> Result<(), String> {
+        snapshot::remove(&*self.disk, name).map_err(|error| error.to_string())
     }
 
     fn begin(&self, facts: SnapshotFacts) -> Result<Box<dyn SnapshotSink>, String> {
-        let writer = SnapshotWriter::create(Arc::clone(&self.disk), &facts.name).map_err(|error| error.to_string())?;
         let input = ManifestInput {
             book_id: facts.book_id,
             incarnation: facts.incarnation,
@@ -42,22 +42,23 @@ impl SnapshotRoom for SnapshotFiles {
             members: facts.members,
             trial_balance: facts.trial,
             retain_until_us: facts.retain_until_us,
+            taken: facts.taken,
         };
-        Ok(Box::new(Writing { writer, input }))
+        let writer = SnapshotWriter::create(Arc::clone(&self.disk), &facts.name, input);
+        Ok(Box::new(Writing(writer.map_err(|error| error.to_string())?)))
     }
 }
 
 impl SnapshotSink for Writing {
     fn base(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.writer.base(bytes).map_err(|error| error.to_string())
+        self.0.base(bytes).map_err(|error| error.to_string())
     }
 
     fn page(&mut self, kind: u8, number: u32, image: &[u8]) -> Result<(), String> {
-        self.writer.page(kind, number, image).map_err(|error| error.to_string())
+        self.0.page(kind, number, image).map_err(|error| error.to_string())
     }
 
     fn finish(self: Box<Self>) -> Result<(), String> {
-        let Self { writer, input } = *self;
-        writer.finish(input).map(|_| ()).map_err(|error| error.to_string())
+        self.0.finish().map(|_| ()).map_err(|error| error.to_string())
     }
 }

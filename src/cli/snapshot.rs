@@ -147,7 +147,8 @@ async fn written(audit: &mut Audit, name: &str, booked: &str) -> Result<Shot, Fa
             SnapshotState::Missing => {
                 spinner.finish_and_clear();
                 let text = format!(
-                    "{name} is in the books, {booked}, but its file could not be written: see the server's log"
+                    "{name} is in the books, {booked}, but not in a file: {}; the server's log says more",
+                    shot.missing_because
                 );
                 return Err(Failure {
                     code: EXIT_REFUSED,
@@ -225,6 +226,9 @@ fn text_of(shot: &Shot) -> String {
     if shot.state() == SnapshotState::Ready {
         let _ = write!(text, "\nhead {}:{}\nstate {}", shot.op, shot.head_hash, shot.state_hash);
     }
+    if shot.state() == SnapshotState::Missing {
+        let _ = write!(text, "\n{}", shot.missing_because);
+    }
     text
 }
 
@@ -239,6 +243,7 @@ fn shot_json(shot: &Shot) -> Value {
         "deleted_op": (shot.deleted_op != 0).then_some(shot.deleted_op),
         "head": given(&shot.head_hash),
         "state_hash": given(&shot.state_hash),
+        "missing_because": given(&shot.missing_because),
         "manifest": serde_json::from_str::<Value>(&shot.manifest).ok(),
     })
 }

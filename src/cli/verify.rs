@@ -11,7 +11,7 @@ use stampbook::io::RealDisk;
 use stampbook::journal::{Case, Head, JournalError};
 use stampbook::ledger::view::ProgramTrial;
 use stampbook::verify::beside::{Beside, Point, gather};
-use stampbook::verify::{Options, Report, VerifyError, verify};
+use stampbook::verify::{Options, Report, ShownSnapshot, VerifyError, verify};
 
 use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown};
 
@@ -74,7 +74,7 @@ impl Verify {
         bar.finish_and_clear();
         match proved {
             Ok(report) => {
-                let text = text_of(&report) + &beside_text(&options.beside);
+                let text = text_of(&report) + &beside_text(&options.beside, &report);
                 Ok(Shown { text, json: json_of(&report, &options.beside) })
             }
             Err(error) => Err(failure(&error)),
@@ -126,8 +126,16 @@ fn text_of(report: &Report) -> String {
 }
 
 /// What lies beside the book, in words.
-fn beside_text(beside: &Beside) -> String {
+fn beside_text(beside: &Beside, report: &Report) -> String {
     let mut text = String::new();
+    for shot in &report.beside.snapshots {
+        let kept = match (shot.deleted, shot.present) {
+            (true, _) => "deleted, its manifest kept: ",
+            (false, true) => "",
+            (false, false) => "only its manifest is there: ",
+        };
+        let _ = writeln!(text, "snapshot {:?} at op {}: {kept}the state of the book there", shot.name, shot.op);
+    }
     for point in &beside.points {
         let _ = writeln!(text, "{} at op {}: the state of the book there", point.what, point.op);
     }
@@ -142,19 +150,25 @@ fn beside_text(beside: &Beside) -> String {
             store.keys.keys, store.keys.runs, store.keys.filter_bytes
         );
     }
-    for note in &beside.notes {
+    for note in &report.beside.notes {
         let _ = writeln!(text, "note: {note}");
     }
     text
 }
 
-fn beside_json(beside: &Beside) -> Value {
+fn beside_json(beside: &Beside, report: &Report) -> Value {
+    let shot = |shot: &ShownSnapshot| {
+        let ShownSnapshot { name, op, state_hash, deleted, present } = shot;
+        let what = format!("snapshot {name:?}");
+        json!({ "what": what, "op": op, "state_hash": hex(state_hash), "deleted": deleted, "present": present })
+    };
     let point = |point: &Point| json!({ "what": point.what, "op": point.op, "state_hash": hex(&point.state_hash) });
     let store = beside.store.as_ref().map(|store| {
         json!({ "disk_bytes": store.disk_bytes(), "bytes_named": store.bytes_named, "keys": store.keys.keys, "runs": store.keys.runs,
             "filter_bytes": store.keys.filter_bytes })
     });
-    json!({ "points": beside.points.iter().map(point).collect::<Vec<_>>(), "store": store, "notes": beside.notes })
+    let points: Vec<_> = report.beside.snapshots.iter().map(shot).chain(beside.points.iter().map(point)).collect();
+    json!({ "points": points, "store": store, "notes": report.beside.notes })
 }
 
 fn trial_json(program: &ProgramTrial) -> Value {
@@ -182,7 +196,7 @@ fn json_of(report: &Report, beside: &Beside) -> Value {
         "end_case": end.case.name(),
         "end_file": end.end_file,
         "end_offset": end.end_offset,
-        "beside": beside_json(beside),
+        "beside": beside_json(beside, report),
         "trial_balance": report.trial_balance.iter().map(trial_json).collect::<Vec<_>>(),
     })
 }

@@ -18,7 +18,7 @@ use crate::journal::{Book, Waypoint};
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
-use crate::ledger::{Captured, Generation, PageCopy, state_hash_of};
+use crate::ledger::{Captured, Generation, PageCopy, snapshots_of, state_hash_of};
 use crate::store::limits::TRIALS_MAX;
 use crate::store::{Keys, PageKey, Shelves, Store, StoreError, condemn};
 
@@ -507,6 +507,7 @@ impl Keeper {
             retain_until_us: order.retain_until_us,
             members,
             trial,
+            taken: snapshots_of(&checkpoint.base).map_err(|error| error.to_string())?,
         };
         let mut sink = self.snapshots.begin(facts)?;
         sink.base(&checkpoint.base)?;

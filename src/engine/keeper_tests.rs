@@ -37,6 +37,11 @@ impl SnapshotRoom for Shelf {
         self.kept.lock().unwrap().contains_key(name)
     }
 
+    fn remove(&self, name: &str) -> Result<(), String> {
+        self.kept.lock().unwrap().remove(name);
+        Ok(())
+    }
+
     fn begin(&self, facts: SnapshotFacts) -> Result<Box<dyn SnapshotSink>, String> {
         Ok(Box::new(Writing(self.clone(), Kept { facts, base: Vec::new(), hashes: Vec::new() })))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::io::Disk;
 use crate::io::sim::SimDisk;
 use crate::journal::Waypoint;
-use crate::ledger::view::ProgramTrial;
+use crate::ledger::view::{ProgramTrial, SnapshotView};
 use crate::store::Shelves;
 use crate::store::sim::SimShelves;
 
@@ -57,13 +57,20 @@ pub struct SnapshotFacts {
     pub members: u64,
     /// The trial balance there.
     pub trial: Vec<ProgramTrial>,
+    /// The snapshots that the book had taken by then, oldest first, this one included.
+    pub taken: Vec<SnapshotView>,
 }
 
 /// Where snapshots are kept. Called by one thread.
 pub trait SnapshotRoom: Send + Sync {
-    /// Whether the snapshot of that name is there, whole.
+    /// Whether nothing is left to be written of the snapshot of that name: it is there, whole, or it was removed.
     fn has(&self, name: &str) -> bool;
-    /// Begins to write one.
+    /// Removes a snapshot that was deleted.
+    ///
+    /// # Errors
+    /// Why it cannot be removed.
+    fn remove(&self, name: &str) -> Result<(), String>;
+    /// Begins to write one, or to write its file again.
     ///
     /// # Errors
     /// Why it cannot be written.
@@ -96,6 +103,10 @@ pub(crate) struct NoSnapshots;
 impl SnapshotRoom for NoSnapshots {
     fn has(&self, _: &str) -> bool {
         true
+    }
+
+    fn remove(&self, _: &str) -> Result<(), String> {
+        Ok(())
     }
 
     fn begin(&self, _: SnapshotFacts) -> Result<Box<dyn SnapshotSink>, String> {

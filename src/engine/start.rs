@@ -1,7 +1,7 @@
 //! How an engine comes up: the newest sound checkpoint, then the events behind it. What the store lacks, or tells
 //! wrongly, is made anew from the book; what it tells of a past that the book does not have is a reason not to start.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -126,6 +126,7 @@ impl Start<'_> {
             sealed: VecDeque::new(),
             broken: None,
             begun: Instant::now(),
+            written: Vec::new(),
         };
         if let Some(at) = &checkpoint {
             replayer.make_missing_snapshot(at);
@@ -134,6 +135,7 @@ impl Start<'_> {
         let genesis = self.genesis;
         let opened =
             Journal::open_locked(self.disk, lock, || genesis, self.journal, checkpoint.as_ref(), &mut replayer);
+        replayer.remove_deleted();
         let Replayer { ledger, store, broken, sealed, .. } = replayer;
         if let Some(error) = broken {
             return Err(error.into());
@@ -215,6 +217,8 @@ struct Replayer<'s> {
     /// Why the store failed, if it did.
     broken: Option<StoreError>,
     begun: Instant,
+    /// Snapshots whose files were written by this replay.
+    written: Vec<String>,
 }
 
 impl Replay for Replayer<'_> {
@@ -278,10 +282,13 @@ impl Replayer<'_> {
     }
 
     /// Writes the snapshot that was taken at this op, if its file is not there: the server that took it went down
-    /// before it was written.
+    /// before it was written. One that was deleted and whose file was removed is known by the mark that it left. Where the
+    /// directory knows nothing of it, as after a restore, it is written though the book may go on to delete it, since the manifests
+    /// chain through it; its file goes before the next one is written, or at the end of the start.
     fn make_missing_snapshot(&mut self, at: &Waypoint) {
         let taken = self.ledger.snapshots().last().filter(|taken| taken.op == Op(at.op) && taken.deleted.is_none());
         let Some(taken) = taken.filter(|taken| !self.snapshots.has(&taken.name)).cloned() else { return };
+        self.remove_deleted();
         let facts = SnapshotFacts {
             book_id: self.book.book_id,
             incarnation: self.book.incarnation,
@@ -291,11 +298,26 @@ impl Replayer<'_> {
             retain_until_us: taken.retain_until_us,
             members: self.ledger.counts().0,
             trial: self.ledger.trial_balance(),
+            taken: self.ledger.snapshots().to_vec(),
         };
         match write_snapshot(&mut self.ledger, facts, self.snapshots) {
-            Ok(()) => tracing::info!(name = taken.name, op = at.op, "snapshot is ready, written anew from the book"),
+            Ok(()) => {
+                tracing::info!(name = taken.name, op = at.op, "snapshot is ready, written anew from the book");
+                self.written.push(taken.name);
+            }
             Err(error) => {
                 tracing::error!(name = taken.name, op = at.op, error, "the snapshot could not be written anew");
+            }
+        }
+    }
+
+    /// Removes files that this replay wrote and whose deletion has come since.
+    fn remove_deleted(&mut self) {
+        let gone = self.ledger.snapshots().iter().filter(|taken| taken.deleted.is_some());
+        let gone: HashSet<&str> = gone.map(|taken| taken.name.as_str()).collect();
+        for name in self.written.extract_if(.., |name| gone.contains(name.as_str())) {
+            if let Err(error) = self.snapshots.remove(&name) {
+                tracing::error!(name, error, "the file of a deleted snapshot could not be removed");
             }
         }
     }

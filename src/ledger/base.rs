@@ -246,3 +246,11 @@ pub fn programs_of(base: &[u8]) -> Result<Vec<BaseProgram>, ImageError> {
     };
     Ok(ledger.trial_balance().into_iter().zip(&ledger.programs).filter_map(view).collect())
 }
+
+/// The snapshots that a base image knows, in order of their ops, the deleted ones included.
+///
+/// # Errors
+/// [`ImageError`] where the bytes are no base image.
+pub fn snapshots_of(base: &[u8]) -> Result<Vec<SnapshotView>, ImageError> {
+    Ok(Ledger::from_base(NOBODY, base)?.snapshots)
+}

@@ -31,7 +31,7 @@ pub mod state;
 mod varint;
 pub mod view;
 
-pub use base::programs_of;
+pub use base::{programs_of, snapshots_of};
 pub use capture::{Captured, PageCopy};
 pub use decide::Decision;
 pub use evolve::{Hashes, Inconsistent, hashes_of};

@@ -59,29 +59,66 @@ impl Audit {
         }
     }
 
-    /// The snapshot of that name, as the books have it.
-    async fn view(&self, name: &str) -> Result<(Op, SnapshotView), Status> {
+    /// The snapshot of that name, as the books and its files have it.
+    async fn view(&self, name: &str) -> Result<(Op, pb::Snapshot), Status> {
         let (op, views) = self.views().await?;
-        let view = views.into_iter().find(|view| view.name == name);
         let unknown = || status::not_found(pb::Reason::SnapshotUnknown, "no snapshot was ever taken under this name");
-        Ok((op, view.ok_or_else(unknown)?))
+        let place = views.iter().position(|view| view.name == name).ok_or_else(unknown)?;
+        let snapshot = self.shown(views, Some(place)).await?.pop();
+        Ok((op, snapshot.ok_or_else(status::unexpected)?))
     }
 
-    /// Snapshots with what there is of their files, in the order given.
-    async fn shown(&self, views: Vec<SnapshotView>) -> Result<Vec<pb::Snapshot>, Status> {
+    /// All snapshots, or the one at that place among them, with what there is of their files.
+    async fn shown(&self, views: Vec<SnapshotView>, only: Option<usize>) -> Result<Vec<pb::Snapshot>, Status> {
         let handle = self.desk.handle().clone();
         let shown = blocking(move || {
-            let shelf = Shelf::look(&handle)?;
-            views.into_iter().map(|view| shelf.show(view)).collect::<Result<Vec<_>, _>>()
+            let shelf = Shelf::look(&handle, &views)?;
+            let asked = only.map_or(Some(views.as_slice()), |place| views.get(place..=place)).unwrap_or_default();
+            asked.iter().map(|view| shelf.show(view)).collect::<Result<Vec<_>, _>>()
         });
         shown.await
+    }
+
+    /// Whether a snapshot of that name could be written, where the key is new and the name too: a name is used once for ever, and
+    /// should not be lost to a file that stands in the way. What was posted before is answered as it was then.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION`, naming the file.
+    async fn check_room(&self, name: &str, act: &Act) -> Result<(), Status> {
+        let print = self.desk.handle().prints().key("", &act.key);
+        if let AnswerBody::Key(Some(_)) = self.desk.read(Read::Key(print)).await?.body {
+            return Ok(());
+        }
+        let mut refused = None;
+        // One that was taken since the book was asked looks like a stray: look again with the book as it is then.
+        for _ in 0..2 {
+            let (op, views) = self.views().await?;
+            if views.iter().any(|view| view.name == name) {
+                return Ok(());
+            }
+            let (handle, name) = (self.desk.handle().clone(), name.to_owned());
+            let look = move || {
+                let (disk, book_id) = (handle.audit().snapshots_disk(), handle.book().genesis().book_id);
+                match snapshot::check_room(&*disk, &name, book_id, op.0, views) {
+                    Err(error @ SnapshotError::Io { .. }) => Err(error),
+                    checked => Ok(checked.err()),
+                }
+            };
+            refused = blocking(look).await?;
+            if refused.is_none() {
+                return Ok(());
+            }
+        }
+        let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+        let why = format!("{refused}; nothing was taken: put back what was there, or move the file away");
+        tracing::warn!(name, why, "a snapshot cannot be taken");
+        Err(status::plain(Code::FailedPrecondition, pb::Reason::SnapshotsUnsound, why))
     }
 
     /// The snapshot as it stands after an act on it, if there is room for a look: the act is settled, and a look that is refused
     /// must not make it seem undone.
     async fn after(&self, name: &str) -> Option<pb::Snapshot> {
-        let (_, view) = self.view(name).await.ok()?;
-        self.shown(vec![view]).await.ok()?.pop()
+        Some(self.view(name).await.ok()?.1)
     }
 
     /// The disk where the snapshot's file is.
@@ -89,8 +126,7 @@ impl Audit {
     /// # Errors
     /// `NOT_FOUND` for one that was never taken or was deleted, `FAILED_PRECONDITION` where the file is not there.
     async fn ready(&self, name: &str) -> Result<pb::Snapshot, Status> {
-        let (_, view) = self.view(name).await?;
-        let shown = self.shown(vec![view]).await?.pop().ok_or_else(status::unexpected)?;
+        let (_, shown) = self.view(name).await?;
         match shown.state() {
             pb::SnapshotState::Ready => Ok(shown),
             pb::SnapshotState::Deleted => {
@@ -98,8 +134,8 @@ impl Audit {
             }
             state => {
                 let why = match state {
-                    pb::SnapshotState::Preparing => "the snapshot is still being written",
-                    _ => "the snapshot's file is missing",
+                    pb::SnapshotState::Preparing => "the snapshot is still being written".to_owned(),
+                    _ => format!("the snapshot's file is missing: {}", shown.missing_because),
                 };
                 Err(status::plain(Code::FailedPrecondition, pb::Reason::SnapshotNotReady, why))
             }
@@ -127,52 +163,67 @@ struct Shelf<'a> {
     handle: &'a Handle,
     disk: Arc<dyn Disk>,
     files: HashSet<String>,
+    /// The newest snapshot that has a manifest.
+    newest: Option<&'a SnapshotView>,
 }
 
 impl<'a> Shelf<'a> {
-    fn look(handle: &'a Handle) -> Result<Self, SnapshotError> {
+    fn look(handle: &'a Handle, views: &'a [SnapshotView]) -> Result<Self, SnapshotError> {
         let disk = handle.audit().snapshots_disk();
         let list = || disk.list().map_err(|source| SnapshotError::Io { file: "snapshots".to_owned(), source });
-        let files = list()?.into_iter().collect();
-        Ok(Self { handle, disk, files })
+        let files: HashSet<String> = list()?.into_iter().collect();
+        let newest = views.iter().rfind(|view| files.contains(&format!("{}.json", view.name)));
+        Ok(Self { handle, disk, files, newest })
     }
 
-    fn show(&self, view: SnapshotView) -> Result<pb::Snapshot, SnapshotError> {
+    fn show(&self, view: &SnapshotView) -> Result<pb::Snapshot, SnapshotError> {
         let mut shown = pb::Snapshot {
             op: view.op.0,
             book_time_us: view.book_time_us,
             retain_until_us: view.retain_until_us,
             deleted_op: view.deleted.map_or(0, |op| op.0),
-            state: pb::SnapshotState::Missing.into(),
-            name: view.name,
+            name: view.name.clone(),
             ..pb::Snapshot::default()
         };
         if view.deleted.is_some() {
             shown.state = pb::SnapshotState::Deleted.into();
         } else if self.handle.audit().preparing(&shown.name) {
             shown.state = pb::SnapshotState::Preparing.into();
-        } else if self.files.contains(&format!("{}.snapshot", shown.name)) {
-            self.show_manifest(&mut shown)?;
+        } else {
+            self.show_files(&mut shown)?;
         }
         Ok(shown)
     }
 
-    fn show_manifest(&self, shown: &mut pb::Snapshot) -> Result<(), SnapshotError> {
-        let text = match snapshot::manifest_text(&*self.disk, &shown.name) {
-            Ok(text) => text,
+    fn show_files(&self, shown: &mut pb::Snapshot) -> Result<(), SnapshotError> {
+        let again = match shown.op >= self.handle.checkpoint_op() {
+            true => "; the next start tries again",
+            false => "; a start writes it again once the store is made anew from the book",
+        };
+        let because = match snapshot::manifest_text(&*self.disk, &shown.name) {
+            Ok(text) if self.files.contains(&format!("{}.snapshot", shown.name)) => {
+                if let Ok(Manifest { state_hash, head_hash, .. }) = serde_json::from_str(&text) {
+                    shown.state = pb::SnapshotState::Ready.into();
+                    (shown.state_hash, shown.head_hash, shown.manifest) = (state_hash, head_hash, text);
+                }
+                return Ok(());
+            }
+            Ok(_) => format!("its manifest is there and its file is gone{again}"),
             Err(error @ SnapshotError::Io { .. }) => return Err(error),
+            Err(SnapshotError::Missing(_)) => match self.newest.filter(|newest| newest.op.0 > shown.op) {
+                Some(newest) => {
+                    format!("it has no manifest, and that of {} follows on from the one before", newest.name)
+                }
+                None => format!("it has no manifest{again}"),
+            },
             // What is not as it was written counts as gone.
             Err(error) => {
                 tracing::warn!(name = shown.name, %error, "a snapshot cannot be used");
-                return Ok(());
+                error.to_string()
             }
         };
-        if let Ok(Manifest { state_hash, head_hash, .. }) = serde_json::from_str(&text) {
-            shown.state = pb::SnapshotState::Ready.into();
-            shown.state_hash = state_hash;
-            shown.head_hash = head_hash;
-            shown.manifest = text;
-        }
+        shown.state = pb::SnapshotState::Missing.into();
+        shown.missing_because = because;
         Ok(())
     }
 }
@@ -202,6 +253,7 @@ impl AuditService for Audit {
         let act = Act { program: String::new(), key, actor, reason, body_hash };
         let sound = shape::snapshot_name(&name).and_then(|()| retain_until(retain_until_us)).and_then(|()| act.check());
         checked(sound, &act.key)?;
+        self.check_room(&name, &act).await?;
         let action = AdminAction::CreateSnapshot { name: name.clone(), retain_until_us };
         let receipt = act.post(&self.desk, action).await?;
         let applied = receipt.outcome() == pb::Outcome::Applied;
@@ -215,18 +267,17 @@ impl AuditService for Audit {
     ) -> Result<Response<pb::GetSnapshotResponse>, Status> {
         let name = request.into_inner().name;
         checked(shape::snapshot_name(&name), "")?;
-        let (op, view) = self.view(&name).await?;
-        let snapshot = self.shown(vec![view]).await?.pop();
-        Ok(Response::new(pb::GetSnapshotResponse { snapshot, book_id: self.book_id(), op: op.0 }))
+        let (op, snapshot) = self.view(&name).await?;
+        Ok(Response::new(pb::GetSnapshotResponse { snapshot: Some(snapshot), book_id: self.book_id(), op: op.0 }))
     }
 
     async fn list_snapshots(
         &self,
         _request: Request<pb::ListSnapshotsRequest>,
     ) -> Result<Response<pb::ListSnapshotsResponse>, Status> {
-        let (op, mut views) = self.views().await?;
-        views.sort_unstable_by_key(|view| std::cmp::Reverse(view.op));
-        let mut snapshots = self.shown(views).await?;
+        let (op, views) = self.views().await?;
+        let mut snapshots = self.shown(views, None).await?;
+        snapshots.reverse();
         for snapshot in &mut snapshots {
             snapshot.manifest.clear();
         }

@@ -1,22 +1,22 @@
 //! What lies beside the book and is held against it: snapshots and the newest checkpoint with its runs of keys.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::VerifyError;
-use crate::audit::files::unhex;
-use crate::audit::snapshot::{self, SnapshotReader};
+use crate::audit::snapshot::{self, Listed, Shelved, SnapshotError, SnapshotReader};
 use crate::constants::{SNAPSHOTS_DIR, STORE_DIR};
 use crate::io::RealDisk;
 use crate::journal::{self, Waypoint};
 use crate::store::{BookName, Keys, SledShelves, Store, StoreFigures, StoreOptions};
 
-/// A state that was noted for an op.
+/// A state that the store noted for an op.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// What noted it, such as `snapshot "q3"`.
+    /// What noted it, such as `the newest checkpoint`.
     pub what: String,
     /// The op, the last of a frame.
     pub op: u64,
@@ -26,11 +26,31 @@ pub struct Point {
     pub state_hash: [u8; 32],
 }
 
+/// What the directory of snapshots has under one name.
+#[derive(Clone, Debug)]
+pub struct Shot {
+    /// The manifest, or why it cannot be read; `None` where there is none.
+    pub manifest: Option<Result<Listed, String>>,
+    /// Whether the file is what the manifest says, and its parts the state with the hash there; `None` where one of the two is
+    /// not there.
+    pub file: Option<Result<(), String>>,
+    /// Whether a mark says that the file was removed since the snapshot was deleted.
+    pub deleted: bool,
+}
+
+impl Shot {
+    pub(super) fn listed(&self) -> Option<&Listed> {
+        self.manifest.as_ref()?.as_ref().ok()
+    }
+}
+
 /// What was found beside a book.
 #[derive(Clone, Default)]
 pub struct Beside {
-    /// The states to be found in the book, by op.
+    /// The states of the store that are to be found in the book.
     pub points: Vec<Point>,
+    /// What there is in the directory of snapshots, by name.
+    pub snapshots: BTreeMap<String, Shot>,
     /// The runs of the newest checkpoint: every key up to [`Keys::upto`] must be in them.
     pub keys: Option<Arc<Keys>>,
     /// Figures of the store.
@@ -39,11 +59,18 @@ pub struct Beside {
     pub notes: Vec<String>,
 }
 
-/// Reads snapshots and store beside the book in `data`, and proves each in itself. Nothing there is written to: the store,
-/// which changes when it is opened, is opened in a copy among the system's temporary files.
+impl Beside {
+    pub(super) fn manifest_of(&self, name: &str) -> Option<&Listed> {
+        self.snapshots.get(name)?.listed()
+    }
+}
+
+/// Reads snapshots and store beside the book in `data`, and proves each in itself; what is wrong with a snapshot counts once it is
+/// known to be one of the book's. Nothing there is written to: the store, which changes when it is opened, is opened in a copy
+/// among the system's temporary files.
 ///
 /// # Errors
-/// [`VerifyError::Beside`] for a snapshot that is not what its manifest says, and where the copy cannot be made.
+/// [`VerifyError::Beside`] for what cannot be read, and where the copy cannot be made.
 pub fn gather(data: &Path) -> Result<Beside, VerifyError> {
     let mut beside = Beside::default();
     let snapshots = data.join(SNAPSHOTS_DIR);
@@ -54,7 +81,6 @@ pub fn gather(data: &Path) -> Result<Beside, VerifyError> {
     if store.is_dir() {
         gather_store(data, &store, &mut beside)?;
     }
-    beside.points.sort_by_key(|point| point.op);
     Ok(beside)
 }
 
@@ -64,19 +90,18 @@ fn beside_error(error: impl std::fmt::Display) -> VerifyError {
 
 fn gather_snapshots(dir: &Path, beside: &mut Beside) -> Result<(), VerifyError> {
     let disk = RealDisk::open_existing(dir).map_err(beside_error)?;
-    for listed in snapshot::verify_chain(&disk).map_err(beside_error)? {
-        let manifest = listed.manifest;
-        if listed.present {
-            let reader = SnapshotReader::open(&disk, &manifest.name).map_err(beside_error)?;
-            reader.verify().and_then(|()| reader.verify_state()).map_err(beside_error)?;
-        }
-        let bad = |what: &str| VerifyError::Beside(format!("{}.json: {what} is no hash", manifest.name));
-        beside.points.push(Point {
-            what: format!("snapshot {:?}", manifest.name),
-            op: manifest.op,
-            head_hash: unhex(&manifest.head_hash).ok_or_else(|| bad("head_hash"))?,
-            state_hash: unhex(&manifest.state_hash).ok_or_else(|| bad("state_hash"))?,
-        });
+    for Shelved { name, manifest, present, deleted } in snapshot::list(&disk).map_err(beside_error)? {
+        let sound = matches!(manifest, Some(Ok(_)));
+        let proved = || {
+            let reader = SnapshotReader::open(&disk, &name)?;
+            reader.verify().and_then(|()| reader.verify_state())
+        };
+        let file = match (present && sound).then(proved) {
+            Some(Err(error @ SnapshotError::Io { .. })) => return Err(beside_error(error)),
+            file => file.map(|proved| proved.map_err(|error| error.to_string())),
+        };
+        let manifest = manifest.map(|read| read.map_err(|error| error.to_string()));
+        beside.snapshots.insert(name, Shot { manifest, file, deleted });
     }
     Ok(())
 }

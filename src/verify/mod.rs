@@ -4,11 +4,11 @@
 //! The book is only read. Of a book that a server is writing, the state between two frames is proved.
 
 pub mod beside;
+mod held;
 mod rules;
 mod sums;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use crate::io::Disk;
 use crate::journal::{self, Genesis, Head, JournalError, RecoveryReport, ScanReport, Visit};
@@ -18,9 +18,10 @@ use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
 use crate::ledger::{Ledger, Limits, Moment, codec, hashes_of};
-use crate::store::Keys;
 
-use beside::{Beside, Point};
+use beside::Beside;
+use held::{Heads, Held};
+pub use held::{Shown, ShownSnapshot};
 use sums::Sums;
 
 /// What is to be proved beside the book itself.
@@ -51,6 +52,8 @@ pub struct Report {
     pub members: u64,
     /// How many decisions were made again; `None` if that was not asked.
     pub proved: Option<u64>,
+    /// What lies beside the book, held against it.
+    pub beside: Shown,
 }
 
 /// Why a book is not sound, or could not be proved.
@@ -78,7 +81,7 @@ pub enum VerifyError {
         /// Its op.
         op: u64,
         /// What does not agree.
-        detail: &'static str,
+        detail: String,
     },
     /// The book does not contain the head that it was said to extend.
     #[error("the book does not contain {0:?}: it is another book, or its past was changed")]
@@ -103,11 +106,6 @@ fn unbounded() -> Ledger {
     Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX })
 }
 
-fn prints_of(disk: &dyn Disk) -> Result<Prints, JournalError> {
-    let genesis = journal::genesis_of(disk)?.ok_or(JournalError::NoBook)?;
-    Ok(Prints::new(genesis.secret))
-}
-
 /// The first pass: the book itself.
 struct Books {
     ledger: Ledger,
@@ -115,52 +113,6 @@ struct Books {
     newest: Moment,
     /// The earns that refunds name.
     originals: HashSet<Op>,
-}
-
-/// Holds what lies beside the book against the states that the events come to.
-struct Held<'o> {
-    beside: &'o Beside,
-    /// The points whose head the book has.
-    heads: usize,
-    differs: Option<VerifyError>,
-}
-
-impl Held<'_> {
-    fn at(&self, op: u64) -> impl Iterator<Item = &Point> {
-        let first = self.beside.points.partition_point(|point| point.op < op);
-        self.beside.points.iter().skip(first).take_while(move |point| point.op == op)
-    }
-
-    /// After the events of a frame that ends with `op`.
-    fn frame(&mut self, op: u64, ledger: &Ledger) {
-        if self.at(op).next().is_none() || self.differs.is_some() {
-            return;
-        }
-        let state_hash = ledger.state_hash();
-        let differs = self.at(op).find(|point| point.state_hash != state_hash).map(|point| point.what.clone());
-        self.differs =
-            differs.map(|what| VerifyError::Differs { what, op, detail: "it is not the state of the book there" });
-    }
-
-    /// A key of an event must be in the runs, as far as these reach.
-    fn key(&mut self, op: Op, print: u128) {
-        let lacks = |keys: &Arc<Keys>| op.0 <= keys.upto() && !keys.may_hold(print, 0);
-        if self.differs.is_none() && self.beside.keys.as_ref().is_some_and(lacks) {
-            let what = "the newest checkpoint".to_owned();
-            self.differs = Some(VerifyError::Differs { what, op: op.0, detail: "its runs lack the key of this event" });
-        }
-    }
-
-    fn end(self) -> Result<(), VerifyError> {
-        match (self.differs, self.beside.points.get(self.heads)) {
-            (Some(error), _) => Err(error),
-            (None, Some(point)) => {
-                let detail = "the book has no such frame there: it ends before, or has another past";
-                Err(VerifyError::Differs { what: point.what.clone(), op: point.op, detail })
-            }
-            (None, None) => Ok(()),
-        }
-    }
 }
 
 impl Books {
@@ -191,7 +143,8 @@ fn original_of(op: Op, event: &Event<'_>) -> Option<Op> {
 /// # Errors
 /// [`VerifyError`] for the first thing that is wrong.
 pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64)) -> Result<Report, VerifyError> {
-    let prints = prints_of(disk)?;
+    let genesis = journal::genesis_of(disk)?.ok_or(JournalError::NoBook)?;
+    let prints = Prints::new(genesis.secret);
     let mut books = Books {
         ledger: unbounded(),
         sums: Sums::default(),
@@ -199,9 +152,9 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
         originals: HashSet::new(),
     };
     let mut extended = options.extends.is_none();
-    let mut held = Held { beside: &options.beside, heads: 0, differs: None };
-    let mut heads = 0;
-    let ScanReport { genesis, head, recovery } = journal::scan(
+    let mut held = Held::new(&options.beside, &genesis);
+    let mut heads = Heads::new(&options.beside);
+    let ScanReport { head, recovery, .. } = journal::scan(
         disk,
         &mut |visit| {
             tell(progress, visit.op);
@@ -214,18 +167,16 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
                 held.key(step.at.op, hashes.key);
             }
             if visit.last_in_frame {
-                held.frame(visit.op, &books.ledger);
+                held.frame(step.at, &books.ledger);
             }
             Ok(())
         },
         &mut |head| {
             extended |= options.extends == Some(head);
-            let points = options.beside.points.get(heads..).unwrap_or_default().iter();
-            heads += points.take_while(|point| point.op == head.op && point.head_hash == head.hash).count();
+            heads.take(head);
         },
     )?;
-    held.heads = heads;
-    held.end()?;
+    let beside = held.end(&heads, &books.ledger, books.newest.book_time_us)?;
     if let (false, Some(missing)) = (extended, options.extends) {
         return Err(VerifyError::NotExtended(missing));
     }
@@ -239,7 +190,7 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
         true => Some(rules::prove(disk, &prints, head.op, books.originals, progress)?),
         false => None,
     };
-    Ok(Report { genesis, head, end: recovery, state_hash, trial_balance, members, proved })
+    Ok(Report { genesis, head, end: recovery, state_hash, trial_balance, members, proved, beside })
 }
 
 /// Events between two words on progress.

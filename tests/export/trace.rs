@@ -135,14 +135,6 @@ impl Keeper {
         self.end_frame();
         let head = self.writer.book().head();
         let disk = Arc::new(RealDisk::open(data.join(SNAPSHOTS_DIR)).unwrap());
-        let mut writer = SnapshotWriter::create(disk, "close").unwrap();
-        let captured = self.ledger.begin_capture(true);
-        writer.base(&captured.base).unwrap();
-        for copy in self.ledger.capture_next(usize::MAX) {
-            let mut image = Vec::new();
-            copy.encode(&mut image);
-            writer.page(copy.id().kind.number(), copy.id().number, &image).unwrap();
-        }
         let trial = self.ledger.trial_balance();
         let genesis = self.writer.book().genesis();
         let input = ManifestInput {
@@ -155,8 +147,17 @@ impl Keeper {
             members: self.ledger.counts().0,
             trial_balance: trial.clone(),
             retain_until_us: None,
+            taken: Vec::new(),
         };
-        writer.finish(input).unwrap();
+        let mut writer = SnapshotWriter::create(disk, "close", input).unwrap();
+        let captured = self.ledger.begin_capture(true);
+        writer.base(&captured.base).unwrap();
+        for copy in self.ledger.capture_next(usize::MAX) {
+            let mut image = Vec::new();
+            copy.encode(&mut image);
+            writer.page(copy.id().kind.number(), copy.id().number, &image).unwrap();
+        }
+        writer.finish().unwrap();
         self.writer.witness().unwrap();
         (trial, head.op)
     }

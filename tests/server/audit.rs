@@ -13,10 +13,12 @@ use stampbook::io::{Disk, RealDisk};
 use stampbook::proto as pb;
 use stampbook::proto::export_snapshot_response::Part;
 use stampbook::proto::{ExportFormat, Outcome, SnapshotState};
+use stampbook::verify::beside::gather;
+use stampbook::verify::{Options, verify};
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
-use crate::house::{House, adjust, fields, gift, opening, purchase, reason, redeem, refund};
+use crate::house::{House, adjust, fields, gift, opening, purchase, reason, redeem, refund, small};
 
 async fn busy_house() -> House {
     let mut house = House::furnished().await;
@@ -137,6 +139,168 @@ async fn a_deleted_snapshot_leaves_no_file_and_one_that_lost_its_file_is_missing
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("it is still there");
+}
+
+/// The snapshot once it is known that it was not written.
+async fn missing(house: &mut House, name: &str) -> String {
+    loop {
+        let shot = look(house, name).await;
+        if shot.state() != SnapshotState::Preparing {
+            assert_eq!(shot.state(), SnapshotState::Missing, "{name}");
+            return shot.missing_because;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn delete(house: &mut House, name: &str) {
+    let (actor, reason) = ("ana".to_owned(), "done".to_owned());
+    let request = pb::DeleteSnapshotRequest { name: name.into(), key: format!("delete-{name}"), actor, reason };
+    let deleted = house.audit.delete_snapshot(request).await.unwrap().into_inner();
+    assert_eq!(deleted.receipt.unwrap().outcome(), Outcome::Applied);
+}
+
+/// Takes the server down, loses its store, and opens the book again, which is replayed from its beginning.
+async fn rebuilt(house: House) -> House {
+    let (dir, _) = house.close().await;
+    std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    House::open(dir, &small()).await
+}
+
+/// What `verify` notes of a sound book.
+fn notes(dir: &Path) -> Vec<String> {
+    let options = Options { beside: gather(dir).unwrap(), ..Options::default() };
+    verify(&RealDisk::open_existing(dir).unwrap(), &options, &mut |_| {}).unwrap().beside.notes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_could_not_be_written_is_tried_again_until_a_later_one_has_passed_it_by() {
+    let mut house = busy_house().await;
+    house.snapshot("a").await.unwrap();
+    ready(&mut house, "a").await;
+    // Nothing can be written where there is a directory.
+    let in_the_way = file_of(&house, "b").with_extension("snapshot.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    house.snapshot("b").await.unwrap();
+    let because = missing(&mut house, "b").await;
+    assert!(because.contains("no manifest") && because.contains("the next start tries again"), "{because}");
+    let mut house = house.reopened().await;
+    missing(&mut house, "b").await;
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let mut house = house.reopened().await;
+    let b: Value = serde_json::from_str(&ready(&mut house, "b").await.manifest).unwrap();
+    assert_eq!(b["previous"]["name"], "a");
+
+    let in_the_way = file_of(&house, "c").with_extension("snapshot.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    house.snapshot("c").await.unwrap();
+    missing(&mut house, "c").await;
+    house.snapshot("d").await.unwrap();
+    let d = ready(&mut house, "d").await;
+    assert_eq!(serde_json::from_str::<Value>(&d.manifest).unwrap()["previous"]["name"], "b");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let mut house = rebuilt(house).await;
+    let because = missing(&mut house, "c").await;
+    assert!(because.contains("that of d follows on"), "{because}");
+    let status = export(&mut house, wanted("c", ExportFormat::Csv)).await.unwrap_err();
+    assert!(status.message().contains("that of d follows on"), "{status}");
+    assert_eq!(ready(&mut house, "d").await, d);
+    let (dir, _) = house.close().await;
+    let notes = notes(dir.path());
+    assert!(notes.len() == 1 && notes[0].contains("\"c\"") && notes[0].contains("no manifest"), "{notes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_lost_comes_again_byte_for_byte_and_its_manifest_stays() {
+    let mut house = busy_house().await;
+    for name in ["a", "b"] {
+        house.snapshot(name).await.unwrap();
+        ready(&mut house, name).await;
+    }
+    let all = files(&house.dir.path().join("snapshots"));
+    std::fs::remove_file(file_of(&house, "b")).unwrap();
+    let because = missing(&mut house, "b").await;
+    assert!(because.contains("its file is gone; the next start tries again"), "{because}");
+    // From the checkpoint, and after a replay of the whole book; there with a file that was cut.
+    let mut house = house.reopened().await;
+    ready(&mut house, "b").await;
+    assert_eq!(files(&house.dir.path().join("snapshots")), all);
+    post(&mut house, 3_000..4_000).await;
+    std::fs::remove_file(file_of(&house, "a")).unwrap();
+    std::fs::write(file_of(&house, "b"), b"cut").unwrap();
+    let mut house = rebuilt(house).await;
+    for name in ["a", "b"] {
+        ready(&mut house, name).await;
+    }
+    assert_eq!(files(&house.dir.path().join("snapshots")), all);
+    let (dir, _) = house.close().await;
+    assert_eq!(notes(dir.path()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_of_the_book_writes_no_deleted_snapshot_and_its_manifest_is_never_wanting() {
+    let mut house = busy_house().await;
+    for name in ["a", "b", "c"] {
+        house.snapshot(name).await.unwrap();
+        ready(&mut house, name).await;
+    }
+    for name in ["a", "c"] {
+        delete(&mut house, name).await;
+    }
+    let shelf = house.dir.path().join("snapshots");
+    let all = files(&shelf);
+    let names: Vec<_> = all.keys().map(String::as_str).collect();
+    assert_eq!(names, ["a.deleted", "a.json", "b.json", "b.snapshot", "c.deleted", "c.json"]);
+    // Whoever began to write it would remove what was left unfinished.
+    let unfinished = shelf.join("a.snapshot.new");
+    std::fs::write(&unfinished, b"left").unwrap();
+    let house = rebuilt(house).await;
+    assert_eq!(std::fs::read(&unfinished).unwrap(), b"left");
+    std::fs::remove_file(&unfinished).unwrap();
+    assert_eq!(files(&shelf), all);
+    // After a restore the directory knows nothing: all is there again when the start is over, and no file of a deleted one.
+    let (dir, _) = house.close().await;
+    std::fs::remove_dir_all(&shelf).unwrap();
+    std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    let house = House::open(dir, &small()).await;
+    assert_eq!(files(&shelf), all);
+    let (dir, _) = house.close().await;
+    assert_eq!(notes(dir.path()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stray_file_is_no_obstacle_and_a_damaged_manifest_costs_no_name() {
+    let mut house = busy_house().await;
+    let manifest = |house: &House, name: &str| file_of(house, name).with_extension("json");
+    house.snapshot("a").await.unwrap();
+    ready(&mut house, "a").await;
+    std::fs::write(manifest(&house, "stray"), b"{").unwrap();
+    house.snapshot("b").await.unwrap();
+    let b = ready(&mut house, "b").await;
+    std::fs::write(manifest(&house, "b"), b"{").unwrap();
+    let refused = async |house: &mut House, name: &str, file: &str| {
+        let status = house.snapshot(name).await.unwrap_err();
+        assert_eq!(reason(&status), (Code::FailedPrecondition, "SNAPSHOTS_UNSOUND".into()));
+        assert!(status.message().contains(file), "{status}");
+    };
+    refused(&mut house, "c", "b.json").await;
+    let because = missing(&mut house, "b").await;
+    assert!(because.contains("b.json is damaged"), "{because}");
+    // What was posted before is answered as it was then.
+    assert!(house.snapshot("b").await.unwrap().receipt.unwrap().replayed);
+    std::fs::write(manifest(&house, "b"), &b.manifest).unwrap();
+    refused(&mut house, "stray", "stray.json").await;
+    let asked = pb::GetSnapshotRequest { name: "b".into() };
+    assert_eq!(house.audit.get_snapshot(asked).await.unwrap().into_inner().op, b.op, "nothing was taken");
+    // The name was not lost.
+    house.snapshot("c").await.unwrap();
+    let c: Value = serde_json::from_str(&ready(&mut house, "c").await.manifest).unwrap();
+    assert_eq!(c["previous"]["name"], "b");
+    let listed = house.audit.list_snapshots(pb::ListSnapshotsRequest {}).await.unwrap().into_inner().snapshots;
+    assert_eq!(listed.iter().map(|shot| shot.name.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
+    let (dir, _) = house.close().await;
+    let notes = notes(dir.path());
+    assert!(notes.len() == 1 && notes[0].contains("\"stray\""), "{notes:?}");
 }
 
 fn wanted(name: &str, format: ExportFormat) -> pb::ExportSnapshotRequest {

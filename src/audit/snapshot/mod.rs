@@ -8,12 +8,17 @@
 //!                   trailer  offset of the table u64  parts u64  BLAKE3 of header and table [32]  magic "SNPTRAIL" [8]
 //!                            BLAKE3 of these 56 bytes [32]
 //! <name>.json:      the manifest, which names the BLAKE3 of the manifest before it
+//! <name>.deleted:   empty: the snapshot was deleted and its file removed; the manifest stays
 //! ```
 //!
-//! Both are written aside, synced and renamed, the manifest last: a snapshot that has a manifest is whole.
+//! All are written aside, synced and renamed, the manifest last: a snapshot that has a manifest is whole. A manifest is never
+//! written over. A file that was lost is made again where it comes out as its manifest says; a manifest that was never written is
+//! left out once there is a later one, which follows on from the one before.
 
 use std::io;
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::io::{Disk, DiskFile};
 use crate::ledger::ids::Op;
@@ -23,11 +28,12 @@ use super::files::{self, NewFile, hex};
 
 mod manifest;
 
+pub(crate) use manifest::was_deleted;
 pub use manifest::{
-    Listed, MANIFEST_BYTES_MAX, Manifest, ManifestInput, ManifestRow, ManifestTrial, Previous, list, manifest_text,
-    remove, verify_chain,
+    Listed, MANIFEST_BYTES_MAX, Manifest, ManifestInput, ManifestRow, ManifestTrial, Previous, Shelved, check_follows,
+    check_room, list, manifest_text, remove,
 };
-use manifest::{newest_before, read_manifest};
+use manifest::{Place, place, read_manifest};
 
 const MAGIC: &[u8; 8] = b"STAMPSNP";
 const TRAILER_MAGIC: &[u8; 8] = b"SNPTRAIL";
@@ -47,6 +53,7 @@ pub const NAME_BYTES_MAX: usize = 64;
 
 const SNAPSHOT: &str = ".snapshot";
 const MANIFEST: &str = ".json";
+const DELETED: &str = ".deleted";
 
 /// Why a snapshot cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +69,17 @@ pub enum SnapshotError {
     /// A name that no snapshot has.
     #[error("name {0:?}: a snapshot's name has 1 to 64 bytes of a-z 0-9 . _ - and does not begin with a dot")]
     Name(String),
-    /// There is a snapshot of that name.
-    #[error("there is a snapshot named {0}")]
-    Exists(String),
+    /// There is a manifest of that name, and no such snapshot in the book.
+    #[error("{0}.json is in the directory of snapshots, and the book took no snapshot of that name")]
+    Stray(String),
+    /// It was not written in its time.
+    #[error("snapshot {name} has no manifest, and {later}.json follows on from the one before it: it stays missing")]
+    Late {
+        /// The snapshot.
+        name: String,
+        /// A later one of the same book.
+        later: String,
+    },
     /// There is none of that name.
     #[error("there is no snapshot named {0}")]
     Missing(String),
@@ -164,27 +179,26 @@ fn header() -> [u8; HEADER_BYTES] {
 pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
     name: String,
+    input: ManifestInput,
+    place: Place,
     file: NewFile,
     parts: Vec<Entry>,
 }
 
 impl SnapshotWriter {
-    /// Begins the snapshot `name` in the directory `disk`.
+    /// Begins the snapshot `name` in the directory `disk`. Where its manifest is there, the file alone is made again.
     ///
     /// # Errors
-    /// `Name`; `Exists` where a manifest of that name is there; `Io`.
-    pub fn create(disk: Arc<dyn Disk>, name: &str) -> Result<Self, SnapshotError> {
+    /// `Name`; `Late` where it has no manifest and a later one has; `Damaged` for its manifest or the one before it; `Io`.
+    pub fn create(disk: Arc<dyn Disk>, name: &str, input: ManifestInput) -> Result<Self, SnapshotError> {
         if !is_name(name) {
             return Err(SnapshotError::Name(name.to_owned()));
         }
-        let manifest = format!("{name}{MANIFEST}");
-        if disk.list().map_err(io_error("the directory of snapshots"))?.contains(&manifest) {
-            return Err(SnapshotError::Exists(name.to_owned()));
-        }
+        let place = place(&*disk, name, &input)?;
         let file_name = format!("{name}{SNAPSHOT}");
         let mut file = NewFile::create(&*disk, &file_name).map_err(io_error(&file_name))?;
         file.write(&header()).map_err(io_error(&file_name))?;
-        Ok(Self { disk, name: name.to_owned(), file, parts: Vec::new() })
+        Ok(Self { disk, name: name.to_owned(), input, place, file, parts: Vec::new() })
     }
 
     /// Appends the base image, once.
@@ -222,18 +236,17 @@ impl SnapshotWriter {
         self.file.write(image).map_err(io_error(&self.file_name()))
     }
 
-    /// Finishes the file and writes its manifest, both durably. The manifest follows that of the newest snapshot of the
-    /// directory with a smaller op.
+    /// Finishes the file and writes its manifest, both durably. The manifest follows that of the newest snapshot before it
+    /// that has one. Where it was there already, it stays, and a file that it does not name is not kept.
     ///
     /// # Errors
-    /// `Io`; `Refused` where the base image is missing or a part came twice; what reading the manifest before it meets.
-    pub fn finish(mut self, input: ManifestInput) -> Result<Manifest, SnapshotError> {
+    /// `Io`; `Refused` where the base image is missing or a part came twice; `Damaged` where the manifest says something else.
+    pub fn finish(mut self) -> Result<Manifest, SnapshotError> {
         self.parts.sort_unstable_by_key(Entry::key);
         let twice = self.parts.windows(2).any(|pair| matches!(pair, [a, b] if a.key() == b.key()));
         if twice || self.parts.first().is_none_or(|part| part.kind != BASE) {
             return Err(self.refused(if twice { "a part came twice" } else { "it has no base image" }));
         }
-        let previous = newest_before(&*self.disk, input.op)?;
         let file_name = self.file_name();
         let mut tail = Vec::with_capacity(self.parts.len() * ENTRY_BYTES + TRAILER_BYTES);
         self.parts.iter().for_each(|part| part.append(&mut tail));
@@ -246,30 +259,24 @@ impl SnapshotWriter {
         let hash = blake3::hash(tail.get(start..).unwrap_or_default());
         tail.extend_from_slice(hash.as_bytes());
         self.file.write(&tail).map_err(io_error(&file_name))?;
-        let written = self.file.finish(&*self.disk).map_err(io_error(&file_name))?;
+        let Place { previous, kept } = self.place;
+        let manifest = Manifest::new(&self.name, &self.input, previous, &self.file.written());
+        let manifest_name = format!("{}{MANIFEST}", self.name);
+        let differing = kept.as_ref().map(|kept| kept.differences(&manifest)).unwrap_or_default();
+        if !differing.is_empty() {
+            self.file.give_up(&*self.disk);
+            let what =
+                format!("its {} say otherwise than the book, from which it was made again", differing.join(", "));
+            return Err(damaged(&manifest_name, what));
+        }
+        self.file.finish(&*self.disk).map_err(io_error(&file_name))?;
         self.disk.sync_dir().map_err(io_error("the directory of snapshots"))?;
-        let manifest = Manifest {
-            version: SNAPSHOT_VERSION,
-            name: self.name,
-            book_id: hex(&input.book_id),
-            incarnation: input.incarnation,
-            op: input.op,
-            book_time_us: input.book_time_us,
-            head_hash: hex(&input.head_hash),
-            state_hash: hex(&input.state_hash),
-            members: input.members,
-            trial_balance: input.trial_balance.iter().map(ManifestTrial::from).collect(),
-            bytes: written.bytes,
-            blake3: hex(&written.blake3),
-            sha256: hex(&written.sha256),
-            retain_until_us: input.retain_until_us,
-            previous,
-        };
-        let manifest_name = format!("{}{MANIFEST}", manifest.name);
-        let mut text = serde_json::to_vec_pretty(&manifest)
-            .map_err(|error| SnapshotError::Refused { name: manifest.name.clone(), what: error.to_string() })?;
-        text.push(b'\n');
-        files::put(&*self.disk, &manifest_name, &text).map_err(io_error(&manifest_name))?;
+        if kept.is_none() {
+            let mut text = serde_json::to_vec_pretty(&manifest)
+                .map_err(|error| SnapshotError::Refused { name: manifest.name.clone(), what: error.to_string() })?;
+            text.push(b'\n');
+            files::put(&*self.disk, &manifest_name, &text).map_err(io_error(&manifest_name))?;
+        }
         Ok(manifest)
     }
 }
@@ -296,7 +303,7 @@ impl SnapshotReader {
         })?;
         let length = file.len().map_err(io_error(&file_name))?;
         if length != manifest.bytes {
-            let what = format!("it has {length} bytes and its manifest says {}", manifest.bytes);
+            let what = format!("it has {length} bytes, and the field bytes of its manifest says {}", manifest.bytes);
             return Err(damaged(&file_name, what));
         }
         let parts = read_table(&*file, &file_name, length)?;
@@ -338,7 +345,7 @@ impl SnapshotReader {
     /// # Errors
     /// `Damaged`, `Io`.
     pub fn verify(&self) -> Result<(), SnapshotError> {
-        let mut hasher = blake3::Hasher::new();
+        let (mut blake3, mut sha256) = (blake3::Hasher::new(), Sha256::new());
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
         while at < self.manifest.bytes {
@@ -346,12 +353,16 @@ impl SnapshotReader {
             if read == 0 {
                 break;
             }
-            hasher.update(buffer.get(..read).unwrap_or_default());
+            let bytes = buffer.get(..read).unwrap_or_default();
+            blake3.update(bytes);
+            sha256.update(bytes);
             at += u64::try_from(read).unwrap_or(u64::MAX);
         }
-        match hex(hasher.finalize().as_bytes()) == self.manifest.blake3 {
-            true => Ok(()),
-            false => Err(damaged(&self.file_name, "it is not the file that its manifest names")),
+        let differs = |field| Err(damaged(&self.file_name, format!("its {field} is not that of its manifest")));
+        match () {
+            () if hex(blake3.finalize().as_bytes()) != self.manifest.blake3 => differs("blake3"),
+            () if hex(&sha256.finalize()) != self.manifest.sha256 => differs("sha256"),
+            () => Ok(()),
         }
     }
 
@@ -364,7 +375,7 @@ impl SnapshotReader {
         let hash = state_hash_of(Op(self.manifest.op), &self.base()?, pages);
         match hex(&hash) == self.manifest.state_hash {
             true => Ok(()),
-            false => Err(damaged(&self.file_name, "its parts are not the state whose hash the manifest names")),
+            false => Err(damaged(&self.file_name, "its parts are not the state whose state_hash its manifest says")),
         }
     }
 
