@@ -37,13 +37,14 @@ async fn post(house: &mut House, range: std::ops::Range<u32>) {
 /// Takes a backup in; says how many files came.
 async fn receive(house: &mut House, out: &Path) -> (BackupManifest, usize) {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(out).unwrap());
-    let mut receiver = Receiver::open(disk).unwrap();
+    let mut receiver = Receiver::open(disk, &mut |_| {}).unwrap();
     let held = receiver.held().iter().map(|file| pb::HeldFile {
         name: file.name.clone(),
         length: file.length,
         sha256: unhex::<32>(&file.sha256).unwrap().to_vec(),
     });
-    let request = pb::BackupRequest { previous_op: receiver.previous_op(), held: held.collect() };
+    let request =
+        pb::BackupRequest { previous_op: receiver.previous_op(), held: held.collect(), book_id: String::new() };
     let mut stream = house.audit.backup(request).await.unwrap().into_inner();
     let (mut files, mut received) = (Vec::new(), 0);
     while let Some(response) = stream.message().await.unwrap() {
@@ -83,11 +84,14 @@ async fn a_backup_from_a_server_holds_all_that_was_durable_and_the_next_one_send
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_of_another_past_is_refused_by_field() {
+async fn a_backup_of_another_past_or_another_book_is_refused_by_field() {
     let mut house = House::furnished().await;
-    let request = pb::BackupRequest { previous_op: 3, held: Vec::new() };
-    let status = house.audit.backup(request).await.unwrap_err();
-    assert_eq!((status.code(), fields(&status)), (Code::InvalidArgument, vec!["previous_op".to_owned()]));
+    let ahead = pb::BackupRequest { previous_op: 3, ..Default::default() };
+    let other = pb::BackupRequest { book_id: "00".repeat(16), ..Default::default() };
+    for (request, field) in [(ahead, "previous_op"), (other, "book_id")] {
+        let status = house.audit.backup(request).await.unwrap_err();
+        assert_eq!((status.code(), fields(&status)), (Code::InvalidArgument, vec![field.to_owned()]));
+    }
 }
 
 async fn cli(arguments: Vec<String>) -> (i32, Value) {
