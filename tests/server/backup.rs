@@ -13,7 +13,7 @@ use stampbook::proto as pb;
 use stampbook::server::Ended;
 use tonic::Code;
 
-use crate::house::{DEFINITION, House, fields, gift};
+use crate::house::{DEFINITION, House, fields, gift, small, snapshot};
 
 /// Segments so small that some are full soon.
 fn short_segments() -> Config {
@@ -133,4 +133,77 @@ async fn a_backup_by_command_line_while_posting_goes_on_restores_to_a_book_that_
     let from = again.restored.unwrap();
     assert_eq!((from.incarnation, from.parent_book_id.as_str(), from.parent_op), (1, book_id.as_str(), 24_001));
     assert_ne!(again.book_id, book_id);
+}
+
+/// What `stampbook` says under these words and directories, which must succeed.
+async fn done(words: &[&str], dirs: &[(&str, &Path)]) -> Value {
+    let dirs = dirs.iter().flat_map(|(flag, dir)| [(*flag).to_owned(), dir.to_str().unwrap().to_owned()]);
+    let (code, said) = cli(words.iter().map(|word| (*word).to_owned()).chain(dirs).collect()).await;
+    assert_eq!(code, 0, "{words:?}: {said}");
+    said
+}
+
+/// The snapshots, oldest first: name, whether it is ready or deleted, and the hash of its state.
+async fn snapshots(house: &mut House) -> Vec<(String, pb::SnapshotState, String)> {
+    let listed = house.audit.list_snapshots(pb::ListSnapshotsRequest {}).await.unwrap().into_inner().snapshots;
+    let told = |shot: &pb::Snapshot| (shot.name.clone(), shot.state(), shot.state_hash.clone());
+    listed.iter().rev().map(told).collect()
+}
+
+/// Takes a snapshot and waits for its file.
+async fn kept(house: &mut House, name: &str) -> u64 {
+    let op = house.audit.create_snapshot(snapshot(name)).await.unwrap().into_inner().receipt.unwrap().op;
+    while snapshots(house).await.iter().any(|(_, state, _)| *state == pb::SnapshotState::Preparing) {
+        tokio::task::yield_now().await;
+    }
+    op
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_book_has_the_snapshots_of_its_past_and_takes_others() {
+    use pb::SnapshotState::{Deleted, Ready};
+    let mut house = House::furnished().await;
+    let mut ops = Vec::new();
+    for (n, name) in ["spring", "summer", "autumn"].iter().enumerate() {
+        house.post(gift(&format!("g{n}"), "ann", 5)).await.unwrap();
+        ops.push(kept(&mut house, name).await);
+    }
+    let before = snapshots(&mut house).await;
+    assert!(before.iter().all(|(_, state, hash)| *state == Ready && !hash.is_empty()), "{before:?}");
+    let (key, actor, reason) = ("d".to_owned(), "ana".to_owned(), "done".to_owned());
+    let deletion = pb::DeleteSnapshotRequest { name: "spring".into(), key, actor, reason };
+    house.audit.delete_snapshot(deletion).await.unwrap();
+    house.post(gift("last", "ann", 5)).await.unwrap();
+    let (dir, _) = house.close().await;
+    let out = tempfile::tempdir().unwrap();
+    done(&["backup"], &[("--data", dir.path()), ("--out", out.path())]).await;
+    // Behind them all; at one of them; between two; before the first.
+    for (to, known) in [(None, 3), (Some(ops[1]), 2), (Some(ops[1] + 1), 2), (Some(ops[0] - 1), 0)] {
+        let data = tempfile::tempdir().unwrap();
+        let op = to.map(|op| op.to_string());
+        let words = op.as_ref().map_or_else(|| vec!["restore"], |op| vec!["restore", "--to-op", op]);
+        done(&words, &[("--from", out.path()), ("--data", data.path())]).await;
+        done(&["verify"], &[("--data", data.path())]).await;
+        let mut house = House::open(data, &small()).await;
+        let told = snapshots(&mut house).await;
+        let mut expected = before[..known].to_vec();
+        if to.is_none() {
+            expected[0] = ("spring".into(), Deleted, String::new());
+        }
+        assert_eq!(told, expected, "{to:?}");
+        // A name that is still to come in the old book is free in this one.
+        let next = ["spring", "summer", "autumn", "winter"][known];
+        kept(&mut house, next).await;
+        assert_eq!(
+            snapshots(&mut house).await.last().map(|(name, state, _)| (name.as_str(), *state)),
+            Some((next, Ready))
+        );
+        let (data, _) = house.close().await;
+        let points = done(&["verify"], &[("--data", data.path())]).await["beside"]["points"].clone();
+        let named =
+            |name: &str| points.as_array().unwrap().iter().any(|point| point["what"].as_str().unwrap().contains(name));
+        assert!(expected.iter().map(|(name, ..)| name.as_str()).chain([next]).all(named), "{points}");
+        let again = snapshots(&mut House::open(data, &small()).await).await;
+        assert_eq!(again[..known], expected);
+    }
 }
