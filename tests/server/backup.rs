@@ -1,7 +1,7 @@
 //! Backups of a book that is being served, over gRPC and on the command line.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -11,6 +11,7 @@ use stampbook::config::Config;
 use stampbook::io::{Disk, RealDisk};
 use stampbook::proto as pb;
 use stampbook::server::Ended;
+use tempfile::TempDir;
 use tonic::Code;
 
 use crate::house::{DEFINITION, House, fields, gift, small, snapshot};
@@ -206,4 +207,65 @@ async fn a_restored_book_has_the_snapshots_of_its_past_and_takes_others() {
         let again = snapshots(&mut House::open(data, &small()).await).await;
         assert_eq!(again[..known], expected);
     }
+}
+
+/// Starts `stampbook` and kills it when a directory holds this many files of segments, if it is not over before.
+async fn killed(words: &[&str], dirs: &[(&str, &Path)], watched: &Path, files: usize) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_stampbook"));
+    process.args(words).stdout(Stdio::null()).stderr(Stdio::null());
+    for (flag, dir) in dirs {
+        process.arg(flag).arg(dir);
+    }
+    let watched = watched.to_path_buf();
+    let kill = move || {
+        let is_segment = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("segment-");
+        let there = || std::fs::read_dir(&watched).map_or(0, |entries| entries.flatten().filter(is_segment).count());
+        let mut child = process.spawn().unwrap();
+        while there() < files && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    tokio::task::spawn_blocking(kill).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_and_a_restore_that_are_killed_at_any_file_are_taken_up_and_come_out_whole() {
+    let mut house = busy_house().await;
+    let home = tempfile::tempdir().unwrap();
+    let (out, data) = (home.path().join("backup"), home.path().join("restored"));
+    let target = house.address.to_string();
+    let words = ["backup", "--target", &target];
+    let manifest = || BackupManifest::read(&RealDisk::open_existing(&out).unwrap()).unwrap();
+    let mut files = 0;
+    for (op, posted) in [(20_001, 0..0), (30_001, 20_000..30_000)] {
+        post(&mut house, posted).await;
+        let before = if files == 0 { None } else { manifest() };
+        for more in 1..=4 {
+            killed(&words, &[("--out", &out)], &out, files + more).await;
+            let now = manifest();
+            assert!(now == before || now.as_ref().is_some_and(|now| now.op == op), "{now:?}");
+        }
+        let said = done(&words, &[("--out", &out)]).await;
+        assert_eq!((said["op"].as_u64(), said["mended"].as_array().map(Vec::len)), (Some(op), Some(0)), "{said}");
+        files = manifest().unwrap().files.len();
+    }
+    assert!(files > 3, "{files}");
+    let dirs = [("--from", out.as_path()), ("--data", data.as_path())];
+    for segments in 1..files {
+        killed(&["restore"], &dirs, &data, segments).await;
+    }
+    // The last kill may have come too late.
+    if !data.join("segment-00000000.0000").exists() || data.join("RESTORING").exists() {
+        done(&["restore"], &dirs).await;
+    }
+    assert_eq!(done(&["verify"], &[("--data", &data)]).await["op"].as_u64(), Some(30_001));
+    let told = house.trial(None).await;
+    std::fs::remove_dir_all(&out).unwrap();
+    let dir = TempDir::new_in(home.path()).unwrap();
+    std::fs::remove_dir(dir.path()).unwrap();
+    std::fs::rename(&data, dir.path()).unwrap();
+    let mut restored = House::open(dir, &short_segments()).await;
+    assert_eq!(restored.trial(None).await.rows, told.rows);
 }
