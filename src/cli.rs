@@ -1,9 +1,11 @@
 //! The command line: what there is to say, and how every answer is shown. The commands themselves live in the modules.
 
 mod backup;
+mod bar;
 mod campaign;
 mod export;
 mod import;
+mod out;
 mod program;
 mod receive;
 mod remote;

@@ -65,7 +65,7 @@ pub const EXPORTS_MAX: usize = 2;
 pub const FILE_CHUNK_BYTES_MAX: usize = 1024 * 1024;
 /// Messages of an export or a backup that wait for the caller to read them.
 pub const FILE_CHUNKS_WAITING_MAX: usize = 4;
-/// Files that a caller may say it has.
+/// Files of a backup, segments of a book, and so files that a caller may say it has.
 pub const HELD_FILES_MAX: usize = 100_000;
 
 // --- What is in flight --------------------------------------------------------------------------------------
@@ -141,10 +141,6 @@ pub const REPLAY_HANDOVER_BYTES: usize = 1024 * 1024;
 pub const REPLAY_HANDOVERS_AHEAD_MAX: usize = 2;
 /// Events whose memory a replay brings near together before it follows the first of them.
 pub const REPLAY_PASS_EVENTS: usize = 64;
-/// Bytes of one piece of a backup on its way.
-pub const BACKUP_CHUNK_BYTES: usize = 1024 * 1024;
-/// Files of a backup: segments of a book.
-pub const BACKUP_FILES_MAX: usize = 100_000;
 /// Bytes of the manifest of a backup.
 pub const BACKUP_MANIFEST_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Segment files that readers keep open at a time.

@@ -116,19 +116,92 @@ fn what_cannot_be_backed_up_or_restored_is_told_with_its_code() {
     let data = home.path().join("b");
     let (code, error) = refused(&restore(&out, &data, &[]));
     assert!(code == 3 && error.contains("segment-00000000.0000"), "{error}");
-    assert!(!data.join("segment-00000000.0000").exists());
-    std::fs::create_dir(data.join("store")).unwrap();
+    assert!(!data.exists());
+    std::fs::create_dir_all(data.join("store")).unwrap();
     let (code, error) = refused(&restore(&out, &data, &[]));
     assert!(code == 2 && error.contains("store"), "{error}");
 }
 
-/// The files of a directory with their bytes, the lock apart.
+#[test]
+fn a_rotten_backup_is_named_by_its_file_and_the_next_run_mends_it_or_says_what_to_do() {
+    let (book, home) = (golden(), tempfile::tempdir().unwrap());
+    let (out, data) = (home.path().join("backup"), home.path().join("none/restored"));
+    let backup = || stampbook(&["backup", "--json"], &[("--data", book.path()), ("--out", &out)]);
+    json(&backup());
+    // The second one says that there was one before.
+    json(&backup());
+    let sound = files(&out);
+    for (name, bytes) in sound.iter().filter(|(name, _)| name.starts_with("segment")) {
+        let mut hurt = bytes.clone();
+        hurt[bytes.len() / 2] ^= 1;
+        for hurt in [&hurt[..], &bytes[..bytes.len() - 1]] {
+            std::fs::write(out.join(name), hurt).unwrap();
+            let (code, error) = refused(&restore(&out, &data, &[]));
+            assert!(code == 3 && error.contains(name) && !home.path().join("none").exists(), "{error}");
+            assert_eq!(json(&backup())["mended"], serde_json::json!([name]));
+            assert!(files(&out) == sound, "{name}");
+        }
+    }
+    let manifest = String::from_utf8(std::fs::read(out.join("manifest.json")).unwrap()).unwrap();
+    std::fs::write(out.join("manifest.json"), manifest.replacen("\"incarnation\": 0", "\"incarnation\": 1", 1))
+        .unwrap();
+    for output in [backup(), restore(&out, &data, &[])] {
+        let (code, error) = refused(&output);
+        assert!(code == 3 && error.contains("manifest.json"), "{error}");
+    }
+    std::fs::remove_file(out.join("manifest.json")).unwrap();
+    json(&backup());
+    json(&restore(&out, &data, &[]));
+}
+
+#[test]
+fn what_was_refused_leaves_no_directory_behind_that_was_not_there() {
+    let (book, home) = (golden(), tempfile::tempdir().unwrap());
+    let (out, empty) = (home.path().join("backup"), home.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let from = |data: &Path, out: &Path| stampbook(&["backup", "--json"], &[("--data", data), ("--out", out)]);
+    json(&from(book.path(), &out));
+    let new = home.path().join("a/b/c");
+    let into = |new: &Path| {
+        let unheard = stampbook(&["backup", "--json", "--target", "127.0.0.1:1"], &[("--out", new)]);
+        [unheard, from(&empty, new), restore(&out, new, &["--to-op", "1000000"]), restore(&empty, new, &[])]
+    };
+    for output in into(&new) {
+        assert!(refused(&output).0 != 0 && !home.path().join("a").exists());
+    }
+    let bare = home.path().join("bare");
+    std::fs::create_dir(&bare).unwrap();
+    for output in into(&bare) {
+        assert!(refused(&output).0 != 0 && bare.read_dir().unwrap().next().is_none());
+    }
+    std::fs::write(bare.join("notes.txt"), "mine").unwrap();
+    for output in [from(book.path(), &bare), restore(&out, &bare, &[])] {
+        let (code, error) = refused(&output);
+        assert!(code == 2 && error.contains("notes.txt"), "{error}");
+        assert_eq!(files(&bare), [("notes.txt".to_owned(), b"mine".to_vec())]);
+    }
+}
+
+#[test]
+fn a_server_started_on_a_restore_that_did_not_end_leaves_it_to_the_restore() {
+    let (book, home) = (golden(), tempfile::tempdir().unwrap());
+    let (out, data) = (home.path().join("backup"), home.path().join("restored"));
+    json(&stampbook(&["backup", "--json"], &[("--data", book.path()), ("--out", &out)]));
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("RESTORING"), "").unwrap();
+    std::fs::copy(out.join("segment-00000000.0000"), data.join("segment-00000000.0000")).unwrap();
+    let served = stampbook(&["serve", "--listen", "127.0.0.1:0"], &[("--data", &data)]);
+    let said = String::from_utf8(served.stderr).unwrap();
+    assert!(!served.status.success() && said.contains("run the restore again"), "{said}");
+    json(&restore(&out, &data, &[]));
+    assert_eq!(verified(&data)["state_hash"], verified(book.path())["state_hash"]);
+}
+
+/// The files of a directory with their bytes.
 fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
-    let mut files: Vec<_> = entries
-        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
-        .filter(|(name, _)| name != "LOCK")
-        .collect();
+    let mut files: Vec<_> =
+        entries.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect();
     files.sort();
     files
 }
@@ -140,7 +213,7 @@ fn a_backup_into_the_directory_of_a_book_is_refused_and_leaves_the_book_as_it_wa
     for out in [book.path(), other.path()] {
         let output = stampbook(&["backup", "--json"], &[("--data", book.path()), ("--out", out)]);
         let (code, error) = refused(&output);
-        assert!(code != 0 && error.contains("holds a book"), "{code}: {error}");
+        assert!(code == 2 && error.contains("segment-00000000.0000, and no backup"), "{code}: {error}");
         assert_eq!(files(out), before);
     }
 }

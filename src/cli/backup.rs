@@ -1,20 +1,20 @@
 //! `stampbook backup` and `stampbook restore`.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::json;
 use stampbook::audit::backup::{
-    BackupError, BackupManifest, Progress, RestoreReport, Stage, To, backup_stopped, restore,
+    BackupError, BackupManifest, Progress, Receiver, RestoreReport, Stage, To, backup_stopped, restore,
 };
 use stampbook::audit::files::hex;
 use stampbook::io::RealDisk;
 use stampbook::journal::JournalError;
 
+use super::bar::{Bar, Unit};
+use super::out::Out;
 use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown, receive};
 
 #[derive(Args)]
@@ -63,15 +63,13 @@ pub(super) struct Restore {
 impl Backup {
     pub(super) fn run(self) -> Outcome {
         match &self.of {
-            Of { target: Some(target), .. } => {
-                receive::backup(target, &self.out).map(|manifest| shown(&manifest, &self.out))
-            }
-            Of { data: Some(data), .. } => self.offline(data),
+            Of { target: Some(target), .. } => receive::backup(target, &self.out).map(|made| shown(&made, &self.out)),
+            Of { data: Some(data), .. } => self.offline(data).map(|made| shown(&made, &self.out)),
             Of { .. } => Err(Failure::plain(EXIT_BAD_INPUT, "either --data or --target is needed")),
         }
     }
 
-    fn offline(&self, dir: &Path) -> Outcome {
+    fn offline(&self, dir: &Path) -> Result<Made, Failure> {
         let data = RealDisk::open_existing(dir).map_err(|error| unreachable(dir, &error))?;
         if data.is_held() {
             let open = format!(
@@ -80,16 +78,34 @@ impl Backup {
             );
             return Err(Failure::plain(EXIT_IO, open));
         }
-        let out = RealDisk::open(&self.out).map_err(|error| unreachable(&self.out, &error))?;
+        let out = Out::open(&self.out)?;
         let mut bar = Bar::new();
-        let made = backup_stopped(Arc::new(data), Arc::new(out), &mut |progress| bar.show(progress));
+        let mut show = |progress| show(&mut bar, progress);
+        let made = Receiver::open(out.disk(), &mut show).and_then(|receiver| {
+            let mended = receiver.hurt().to_vec();
+            Ok(Made { manifest: backup_stopped(Arc::new(data), receiver, &mut show)?, mended })
+        });
         bar.clear();
-        made.map(|manifest| shown(&manifest, &self.out)).map_err(|error| failure(&error))
+        made.map_err(|error| failure(&error))
     }
 }
 
+/// A backup that was made.
+pub(super) struct Made {
+    /// What it holds.
+    pub(super) manifest: BackupManifest,
+    /// Files of the backup before that were missing or damaged.
+    pub(super) mended: Vec<String>,
+}
+
+/// Shows how far a backup or a restore is.
+pub(super) fn show(bar: &mut Bar, Progress { stage, done, total }: Progress) {
+    let unit = if stage == Stage::Replay { Unit::Events } else { Unit::Bytes };
+    bar.show(stage.name(), unit, done, total);
+}
+
 /// What is told of a backup that was made.
-fn shown(manifest: &BackupManifest, out: &Path) -> Shown {
+fn shown(Made { manifest, mended }: &Made, out: &Path) -> Shown {
     let bytes: u64 = manifest.files.iter().map(|file| file.length).sum();
     let mut text = format!("backup in {}\n", out.display());
     text += &format!("book {} incarnation {}\n", manifest.book_id, manifest.incarnation);
@@ -100,6 +116,9 @@ fn shown(manifest: &BackupManifest, out: &Path) -> Shown {
         manifest.files.len(),
         manifest.previous_op
     );
+    for file in mended {
+        text += &format!("\n{file} of the backup before was missing or damaged: what the book has of it is here now");
+    }
     let json = json!({
         "book_id": manifest.book_id,
         "incarnation": manifest.incarnation,
@@ -109,6 +128,7 @@ fn shown(manifest: &BackupManifest, out: &Path) -> Shown {
         "previous_op": manifest.previous_op,
         "files": manifest.files.len(),
         "bytes": bytes,
+        "mended": mended,
     });
     Shown { text, json }
 }
@@ -116,16 +136,16 @@ fn shown(manifest: &BackupManifest, out: &Path) -> Shown {
 impl Restore {
     pub(super) fn run(self) -> Outcome {
         let from = RealDisk::open_existing(&self.from).map_err(|error| unreachable(&self.from, &error))?;
-        let data = RealDisk::open(&self.data).map_err(|error| unreachable(&self.data, &error))?;
-        if let Some(folder) = folder_in(&self.data).map_err(|error| unreachable(&self.data, &error))? {
-            return Err(failure(&BackupError::NotEmpty(folder)));
-        }
         let to = self.to_op.map(To::Op).or(self.to_time.map(|time| To::Time(time.as_microsecond())));
         let mut book_id = [0; 16];
         getrandom::fill(&mut book_id)
             .map_err(|error| Failure::plain(EXIT_IO, format!("the system gives no randomness: {error}")))?;
+        let data = Out::open(&self.data)?;
+        if let Some(folder) = folder_in(&self.data).map_err(|error| unreachable(&self.data, &error))? {
+            return Err(failure(&BackupError::NotEmpty(folder)));
+        }
         let mut bar = Bar::new();
-        let restored = restore(&from, &data, to, book_id, &mut |progress| bar.show(progress));
+        let restored = restore(&from, &*data.disk(), to, book_id, &mut |progress| show(&mut bar, progress));
         bar.clear();
         restored.map(|report| restored_shown(&report, &self.data)).map_err(|error| failure(&error))
     }
@@ -181,50 +201,20 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
 /// How a backup or a restore that failed ends.
 pub(super) fn failure(error: &BackupError) -> Failure {
     let code = match error {
-        BackupError::Damaged { .. } | BackupError::BadManifest(_) | BackupError::Verify(_) => EXIT_DAMAGED,
+        BackupError::Damaged { .. }
+        | BackupError::BadManifest(_)
+        | BackupError::Disagrees(_)
+        | BackupError::Verify(_) => EXIT_DAMAGED,
         BackupError::Journal(
             JournalError::Damaged { .. } | JournalError::EndsBefore { .. } | JournalError::NotOnBook { .. },
         ) => EXIT_DAMAGED,
         BackupError::NoBackup
         | BackupError::OtherBackup(_)
         | BackupError::NotEmpty(_)
-        | BackupError::HoldsBook(_)
+        | BackupError::Occupied(_)
         | BackupError::NotInBackup { .. }
         | BackupError::Journal(JournalError::NoBook | JournalError::NotFound(_)) => EXIT_BAD_INPUT,
         _ => EXIT_IO,
     };
     Failure::plain(code, error.to_string())
-}
-
-/// A progress bar with a rate, where standard error is a terminal.
-pub(super) struct Bar {
-    bar: ProgressBar,
-    stage: Option<Stage>,
-}
-
-impl Bar {
-    pub(super) fn new() -> Self {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        Self { bar, stage: None }
-    }
-
-    pub(super) fn show(&mut self, progress: Progress) {
-        if self.stage != Some(progress.stage) {
-            self.stage = Some(progress.stage);
-            self.bar.reset();
-            let template = match progress.stage {
-                Stage::Replay => "{msg:7} {wide_bar} {human_pos}/{human_len} events {per_sec} {eta}",
-                _ => "{msg:7} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
-            };
-            // A bar that cannot be styled is shown as it is.
-            self.bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.bar.set_message(progress.stage.name());
-        }
-        self.bar.set_length(progress.total);
-        self.bar.set_position(progress.done);
-    }
-
-    pub(super) fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
 }

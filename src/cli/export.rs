@@ -1,13 +1,11 @@
 //! `stampbook export`, and `stampbook verify --export`.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use stampbook::audit::export::manifest::{Manifest, Origin};
 use stampbook::audit::export::sink::DirSink;
@@ -19,6 +17,7 @@ use stampbook::constants::SNAPSHOTS_DIR;
 use stampbook::io::{Disk, RealDisk};
 use stampbook::journal::{JournalError, genesis_of};
 
+use super::bar::{Bar, Unit};
 use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown, receive};
 
 #[derive(Args)]
@@ -90,10 +89,10 @@ impl Export {
         let request = Request { from_op: self.from_op, ..Request::whole(self.format.0) };
         let mut sink = self.sink()?;
         let finished = sink.finished();
-        let mut bar = Bar::new("export");
+        let mut bar = Bar::new();
         let made = match sink.manifest().cloned() {
             Some(manifest) => self.same(manifest, &source.origin),
-            None => export(&source, request, &finished, &mut sink, &mut |progress| bar.show(progress)),
+            None => export(&source, request, &finished, &mut sink, &mut |progress| show(&mut bar, "export", progress)),
         };
         bar.clear();
         made.map(|manifest| shown(&manifest, &self.out)).map_err(|error| failure(&error))
@@ -122,8 +121,8 @@ pub(super) fn verify(dir: &Path, data: Option<&Path>) -> Outcome {
         None => None,
     };
     let book = book.as_ref().map(|book| -> &dyn Disk { book });
-    let mut bar = Bar::new("verify");
-    let proved = verify_export(&export, book, &mut |progress| bar.show(progress));
+    let mut bar = Bar::new();
+    let proved = verify_export(&export, book, &mut |progress| show(&mut bar, "verify", progress));
     bar.clear();
     match proved {
         Ok(report) => Ok(proved_shown(&report, dir)),
@@ -207,25 +206,7 @@ pub(super) fn failure(error: &ExportError) -> Failure {
     Failure::plain(code, error.to_string())
 }
 
-/// A progress bar with a rate, where standard error is a terminal.
-pub(super) struct Bar(ProgressBar);
-
-impl Bar {
-    pub(super) fn new(what: &'static str) -> Self {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let template = "{msg:7} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
-        // A bar that cannot be styled is shown as it is.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.set_message(what);
-        Self(bar)
-    }
-
-    pub(super) fn show(&mut self, progress: Progress) {
-        self.0.set_length(progress.total);
-        self.0.set_position(progress.done);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.finish_and_clear();
-    }
+/// Shows how far an export, or the proof of one, is.
+pub(super) fn show(bar: &mut Bar, what: &'static str, Progress { done, total }: Progress) {
+    bar.show(what, Unit::Events, done, total);
 }

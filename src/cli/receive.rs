@@ -21,6 +21,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
+use super::bar::Bar;
+use super::out::Out;
 use super::{EXIT_BAD_INPUT, EXIT_IO, Failure, backup, export, remote};
 
 /// A piece with its frame, or the manifest of very many files.
@@ -48,7 +50,7 @@ pub(super) struct Wanted<'a> {
 pub(super) fn export(target: &str, wanted: &Wanted<'_>, out: &Path) -> Result<Manifest, Failure> {
     let disk = open(out)?;
     remote::connected(target, async |channel| {
-        let mut bar = export::Bar::new("export");
+        let mut bar = Bar::new();
         let mut tries = Tries::new(client(channel));
         let received = export_whole(&mut tries, wanted, &disk, &mut bar).await;
         bar.clear();
@@ -60,7 +62,7 @@ async fn export_whole(
     tries: &mut Tries,
     wanted: &Wanted<'_>,
     disk: &Arc<dyn Disk>,
-    bar: &mut export::Bar,
+    bar: &mut Bar,
 ) -> Result<Manifest, Failure> {
     loop {
         // Opened anew each time: what is whole on the disk is what counts.
@@ -92,7 +94,7 @@ async fn export_once(
     client: &mut Audit,
     wanted: &Wanted<'_>,
     sink: &mut DirSink,
-    bar: &mut export::Bar,
+    bar: &mut Bar,
 ) -> Result<(), Stopped> {
     use export_snapshot_response::Part;
     let finished =
@@ -102,7 +104,7 @@ async fn export_once(
     let mut stream = client.export_snapshot(request).await.map_err(Stopped::status)?.into_inner();
     loop {
         let response = next(&mut stream).await?;
-        bar.show(Made { done: response.done, total: response.total });
+        export::show(bar, "export", Made { done: response.done, total: response.total });
         match response.part {
             Some(Part::Chunk(chunk)) => sink.chunk(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::kept)?,
             Some(Part::Manifest(text)) => {
@@ -114,55 +116,51 @@ async fn export_once(
 }
 
 /// Has a server send a backup, keeps it in the directory `out`, and asks only for what is not there.
-pub(super) fn backup(target: &str, out: &Path) -> Result<BackupManifest, Failure> {
-    let disk = open(out)?;
+pub(super) fn backup(target: &str, out: &Path) -> Result<backup::Made, Failure> {
+    let out = Out::open(out)?;
     remote::connected(target, async |channel| {
-        let mut bar = backup::Bar::new();
-        let mut tries = Tries::new(client(channel));
-        let received = loop {
-            let receiver = match Receiver::open(Arc::clone(&disk)) {
-                Ok(receiver) => receiver,
-                Err(error) => break Err(backup::failure(&error)),
-            };
-            let whole = receiver.held().len();
-            match backup_once(&mut tries.client, receiver, &mut bar).await {
-                Ok(manifest) => break Ok(manifest),
-                Err(stopped) => {
-                    if let Err(failure) = tries.pause(stopped, whole).await {
-                        break Err(failure);
-                    }
-                }
-            }
-        };
+        let mut bar = Bar::new();
+        let received = backup_whole(Tries::new(client(channel)), out.disk(), &mut bar).await;
         bar.clear();
         received
     })
 }
 
-async fn backup_once(
-    client: &mut Audit,
-    mut receiver: Receiver,
-    bar: &mut backup::Bar,
-) -> Result<BackupManifest, Stopped> {
+async fn backup_whole(mut tries: Tries, disk: Arc<dyn Disk>, bar: &mut Bar) -> Result<backup::Made, Failure> {
+    let fault = |error| backup::failure(&error);
+    let mut receiver = Receiver::open(disk, &mut |told| backup::show(bar, told)).map_err(fault)?;
+    let mended = receiver.hurt().to_vec();
+    loop {
+        let whole = receiver.held().len();
+        match backup_once(&mut tries.client, &mut receiver, bar).await {
+            Ok(manifest) => {
+                let manifest = receiver.finish(manifest, &mut |told| backup::show(bar, told)).map_err(fault)?;
+                return Ok(backup::Made { manifest, mended });
+            }
+            Err(stopped) => tries.pause(stopped, whole).await?,
+        }
+        receiver.resume().map_err(fault)?;
+    }
+}
+
+async fn backup_once(client: &mut Audit, receiver: &mut Receiver, bar: &mut Bar) -> Result<BackupManifest, Stopped> {
     use backup_response::Part;
     let held = receiver.held().iter().map(|file| HeldFile {
         name: file.name.clone(),
         length: file.length,
         sha256: unhex::<32>(&file.sha256).map(Vec::from).unwrap_or_default(),
     });
-    let request = BackupRequest { previous_op: receiver.previous_op(), held: held.collect() };
+    let book_id = receiver.previous().map(|previous| previous.book_id.clone()).unwrap_or_default();
+    let request = BackupRequest { previous_op: receiver.previous_op(), held: held.collect(), book_id };
     let mut stream = client.backup(request).await.map_err(Stopped::status)?.into_inner();
     loop {
         let response = next(&mut stream).await?;
-        bar.show(Progress { stage: Stage::Copy, done: response.done, total: response.total });
+        backup::show(bar, Progress { stage: Stage::Copy, done: response.done, total: response.total });
         match response.part {
             Some(Part::Chunk(chunk)) => {
                 receiver.take(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::backup)?;
             }
-            Some(Part::Manifest(text)) => {
-                let manifest = BackupManifest::from_json(&text).map_err(Stopped::backup)?;
-                return receiver.finish(manifest, &mut |told| bar.show(told)).map_err(Stopped::backup);
-            }
+            Some(Part::Manifest(text)) => return BackupManifest::from_json(&text).map_err(Stopped::backup),
             None => {}
         }
     }

@@ -321,7 +321,7 @@ impl AuditService for Audit {
     async fn backup(&self, request: Request<pb::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
         let asked = send::BackupAsked::read(request.into_inner()).map_err(|fault| status::invalid(&[fault]))?;
         let handle = self.desk.handle().clone();
-        asked.within(handle.book().durable_op()).map_err(|fault| status::invalid(&[fault]))?;
+        asked.within(&self.book_id(), handle.book().durable_op()).map_err(|fault| status::invalid(&[fault]))?;
         tracing::info!(op = handle.book().durable_op(), "backup begins");
         Ok(Response::new(self.parcels.send(move |parcel| asked.answer(&handle, parcel))?))
     }

@@ -154,6 +154,7 @@ fn failed(error: &ExportError) -> Status {
 
 /// A backup as it was asked for, its shape checked.
 pub(super) struct BackupAsked {
+    book_id: String,
     previous_op: u64,
     held: Vec<BackupFile>,
 }
@@ -173,14 +174,18 @@ impl BackupAsked {
             }
             held.push(BackupFile { name, length, sha256: hex(&sha256) });
         }
-        Ok(Self { previous_op: request.previous_op, held })
+        Ok(Self { book_id: request.book_id, previous_op: request.previous_op, held })
     }
 
-    /// Whether the book has come as far as the backup that the caller has.
+    /// Whether the backup that the caller has is of this book, and the book has come as far.
     ///
     /// # Errors
     /// `FIELD_OUT_OF_RANGE`.
-    pub(super) fn within(&self, op: u64) -> Result<(), Fault> {
+    pub(super) fn within(&self, book_id: &str, op: u64) -> Result<(), Fault> {
+        if !self.book_id.is_empty() && self.book_id != book_id {
+            let what = format!("is of another book, and this is {book_id}: take an empty directory for its backups");
+            return Err(Fault::out_of_range("book_id", &what));
+        }
         if self.previous_op <= op {
             return Ok(());
         }

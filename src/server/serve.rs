@@ -33,7 +33,7 @@ use crate::engine::rooms::Rooms;
 use crate::engine::{Engine, Handle, StartError};
 use crate::io::real::{RealClock, RealDisk};
 use crate::io::{Clock, Disk};
-use crate::journal::JournalError;
+use crate::journal::{JournalError, genesis_of};
 use crate::proto::account_service_server::AccountServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
 use crate::proto::audit_service_server::AuditServiceServer;
@@ -122,6 +122,10 @@ pub struct Running {
 pub async fn start(data: &Path, listen: SocketAddr, config: &Config) -> Result<Running, ServeError> {
     let disk =
         RealDisk::open(data).map_err(|error| ServeError::Io(format!("cannot open {}", data.display()), error))?;
+    // Folders beside what is no book yet would keep the restore from being run again.
+    if let Err(error @ JournalError::NotRestored) = genesis_of(&disk) {
+        return Err(StartError::from(error).into());
+    }
     let beside = |name: &str| {
         let path = data.join(name);
         RealDisk::open(&path).map_err(|error| ServeError::Io(format!("cannot open {}", path.display()), error))

@@ -150,7 +150,7 @@ async fn what_was_never_taken_is_not_found() {
     }
     let held = |name: &str, sha256: usize| pb::HeldFile { name: name.into(), length: 1, sha256: vec![0; sha256] };
     for (held, field) in [(held("", 32), "held[0].name"), (held("a", 31), "held[0].sha256")] {
-        let request = pb::BackupRequest { previous_op: 0, held: vec![held] };
+        let request = pb::BackupRequest { held: vec![held], ..Default::default() };
         assert_eq!(fields(&house.audit.backup(request).await.unwrap_err()), [field]);
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::audit::files::{hex, unhex};
-use crate::constants::{BACKUP_FILES_MAX, BACKUP_MANIFEST_BYTES_MAX};
+use crate::constants::{BACKUP_MANIFEST_BYTES_MAX, HELD_FILES_MAX};
 use crate::io::Disk;
 use crate::journal::{Extent, Genesis, WAYPOINT_BYTES, Waypoint, parse_segment_name};
 
@@ -52,6 +52,15 @@ pub struct BackupManifest {
     pub files: Vec<BackupFile>,
 }
 
+/// A manifest as it is written: it vouches for itself, as it does for the files.
+#[derive(Serialize, Deserialize)]
+struct Sealed<M> {
+    #[serde(flatten)]
+    manifest: M,
+    /// BLAKE3 of the manifest as it is written without this, in hexadecimal digits.
+    blake3: String,
+}
+
 impl BackupManifest {
     /// A manifest without files.
     pub(crate) fn of(extent: &Extent, segment_bytes: u64, previous_op: u64) -> Self {
@@ -87,8 +96,11 @@ impl BackupManifest {
     /// # Errors
     /// [`BackupError::BadManifest`].
     pub fn from_json(text: &str) -> Result<Self, BackupError> {
-        let manifest: Self = serde_json::from_str(text).map_err(|error| BackupError::BadManifest(error.to_string()))?;
+        let Sealed { manifest, blake3 }: Sealed<Self> = serde_json::from_str(text).map_err(unusable)?;
         manifest.check().map_err(BackupError::BadManifest)?;
+        if blake3 != manifest.blake3()? {
+            return Err(BackupError::BadManifest("blake3 is that of another".to_owned()));
+        }
         Ok(manifest)
     }
 
@@ -97,7 +109,12 @@ impl BackupManifest {
     /// # Errors
     /// None that the types leave room for.
     pub fn to_json(&self) -> Result<String, BackupError> {
-        serde_json::to_string_pretty(self).map_err(|error| BackupError::BadManifest(error.to_string()))
+        serde_json::to_string_pretty(&Sealed { manifest: self, blake3: self.blake3()? }).map_err(unusable)
+    }
+
+    fn blake3(&self) -> Result<String, BackupError> {
+        let text = serde_json::to_string_pretty(self).map_err(unusable)?;
+        Ok(hex(blake3::hash(text.as_bytes()).as_bytes()))
     }
 
     /// The end of the backup as a place in the book.
@@ -127,7 +144,7 @@ impl BackupManifest {
         if (end.op, hex(&end.hash), end.book_time_us) != (self.op, self.head.clone(), self.book_time_us) {
             return Err("end is not where op, head and book_time_us say".to_owned());
         }
-        if self.files.len() > BACKUP_FILES_MAX || u32::try_from(self.files.len()) != Ok(end.segment + 1) {
+        if self.files.len() > HELD_FILES_MAX || u32::try_from(self.files.len()) != Ok(end.segment + 1) {
             return Err(format!("files are {}, and the book has {} segments there", self.files.len(), end.segment + 1));
         }
         for (index, file) in (0..).zip(&self.files) {
@@ -142,6 +159,10 @@ impl BackupManifest {
         }
         Ok(())
     }
+}
+
+fn unusable(error: serde_json::Error) -> BackupError {
+    BackupError::BadManifest(error.to_string())
 }
 
 /// The name of the copy of a segment up to an op.

@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::io::Disk;
-use crate::journal::{Book, Extent, JournalError, genesis_of};
+use crate::journal::{Extent, JournalError, genesis_of};
 use crate::verify::VerifyError;
 
 pub use manifest::{BackupFile, BackupManifest, MANIFEST_FILE};
@@ -68,9 +68,15 @@ pub enum BackupError {
     /// Another process uses the directory.
     #[error("{0} is in use by another process")]
     InUse(&'static str),
-    /// A backup does not go where a book is.
-    #[error("the directory holds a book, with {0}, and no backup: give the backup a directory of its own")]
-    HoldsBook(String),
+    /// A backup does not go where a book, or something else, is.
+    #[error("the directory holds {0}, and no backup: give the backup a directory of its own")]
+    Occupied(String),
+    /// What the backup before had of a file, and lost, is not what the book has of it.
+    #[error(
+        "{0} of the book is not what {MANIFEST_FILE} of the backup before says: verify the book, and if it is sound, take an empty \
+         directory"
+    )]
+    Disagrees(String),
     /// A restore goes into an empty directory only.
     #[error("the directory to restore into is not empty: it holds {0}")]
     NotEmpty(String),
@@ -130,32 +136,18 @@ impl Stage {
     }
 }
 
-/// Backs up a book that is being written, up to its newest durable event, into the directory `out`; posting goes on. What `out` holds of
-/// an earlier backup of this book is not copied again.
-///
-/// # Errors
-/// [`BackupError`]; an earlier backup in `out` is then still whole.
-pub fn backup_live(
-    book: &Book,
-    out: Arc<dyn Disk>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<BackupManifest, BackupError> {
-    let receiver = Receiver::open(out)?;
-    copy(Extent::durable(book)?, receiver, progress)
-}
-
-/// Backs up a book that no server writes, up to its last frame, as [`backup_live`] does.
+/// Backs up a book that no server writes, up to its last frame; what `receiver` holds of an earlier backup of this book is not
+/// copied again.
 ///
 /// A server that starts meanwhile does no harm: what is copied does not change, and a file that it moves is missed, loudly.
 ///
 /// # Errors
-/// [`BackupError`]; an earlier backup in `out` is then still whole.
+/// [`BackupError`]; an earlier backup is then still whole.
 pub fn backup_stopped(
     data: Arc<dyn Disk>,
-    out: Arc<dyn Disk>,
+    receiver: Receiver,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<BackupManifest, BackupError> {
-    let receiver = Receiver::open(out)?;
     let genesis = genesis_of(&*data)?.ok_or(JournalError::NoBook)?;
     let previous = receiver.previous().map(|previous| previous.of_book(&genesis)).transpose()?;
     copy(Extent::stopped(data, previous.as_ref())?, receiver, progress)

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::audit::files::{hex, put};
-use crate::constants::BACKUP_CHUNK_BYTES;
-use crate::io::{DirLock, Disk, DiskFile};
+use crate::audit::files::{UNFINISHED, hex, put};
+use crate::constants::FILE_CHUNK_BYTES_MAX;
+use crate::io::{DirLock, Disk, DiskFile, LOCK_FILE};
 use crate::journal::{self, Replay, Waypoint};
 
 use super::manifest::{BackupFile, BackupManifest, MANIFEST_FILE, is_of_backup, segment_of};
@@ -16,9 +16,11 @@ use super::{BackupError, Progress, Stage};
 /// What a file that is being received is called after its name.
 const PART: &str = ".part";
 
-/// The file that says that a directory is there to take backups in. Without it, and without a manifest, its segments are a
-/// book's.
+/// The file that says that a directory is there to take backups in. Without it, and without a manifest, what lies there is
+/// something else.
 const MARK: &str = "BACKUP";
+/// How errors name the directory.
+const DIRECTORY: &str = "the directory of the backup";
 
 /// A directory that takes a backup in. It is held until this is dropped; dropped before the end, it keeps the files that are whole,
 /// and the next one goes on from there.
@@ -26,6 +28,7 @@ pub struct Receiver {
     disk: Arc<dyn Disk>,
     previous: Option<BackupManifest>,
     held: Vec<BackupFile>,
+    hurt: Vec<String>,
     received: Vec<BackupFile>,
     current: Option<Current>,
     _lock: DirLock,
@@ -39,33 +42,60 @@ struct Current {
 }
 
 impl Receiver {
-    /// Looks at what a directory holds of an earlier backup, whole or begun.
+    /// Looks at what a directory holds of an earlier backup, whole or begun, and holds every file to the manifest. `progress` is
+    /// told the bytes of the earlier backup that were read.
     ///
     /// # Errors
-    /// [`BackupError::InUse`], [`BackupError::BadManifest`], [`BackupError::HoldsBook`], `Io`.
-    pub fn open(disk: Arc<dyn Disk>) -> Result<Self, BackupError> {
-        let directory = "the directory of the backup";
-        let lock = disk.try_lock().map_err(BackupError::io("lock", directory))?;
-        let lock = lock.ok_or(BackupError::InUse(directory))?;
-        let previous = BackupManifest::read(&*disk)?;
-        mark(&*disk, previous.is_some())?;
-        let listed = previous.as_ref().map_or(&[][..], |previous| &previous.files);
-        let mut held = Vec::new();
-        for name in disk.list().map_err(BackupError::io("list", directory))? {
-            let unfinished = name.strip_suffix(PART).is_some_and(is_of_backup);
-            if unfinished {
-                disk.remove(&name).map_err(BackupError::io("remove", &name))?;
-            } else if let Some(file) = listed.iter().find(|file| file.name == name) {
-                // One that lost its length is copied again.
-                held.extend((length_of(&*disk, &name)? == file.length).then(|| file.clone()));
-            } else if is_of_backup(&name) && segment_of(&name) == name {
-                // A backup that did not end left it. It was synced before it got its name.
-                held.push(hashed(&*disk, &name, &mut |_| {})?);
-            } else if is_of_backup(&name) {
-                disk.remove(&name).map_err(BackupError::io("remove", &name))?;
+    /// [`BackupError::Occupied`], before anything is written; [`BackupError::InUse`], [`BackupError::BadManifest`], `Io`.
+    pub fn open(disk: Arc<dyn Disk>, progress: &mut dyn FnMut(Progress)) -> Result<Self, BackupError> {
+        let marked = is_marked(&*disk)?;
+        let lock = disk.try_lock().map_err(BackupError::io("lock", DIRECTORY))?;
+        let lock = lock.ok_or(BackupError::InUse(DIRECTORY))?;
+        let previous = BackupManifest::read(&*disk).map_err(|error| match error {
+            BackupError::BadManifest(why) => BackupError::BadManifest(format!(
+                "{why}; without it, the next backup proves the files that are there and writes another"
+            )),
+            other => other,
+        })?;
+        if !marked {
+            put(&*disk, MARK, b"").map_err(BackupError::io("write", MARK))?;
+        }
+        let mut receiver = Self {
+            disk,
+            previous,
+            held: Vec::new(),
+            hurt: Vec::new(),
+            received: Vec::new(),
+            current: None,
+            _lock: lock,
+        };
+        receiver.look(progress)?;
+        Ok(receiver)
+    }
+
+    /// Finds out which files need not come again, and removes what is of no use.
+    fn look(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), BackupError> {
+        let listed = self.previous.as_ref().map_or(&[][..], |previous| &previous.files);
+        let total = listed.iter().map(|file| file.length).sum();
+        let mut done: u64 = 0;
+        for name in self.disk.list().map_err(BackupError::io("list", DIRECTORY))? {
+            let listed = listed.iter().find(|file| file.name == name);
+            // What no manifest lists and is whole is left of a backup that did not end. It was synced before it got its name.
+            if listed.is_some() || is_of_backup(&name) && segment_of(&name) == name {
+                let found = hashed(&*self.disk, &name, &mut |bytes| {
+                    progress(Progress { stage: Stage::Check, done: (done + bytes).min(total), total });
+                })?;
+                done += listed.map_or(0, |file| file.length);
+                if listed.is_none_or(|file| *file == found) {
+                    self.held.push(found);
+                }
+            } else if is_of_backup(name.strip_suffix(PART).unwrap_or(&name)) {
+                self.disk.remove(&name).map_err(BackupError::io("remove", &name))?;
             }
         }
-        Ok(Self { disk, previous, held, received: Vec::new(), current: None, _lock: lock })
+        let lost = |file: &&BackupFile| !self.held.contains(file);
+        self.hurt = listed.iter().filter(lost).map(|file| file.name.clone()).collect();
+        Ok(())
     }
 
     /// The backup that the directory holds, if it holds one.
@@ -86,12 +116,34 @@ impl Receiver {
         &self.held
     }
 
+    /// The files of the backup before that are missing or not what the manifest says. They come again, where the next backup
+    /// still needs them.
+    #[must_use]
+    pub fn hurt(&self) -> &[String] {
+        &self.hurt
+    }
+
+    /// Readies it for another try after a transfer that broke off: what came whole is held.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn resume(&mut self) -> Result<(), BackupError> {
+        let unfinished = self.current.take().map(|current| format!("{}{PART}", current.name));
+        let (whole, tails): (Vec<_>, Vec<_>) =
+            self.received.drain(..).partition(|file| segment_of(&file.name) == file.name);
+        self.held.extend(whole);
+        for name in tails.into_iter().map(|file| file.name).chain(unfinished) {
+            self.disk.remove(&name).map_err(BackupError::io("remove", &name))?;
+        }
+        Ok(())
+    }
+
     /// Takes the next bytes of a file; each file comes from its beginning to its end before the next.
     ///
     /// # Errors
     /// [`BackupError::BadTransfer`] for what does not follow; `Io`.
     pub fn take(&mut self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), BackupError> {
-        if bytes.len() > BACKUP_CHUNK_BYTES {
+        if bytes.len() > FILE_CHUNK_BYTES_MAX {
             return Err(BackupError::BadTransfer(format!("{} bytes of {name} at once", bytes.len())));
         }
         if self.current.as_ref().is_none_or(|current| current.name != name) {
@@ -127,9 +179,16 @@ impl Receiver {
         let Some(Current { name, file, length, sha256 }) = self.current.take() else {
             return Ok(());
         };
-        file.sync_data().map_err(BackupError::io("sync", &name))?;
-        self.disk.rename(&format!("{name}{PART}"), &name).map_err(BackupError::io("rename", &name))?;
-        self.received.push(BackupFile { name, length, sha256: hex(&sha256.finalize()) });
+        let part = format!("{name}{PART}");
+        let came = BackupFile { name, length, sha256: hex(&sha256.finalize()) };
+        let mut listed = self.previous.iter().flat_map(|previous| &previous.files);
+        if listed.any(|file| file.name == came.name && *file != came) {
+            self.disk.remove(&part).map_err(BackupError::io("remove", &part))?;
+            return Err(BackupError::Disagrees(came.name));
+        }
+        file.sync_data().map_err(BackupError::io("sync", &part))?;
+        self.disk.rename(&part, &came.name).map_err(BackupError::io("rename", &part))?;
+        self.received.push(came);
         Ok(())
     }
 
@@ -188,7 +247,7 @@ impl Receiver {
 
     /// Removes the files of a backup that `manifest` does not list.
     fn remove_unlisted(&self, manifest: Option<&BackupManifest>) -> Result<(), BackupError> {
-        for name in self.disk.list().map_err(BackupError::io("list", "the directory"))? {
+        for name in self.disk.list().map_err(BackupError::io("list", DIRECTORY))? {
             let listed = |manifest: &BackupManifest| manifest.files.iter().any(|file| file.name == name);
             if is_of_backup(&name) && !manifest.is_some_and(listed) {
                 self.disk.remove(&name).map_err(BackupError::io("remove", &name))?;
@@ -198,17 +257,29 @@ impl Receiver {
     }
 }
 
-/// Marks a directory as one that takes backups in, durably and before anything in it is touched; a book is left alone.
-fn mark(disk: &dyn Disk, has_manifest: bool) -> Result<(), BackupError> {
-    let directory = "the directory of the backup";
-    let names = disk.list().map_err(BackupError::io("list", directory))?;
+impl Drop for Receiver {
+    /// A directory in which nothing came about is left as it was found: empty. What cannot be removed does no harm.
+    fn drop(&mut self) {
+        let signs = [MARK, LOCK_FILE];
+        if self.disk.list().is_ok_and(|names| names.iter().all(|name| signs.contains(&name.as_str()))) {
+            for sign in signs {
+                let _ = self.disk.remove(sign);
+            }
+        }
+    }
+}
+
+/// Whether a directory was marked as one that takes backups in. One that was not is empty, or holds a backup without its mark.
+fn is_marked(disk: &dyn Disk) -> Result<bool, BackupError> {
+    let names = disk.list().map_err(BackupError::io("list", DIRECTORY))?;
     if names.iter().any(|name| name == MARK) {
-        return Ok(());
+        return Ok(true);
     }
-    if let Some(segment) = names.iter().find(|name| is_of_backup(name) && !has_manifest) {
-        return Err(BackupError::HoldsBook(segment.clone()));
+    let mark = format!("{MARK}{UNFINISHED}");
+    match names.into_iter().filter(|name| *name != LOCK_FILE && *name != mark).min() {
+        Some(name) if !matches!(BackupManifest::read(disk), Ok(Some(_))) => Err(BackupError::Occupied(name)),
+        _ => Ok(false),
     }
-    put(disk, MARK, b"").map(|_| ()).map_err(BackupError::io("write", MARK))
 }
 
 /// Remembers the last frame.
@@ -236,15 +307,10 @@ impl Replay for Last<'_> {
     }
 }
 
-fn length_of(disk: &dyn Disk, name: &str) -> Result<u64, BackupError> {
-    let file = disk.open(name).map_err(BackupError::io("open", name))?;
-    file.len().map_err(BackupError::io("read the length of", name))
-}
-
 /// A file as it is. `progress` is told the bytes read so far.
 pub(crate) fn hashed(disk: &dyn Disk, name: &str, progress: &mut dyn FnMut(u64)) -> Result<BackupFile, BackupError> {
     let file = disk.open(name).map_err(BackupError::io("open", name))?;
-    let (mut sha256, mut length, mut bytes) = (Sha256::new(), 0, vec![0; BACKUP_CHUNK_BYTES]);
+    let (mut sha256, mut length, mut bytes) = (Sha256::new(), 0, vec![0; FILE_CHUNK_BYTES_MAX]);
     loop {
         let read = file.read_at(&mut bytes, length).map_err(BackupError::io("read", name))?;
         let Some(read) = bytes.get(..read).filter(|read| !read.is_empty()) else {

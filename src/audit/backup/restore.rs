@@ -1,6 +1,6 @@
 //! A book from a backup, as it was at its end, at an op or at a time: a new incarnation that names what it descends from.
 
-use crate::io::Disk;
+use crate::io::{Disk, LOCK_FILE};
 use crate::journal::{self, Cut, CutPoint, Genesis, JournalError, Parent, parse_segment_name};
 use crate::verify::{self, Options};
 
@@ -52,8 +52,26 @@ pub fn restore(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<RestoreReport, BackupError> {
     let directory = "the directory to restore into";
+    // Before anything is written, and once more when nobody else can.
+    check_empty(data)?;
     let lock = data.try_lock().map_err(BackupError::io("lock", directory))?;
     let _lock = lock.ok_or(BackupError::InUse(directory))?;
+    let restored = restore_held(from, data, to, book_id, progress);
+    if restored.is_err() && data.list().is_ok_and(|names| names == [LOCK_FILE]) {
+        // Nothing came about, and nothing is left of it.
+        let _ = data.remove(LOCK_FILE);
+    }
+    restored
+}
+
+/// The same, with the directory held.
+fn restore_held(
+    from: &dyn Disk,
+    data: &dyn Disk,
+    to: Option<To>,
+    book_id: [u8; 16],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<RestoreReport, BackupError> {
     check_empty(data)?;
     let manifest = BackupManifest::read(from)?.ok_or(BackupError::NoBackup)?;
     check_files(from, &manifest, progress)?;
@@ -72,7 +90,7 @@ pub fn restore(
     let bytes = manifest.segment_bytes;
     let head =
         journal::rewrite(&backup, data, &genesis, cut.op, bytes, &mut |done| told(Stage::Write, progress, done))?;
-    let names = data.list().map_err(BackupError::io("list", directory))?.into_iter();
+    let names = data.list().map_err(BackupError::io("list", "the restored book"))?.into_iter();
     let names = names.filter(|name| parse_segment_name(name).is_some()).map(|name| (name.clone(), name));
     let proved = verify::verify(&View::new(data, names), &Options::default(), &mut |events| {
         progress(Progress { stage: Stage::Replay, done: events, total: cut.op });
@@ -97,8 +115,9 @@ pub fn restore(
 fn check_empty(data: &dyn Disk) -> Result<(), BackupError> {
     let names = data.list().map_err(BackupError::io("list", "the directory to restore into"))?;
     let begun = names.iter().any(|name| name == journal::RESTORING);
-    let allowed =
-        |name: &String| name == "LOCK" || begun && (name == journal::RESTORING || parse_segment_name(name).is_some());
+    let allowed = |name: &String| {
+        name == LOCK_FILE || begun && (name == journal::RESTORING || parse_segment_name(name).is_some())
+    };
     match names.iter().find(|name| !allowed(name)) {
         Some(name) => Err(BackupError::NotEmpty(name.clone())),
         None => Ok(()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::audit::files::hex;
-use crate::constants::BACKUP_CHUNK_BYTES;
+use crate::constants::FILE_CHUNK_BYTES_MAX;
 use crate::io::{Disk, DiskFile};
 use crate::journal::Extent;
 
@@ -22,7 +22,7 @@ pub enum Piece {
         file: String,
         /// Where in it they go.
         offset: u64,
-        /// At most `BACKUP_CHUNK_BYTES`.
+        /// At most `FILE_CHUNK_BYTES_MAX`.
         bytes: Vec<u8>,
     },
     /// The last piece.
@@ -119,7 +119,7 @@ impl Chunks {
 impl Reading {
     fn read(&mut self) -> Result<Piece, BackupError> {
         let rest = usize::try_from(self.planned.length - self.offset).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; rest.min(BACKUP_CHUNK_BYTES)];
+        let mut bytes = vec![0; rest.min(FILE_CHUNK_BYTES_MAX)];
         let name = &self.planned.segment;
         let read = self.file.read_at(&mut bytes, self.offset).map_err(BackupError::io("read", name))?;
         if read < bytes.len() {

@@ -43,13 +43,18 @@ fn shared(disk: &SimDisk) -> Arc<dyn Disk> {
 /// Backs up and returns the manifest with the number of bytes that were copied.
 fn live(book: &Growing, out: &SimDisk) -> Result<(BackupManifest, u64), BackupError> {
     let mut copied = 0;
-    let manifest = backup_live(&book.opened.book, shared(out), &mut |progress| {
+    let receiver = Receiver::open(shared(out), &mut |progress| assert!(progress.done <= progress.total))?;
+    let manifest = copy(Extent::durable(&book.opened.book)?, receiver, &mut |progress| {
         if progress.stage == Stage::Copy {
             assert!(progress.done <= progress.total);
             copied = progress.done;
         }
     })?;
     Ok((manifest, copied))
+}
+
+pub(super) fn stopped(book: &SimDisk, out: &SimDisk) -> Result<BackupManifest, BackupError> {
+    backup_stopped(shared(book), Receiver::open(shared(out), &mut |_| {})?, &mut |_| {})
 }
 
 /// The events of a whole backup, each file held to the manifest.
@@ -116,7 +121,7 @@ fn a_backup_of_a_stopped_book_goes_on_from_one_of_the_running_book_and_back() {
     book.opened.writer.witness().unwrap();
     let Growing { disk, opened, op } = book;
     drop(opened);
-    let stopped = backup_stopped(shared(&disk), shared(&out), &mut |_| {}).unwrap();
+    let stopped = stopped(&disk, &out).unwrap();
     assert_eq!((stopped.op, stopped.previous_op), (126, 63));
     assert_eq!(events_of(&out), first_events(op));
     // The start moves the tail to a new file; the sealed segments stay.
@@ -137,10 +142,10 @@ fn what_a_backup_may_not_hold_is_left_out() {
     // A frame that was written and not synced when the backup began.
     let extent = Extent::durable(&book.opened.book).unwrap();
     book.grow(&[2]);
-    let receiver = Receiver::open(shared(&out)).unwrap();
-    super::copy(extent, receiver, &mut |_| {}).unwrap();
+    let receiver = Receiver::open(shared(&out), &mut |_| {}).unwrap();
+    copy(extent, receiver, &mut |_| {}).unwrap();
     assert_eq!(events_of(&out), first_events(5));
-    let no_book = backup_stopped(Arc::new(SimDisk::new(3)), Arc::new(SimDisk::new(4)), &mut |_| {});
+    let no_book = stopped(&SimDisk::new(3), &SimDisk::new(4));
     assert!(matches!(no_book, Err(BackupError::Journal(JournalError::NoBook))));
 }
 
@@ -155,7 +160,7 @@ fn another_book_and_another_past_are_refused_and_the_backup_stays() {
     let before = files(&out);
     let intact = |out: &SimDisk| assert_eq!(files(out), before);
     // A copy of the directory from before, which lacks the end.
-    let error = backup_stopped(shared(&early), shared(&out), &mut |_| {}).unwrap_err();
+    let error = stopped(&early, &out).unwrap_err();
     assert!(matches!(error, BackupError::Journal(JournalError::EndsBefore { known_op: 126, book_op: 64 })), "{error}");
     intact(&out);
     // The same, gone on in another way and further.
@@ -171,7 +176,7 @@ fn another_book_and_another_past_are_refused_and_the_backup_stays() {
     );
     intact(&out);
     drop(other);
-    assert!(backup_stopped(shared(&early), shared(&out), &mut |_| {}).is_err());
+    assert!(stopped(&early, &out).is_err());
     intact(&out);
     let disk = SimDisk::new(5);
     let begin = || Genesis { book_id: [0x77; 16], ..genesis() };
@@ -187,7 +192,7 @@ fn another_book_and_another_past_are_refused_and_the_backup_stays() {
     assert!(live(&stranger, &out).is_err());
     intact(&out);
     drop(stranger.opened);
-    let error = backup_stopped(shared(&stranger.disk), shared(&out), &mut |_| {}).unwrap_err();
+    let error = stopped(&stranger.disk, &out).unwrap_err();
     assert!(matches!(error, BackupError::OtherBackup(_)), "{error}");
     intact(&out);
 }
@@ -213,15 +218,108 @@ fn a_damaged_segment_is_named_and_is_not_kept_for_the_backup_after_it_was_mended
 }
 
 #[test]
-fn a_backup_that_lost_a_file_or_its_length_gets_it_again() {
+fn a_backup_that_lost_a_file_or_a_byte_of_it_says_so_and_gets_it_again() {
+    let (mut book, out) = (Growing::new(), SimDisk::new(2));
+    book.grow(&[1, 60, 2, 1, 60, 2, 60, 2]);
+    let (manifest, _) = live(&book, &out).unwrap();
+    let [first, second, third, ..] = &manifest.files[..] else { panic!() };
+    out.take(&first.name);
+    let cut = out.bytes_of(&second.name).unwrap()[..5000].to_vec();
+    out.put(&second.name, &cut);
+    out.flip(&third.name, 9_000, 0x40);
+    let receiver = Receiver::open(shared(&out), &mut |_| {}).unwrap();
+    assert_eq!(receiver.hurt(), [&first.name, &second.name, &third.name].map(Clone::clone));
+    drop(receiver);
+    let (again, copied) = live(&book, &out).unwrap();
+    assert_eq!(again.files, manifest.files);
+    assert_eq!(copied, first.length + second.length + third.length);
+    assert_eq!(events_of(&out), first_events(book.op));
+    assert!(Receiver::open(shared(&out), &mut |_| {}).unwrap().hurt().is_empty());
+}
+
+#[test]
+fn a_file_that_comes_again_other_than_it_was_is_refused() {
     let (mut book, out) = (Growing::new(), SimDisk::new(2));
     book.grow(&[1, 60, 2, 1, 60, 2]);
-    live(&book, &out).unwrap();
-    out.take("segment-00000000.0000");
-    let cut = out.bytes_of("segment-00000001.0000").unwrap()[..5000].to_vec();
-    out.put("segment-00000001.0000", &cut);
+    let (manifest, _) = live(&book, &out).unwrap();
+    let lost = &manifest.files[0].name;
+    out.take(lost);
+    let before = files(&out);
+    book.disk.flip(lost, 9_000, 1);
+    let error = live(&book, &out).unwrap_err();
+    assert!(matches!(&error, BackupError::Disagrees(file) if file == lost), "{error}");
+    assert_eq!(files(&out), before);
+    book.disk.flip(lost, 9_000, 1);
     live(&book, &out).unwrap();
     assert_eq!(events_of(&out), first_events(book.op));
+}
+
+#[test]
+fn a_manifest_with_another_byte_is_not_believed_and_without_it_the_files_are_proved() {
+    let (mut book, out) = (Growing::new(), SimDisk::new(2));
+    book.grow(&[1, 60, 2, 1, 60, 2]);
+    let (manifest, _) = live(&book, &out).unwrap();
+    let text = out.bytes_of(MANIFEST_FILE).unwrap();
+    for at in 0..text.len() {
+        for bit in [1, 0x10] {
+            let hurt = SimDisk::new(3);
+            hurt.put(MANIFEST_FILE, &text);
+            hurt.flip(MANIFEST_FILE, at, bit);
+            match BackupManifest::read(&hurt) {
+                Err(BackupError::BadManifest(_)) => {}
+                // White space may be other white space.
+                read => assert_eq!(read.unwrap().unwrap(), manifest, "byte {at}"),
+            }
+        }
+    }
+    out.flip(MANIFEST_FILE, text.len() / 2, 1);
+    let before = files(&out);
+    let error = live(&book, &out).unwrap_err().to_string();
+    assert!(error.contains(MANIFEST_FILE) && error.contains("without it"), "{error}");
+    assert_eq!(files(&out), before);
+    out.take(MANIFEST_FILE);
+    let hurt = "segment-00000001.0000";
+    out.flip(hurt, 9_000, 1);
+    let error = live(&book, &out).unwrap_err();
+    assert!(matches!(&error, BackupError::Journal(JournalError::Damaged { file, .. }) if file == hurt), "{error}");
+    assert_eq!(live(&book, &out).unwrap().0.files, manifest.files);
+    assert_eq!(events_of(&out), first_events(book.op));
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone_and_an_empty_one_stays_empty_if_nothing_comes() {
+    let mut book = Growing::new();
+    book.grow(&[1, 60, 2]);
+    for (name, content) in [("notes.txt", "mine"), (MANIFEST_FILE, "{\"format\": 1}"), ("segment-00000000.0000", "")] {
+        let out = SimDisk::new(2);
+        out.put(name, content.as_bytes());
+        let error = live(&book, &out).unwrap_err();
+        assert!(matches!(&error, BackupError::Occupied(found) if found == name), "{error}");
+        assert_eq!((out.list().unwrap(), out.operations()), (vec![name.to_owned()], 0));
+    }
+    let empty = SimDisk::new(2);
+    assert!(live(&Growing::new(), &empty).is_err());
+    assert_eq!(empty.list().unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_transfer_that_broke_off_goes_on_with_what_came_whole() {
+    let (mut book, out) = (Growing::new(), SimDisk::new(2));
+    book.grow(&[1, 60, 2, 1, 60, 2, 60, 2]);
+    let whole = Chunks::new(Extent::durable(&book.opened.book).unwrap(), &[], 0).unwrap();
+    let pieces = whole.map(Result::unwrap).count();
+    for broken_off in 1..pieces {
+        let out = out.crash(Crash::Kept);
+        let mut receiver = Receiver::open(shared(&out), &mut |_| {}).unwrap();
+        for piece in Chunks::new(Extent::durable(&book.opened.book).unwrap(), &[], 0).unwrap().take(broken_off) {
+            let Piece::Bytes { file, offset, bytes } = piece.unwrap() else { panic!() };
+            receiver.take(&file, offset, &bytes).unwrap();
+        }
+        receiver.resume().unwrap();
+        assert_eq!(receiver.held().len(), broken_off - 1);
+        copy(Extent::durable(&book.opened.book).unwrap(), receiver, &mut |_| {}).unwrap();
+        assert_eq!(events_of(&out), first_events(book.op));
+    }
 }
 
 #[test]
@@ -233,7 +331,7 @@ fn pieces_that_do_not_follow_are_refused_and_leave_no_trace() {
     let Some(Piece::Manifest(manifest)) = pieces.last() else { panic!() };
     let transfer = |change: &dyn Fn(usize, &mut Piece) -> bool| {
         let out = SimDisk::new(3);
-        let mut receiver = Receiver::open(shared(&out))?;
+        let mut receiver = Receiver::open(shared(&out), &mut |_| {})?;
         let mut pieces = pieces.clone();
         for (at, piece) in pieces.iter_mut().enumerate() {
             if !change(at, piece) {
@@ -283,8 +381,8 @@ fn pieces_that_do_not_follow_are_refused_and_leave_no_trace() {
 #[test]
 fn two_backups_do_not_share_a_directory() {
     let out = SimDisk::new(1);
-    let _first = Receiver::open(shared(&out)).unwrap();
-    assert!(matches!(Receiver::open(shared(&out)), Err(BackupError::InUse(_))));
+    let _first = Receiver::open(shared(&out), &mut |_| {}).unwrap();
+    assert!(matches!(Receiver::open(shared(&out), &mut |_| {}), Err(BackupError::InUse(_))));
 }
 
 /// One backup after another, the second with the machine stopping, or the disk failing, at each operation.
@@ -325,7 +423,7 @@ fn wherever_a_backup_ends_the_one_before_is_whole_the_book_untouched_and_the_nex
 fn a_backup_that_was_cut_short_goes_on_with_the_files_that_are_whole() {
     let (mut book, out) = (Growing::new(), SimDisk::new(2));
     book.grow(&[1, 60, 2, 1, 60, 2, 60, 2]);
-    let mut receiver = Receiver::open(shared(&out)).unwrap();
+    let mut receiver = Receiver::open(shared(&out), &mut |_| {}).unwrap();
     let chunks = Chunks::new(Extent::durable(&book.opened.book).unwrap(), &[], 0).unwrap();
     for piece in chunks.map(Result::unwrap).take(3) {
         let Piece::Bytes { file, offset, bytes } = piece else { panic!() };
@@ -346,7 +444,8 @@ fn on_a_real_disk_a_backup_is_the_same_as_on_a_simulated_one() {
     let (dir, sim) = (tempfile::tempdir().unwrap(), SimDisk::new(2));
     let real: Arc<dyn Disk> = Arc::new(RealDisk::open(dir.path()).unwrap());
     let (expected, _) = live(&book, &sim).unwrap();
-    let made = backup_live(&book.opened.book, real.clone(), &mut |_| {}).unwrap();
+    let receiver = Receiver::open(real.clone(), &mut |_| {}).unwrap();
+    let made = copy(Extent::durable(&book.opened.book).unwrap(), receiver, &mut |_| {}).unwrap();
     assert_eq!(made, expected);
     for file in &made.files {
         assert_eq!(std::fs::read(dir.path().join(&file.name)).unwrap(), sim.bytes_of(&file.name).unwrap());
