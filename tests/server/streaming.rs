@@ -125,7 +125,7 @@ async fn a_receipt_is_not_held_back_for_more_to_come() {
 async fn a_queue_of_one_request_is_met_by_waiting_and_sheds_unary_calls() {
     let config = stampbook::config::Config { queue_requests_max: 1, ..crate::house::small() };
     let (dir, _) = House::furnished().await.close().await;
-    let house = House::open(dir, &config).await;
+    let mut house = House::open(dir, &config).await;
     let mut streams = Vec::new();
     for stream in 0..4 {
         let mut ledger = house.ledger.clone();
