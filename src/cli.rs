@@ -4,6 +4,7 @@ mod backup;
 mod campaign;
 mod export;
 mod import;
+mod out;
 mod program;
 mod receive;
 mod remote;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::io::{Disk, DiskFile};
 
 /// What an unfinished file is called after its name.
-const UNFINISHED: &str = ".new";
+pub(crate) const UNFINISHED: &str = ".new";
 /// Bytes that a [`NewFile`] gathers before it writes.
 const GATHER_BYTES: usize = 1024 * 1024;
 

@@ -1,14 +1,13 @@
 //! Files from a server, kept in a directory: the `--target` forms of export and backup.
 
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stampbook::audit::backup::{BackupError, BackupManifest, Progress, Receiver, Stage};
 use stampbook::audit::export::manifest::{MANIFEST_FILE, Manifest};
-use stampbook::audit::export::sink::{DirSink, ExportSink};
-use stampbook::audit::export::{Format, Progress as Made};
+use stampbook::audit::export::sink::DirSink;
+use stampbook::audit::export::{ExportError, Format, Progress as Made};
 use stampbook::audit::files::unhex;
 use stampbook::io::{Disk, RealDisk};
 use stampbook::proto::audit_service_client::AuditServiceClient;
@@ -18,9 +17,10 @@ use stampbook::proto::{
 };
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
+use super::out::Out;
 use super::{EXIT_BAD_INPUT, EXIT_IO, Failure, backup, export, remote};
 
 /// A piece with its frame, or the manifest of very many files.
@@ -46,11 +46,11 @@ pub(super) struct Wanted<'a> {
 
 /// Has a server make an export, keeps it in the directory `out`, and takes it up where it broke off before.
 pub(super) fn export(target: &str, wanted: &Wanted<'_>, out: &Path) -> Result<Manifest, Failure> {
-    let disk = open(out)?;
+    let out = Out::open(out)?;
     remote::connected(target, async |channel| {
         let mut bar = export::Bar::new("export");
         let mut tries = Tries::new(client(channel));
-        let received = export_whole(&mut tries, wanted, &disk, &mut bar).await;
+        let received = export_whole(&mut tries, wanted, &out, &mut bar).await;
         bar.clear();
         received
     })
@@ -59,12 +59,12 @@ pub(super) fn export(target: &str, wanted: &Wanted<'_>, out: &Path) -> Result<Ma
 async fn export_whole(
     tries: &mut Tries,
     wanted: &Wanted<'_>,
-    disk: &Arc<dyn Disk>,
+    out: &Out,
     bar: &mut export::Bar,
 ) -> Result<Manifest, Failure> {
     loop {
         // Opened anew each time: what is whole on the disk is what counts.
-        let mut sink = DirSink::open(Arc::clone(disk)).map_err(|error| export::failure(&error))?;
+        let mut sink = DirSink::open(out.disk()).map_err(|error| export::failure(&error))?;
         if let Some(manifest) = sink.manifest() {
             return same(&mut tries.client, wanted, manifest).await;
         }
@@ -95,8 +95,8 @@ async fn export_once(
     bar: &mut export::Bar,
 ) -> Result<(), Stopped> {
     use export_snapshot_response::Part;
-    let finished =
-        sink.finished().iter().map(serde_json::to_string).collect::<Result<_, _>>().map_err(Stopped::kept)?;
+    let finished = sink.finished().iter().map(serde_json::to_string).collect::<Result<_, _>>();
+    let finished = finished.map_err(|error| Stopped::Kept(Failure::plain(EXIT_IO, error.to_string())))?;
     let (name, format) = (wanted.snapshot.to_owned(), format_of(wanted.format).into());
     let request = ExportSnapshotRequest { name, format, from_op: wanted.from_op, finished };
     let mut stream = client.export_snapshot(request).await.map_err(Stopped::status)?.into_inner();
@@ -104,9 +104,11 @@ async fn export_once(
         let response = next(&mut stream).await?;
         bar.show(Made { done: response.done, total: response.total });
         match response.part {
-            Some(Part::Chunk(chunk)) => sink.chunk(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::kept)?,
+            Some(Part::Chunk(chunk)) => {
+                sink.take(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::export)?
+            }
             Some(Part::Manifest(text)) => {
-                return sink.chunk(MANIFEST_FILE, 0, text.as_bytes()).map_err(Stopped::kept);
+                return sink.take(MANIFEST_FILE, 0, text.as_bytes()).map_err(Stopped::export);
             }
             None => {}
         }
@@ -188,8 +190,8 @@ impl Stopped {
         Self::Status(Box::new(status))
     }
 
-    fn kept(error: impl Display) -> Self {
-        Self::Kept(Failure::plain(EXIT_IO, error.to_string()))
+    fn export(error: ExportError) -> Self {
+        Self::Kept(export::failure(&error))
     }
 
     fn backup(error: BackupError) -> Self {
@@ -220,7 +222,10 @@ impl Tries {
         };
         self.tries = if whole > self.whole { 1 } else { self.tries + 1 };
         self.whole = whole;
-        if again(&status) && self.tries <= TRIES_MAX {
+        if !remote::again(&status) {
+            return Err(remote::failure(&status));
+        }
+        if self.tries <= TRIES_MAX {
             let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
             sleep(PAUSE.max(asked)).await;
             return Ok(());
@@ -229,14 +234,6 @@ impl Tries {
         failure.text.push_str("\nwhat came whole is kept: the same command again goes on from there");
         Err(failure)
     }
-}
-
-/// Whether the same call again may go better.
-fn again(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
-    )
 }
 
 /// The next message of a stream that ends with a manifest.

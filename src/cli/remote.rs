@@ -85,6 +85,14 @@ pub(super) fn failure(status: &Status) -> Failure {
     Failure { code, text, json }
 }
 
+/// Whether the same call again may be answered otherwise.
+pub(super) fn again(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+    )
+}
+
 /// An act that the server did not answer with an OK.
 pub(super) fn unanswered(status: &Status) -> Failure {
     let mut failure = failure(status);

@@ -11,6 +11,9 @@ pub mod sim;
 
 pub use real::{RealClock, RealDisk};
 
+/// The file of a directory that a lock of it lies on. Whoever holds the lock may remove it.
+pub const LOCK_FILE: &str = "LOCK";
+
 /// One flat directory. Names are single path components.
 ///
 /// Nothing is durable before it is synced: bytes and lengths by [`DiskFile::sync_data`], names (of created, renamed and

@@ -2,14 +2,12 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Clock, DirLock, Disk, DiskFile};
-
-const LOCK_FILE: &str = "LOCK";
+use super::{Clock, DirLock, Disk, DiskFile, LOCK_FILE};
 
 /// A directory of the file system.
 pub struct RealDisk {
@@ -86,11 +84,19 @@ impl Disk for RealDisk {
     }
 
     fn try_lock(&self) -> io::Result<Option<DirLock>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path(LOCK_FILE))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(DirLock::new(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+        let path = self.path(LOCK_FILE);
+        loop {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // A holder that removed the file meanwhile leaves a lock that keeps nobody out.
+            let held = file.metadata()?;
+            if fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())) {
+                return Ok(Some(DirLock::new(file)));
+            }
         }
     }
 
@@ -163,6 +169,8 @@ impl Clock for RealClock {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
@@ -175,6 +183,27 @@ mod tests {
         assert!(second.try_lock().unwrap().is_none());
         drop(held);
         assert!(second.try_lock().unwrap().is_some());
+    }
+
+    #[test]
+    fn there_is_one_holder_at_a_time_although_each_removes_the_file_of_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, holders) = (RealDisk::open(dir.path()).unwrap(), AtomicU32::new(0));
+        let take_and_remove = || {
+            for _ in 0..2_000 {
+                if let Some(_held) = disk.try_lock().unwrap() {
+                    assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                    holders.fetch_sub(1, Ordering::SeqCst);
+                    disk.remove(LOCK_FILE).unwrap();
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(take_and_remove);
+            }
+        });
+        assert_eq!(disk.list().unwrap(), Vec::<String>::new());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use crate::audit::snapshot::SnapshotError;
 use crate::journal::JournalError;
 use crate::ledger::codec::CodecError;
 
+use super::manifest::MANIFEST_FILE;
+
 /// Why an export cannot be made, or is not what it says.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -35,6 +37,14 @@ pub enum ExportError {
     /// The snapshot lacks a member that an event speaks of.
     #[error("the snapshot does not know member {0}")]
     MemberUnnamed(u32),
+    /// There is no manifest, so no export was ever finished there.
+    #[error(
+        "there is no finished export here: {MANIFEST_FILE} is missing; where an export broke off, the same export again ends it"
+    )]
+    NoExport,
+    /// Another process writes an export into the directory.
+    #[error("the directory is in use by another export")]
+    InUse,
     /// What was asked for makes no sense.
     #[error("{0}")]
     Refused(String),

@@ -241,13 +241,7 @@ impl Exporter<'_> {
             files.filter(|file| file.content == content).count() + 1
         };
         let format = self.identity.format;
-        let named = contents.iter().map(|content| {
-            let name = match content {
-                Content::Index | Content::Opening => format!("{}.{}", content.stem(), format.ending()),
-                _ => format!("{}-{:06}.{}", content.stem(), number(*content), format.ending()),
-            };
-            (name, *content)
-        });
+        let named = contents.iter().map(|content| (content.file_name(number(*content), format), *content));
         PartWriter::begin(format, named, date_us)
     }
 
