@@ -88,7 +88,7 @@ impl Export {
         let source = Source { accounts: &accounts, events: &Scanned(&data), origin };
         let request = Request { from_op: self.from_op, ..Request::whole(self.format.0) };
         let out = Out::open(&self.out)?;
-        let mut sink = DirSink::open(out.disk()).map_err(failed)?;
+        let mut sink = DirSink::open(out.disk()).map_err(|error| failure_in(&self.out, &error))?;
         let finished = sink.finished();
         let mut bar = Bar::new("export");
         let made = match sink.manifest().cloned() {
@@ -96,7 +96,7 @@ impl Export {
             None => export(&source, request, &finished, &mut sink, &mut |progress| bar.show(progress)),
         };
         bar.clear();
-        made.map(|manifest| shown(&manifest, &self.out)).map_err(failed)
+        made.map(|manifest| shown(&manifest, &self.out)).map_err(|error| failure_in(&self.out, &error))
     }
 
     /// The snapshot of the book in `dir`; where its file is not there, the book says why.
@@ -116,7 +116,7 @@ impl Export {
         let made = &manifest.export;
         match made.origin == *origin && made.format == self.format.0 && made.from_op == self.from_op {
             true => Ok(manifest),
-            false => Err(ExportError::Refused("the directory holds another export: choose an empty one".to_owned())),
+            false => Err(ExportError::Another),
         }
     }
 }
@@ -135,7 +135,7 @@ pub(super) fn verify(dir: &Path, data: Option<&Path>) -> Outcome {
     match proved {
         Ok(report) => Ok(proved_shown(&report, dir)),
         Err(error) => {
-            let Failure { code, text, .. } = failure(&error);
+            let Failure { code, text, .. } = failure_in(dir, &error);
             Err(Failure { code, json: json!({ "sound": false, "error": text }), text })
         }
     }
@@ -196,8 +196,22 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::plain(EXIT_IO, format!("{}: {error}", path.display()))
 }
 
-/// How an export or a proof of one that failed ends.
-pub(super) fn failure(error: &ExportError) -> Failure {
+/// How an export in `dir` or a proof of one that failed ends: what is wrong in the directory is named with it.
+pub(super) fn failure_in(dir: &Path, error: &ExportError) -> Failure {
+    let failure = failure(error);
+    match error {
+        ExportError::Io { .. }
+        | ExportError::Damaged { .. }
+        | ExportError::NoExport
+        | ExportError::InUse
+        | ExportError::Stray(_)
+        | ExportError::Another => Failure::plain(failure.code, format!("{}: {}", dir.display(), failure.text)),
+        _ => failure,
+    }
+}
+
+/// What an error of an export means.
+fn failure(error: &ExportError) -> Failure {
     let code = match error {
         ExportError::Damaged { .. }
         | ExportError::Codec(..)
@@ -207,6 +221,8 @@ pub(super) fn failure(error: &ExportError) -> Failure {
         | ExportError::Journal(JournalError::Damaged { .. }) => EXIT_DAMAGED,
         ExportError::Refused(_)
         | ExportError::NoExport
+        | ExportError::Stray(_)
+        | ExportError::Another
         | ExportError::BookEnds(_)
         | ExportError::Snapshot(SnapshotError::Name(_) | SnapshotError::Missing(_))
         | ExportError::Journal(JournalError::NoBook) => EXIT_BAD_INPUT,

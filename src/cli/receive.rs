@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stampbook::audit::backup::{BackupError, BackupManifest, Progress, Receiver, Stage};
-use stampbook::audit::export::manifest::{MANIFEST_FILE, Manifest};
+use stampbook::audit::export::manifest::{Identity, MANIFEST_FILE, Manifest};
 use stampbook::audit::export::sink::DirSink;
 use stampbook::audit::export::{ExportError, Format, Progress as Made};
 use stampbook::audit::files::unhex;
@@ -21,7 +21,7 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::out::Out;
-use super::{EXIT_BAD_INPUT, EXIT_IO, Failure, backup, export, remote};
+use super::{EXIT_IO, Failure, backup, export, remote};
 
 /// A piece with its frame, or the manifest of very many files.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -44,6 +44,14 @@ pub(super) struct Wanted<'a> {
     pub from_op: u64,
 }
 
+impl Wanted<'_> {
+    /// Whether `export` is of this kind, of a snapshot of this name.
+    fn is(&self, export: &Identity) -> bool {
+        let asked = (self.format, self.from_op, self.snapshot);
+        asked == (export.format, export.from_op, export.origin.snapshot.as_str())
+    }
+}
+
 /// Has a server make an export, keeps it in the directory `out`, and takes it up where it broke off before.
 pub(super) fn export(target: &str, wanted: &Wanted<'_>, out: &Path) -> Result<Manifest, Failure> {
     let out = Out::open(out)?;
@@ -64,37 +72,46 @@ async fn export_whole(
 ) -> Result<Manifest, Failure> {
     loop {
         // Opened anew each time: what is whole on the disk is what counts.
-        let mut sink = DirSink::open(out.disk()).map_err(|error| export::failure(&error))?;
+        let mut sink = DirSink::open(out.disk()).map_err(|error| export::failure_in(out.path(), &error))?;
         if let Some(manifest) = sink.manifest() {
-            return same(&mut tries.client, wanted, manifest).await;
+            return same(&mut tries.client, wanted, manifest, out).await;
         }
-        let whole = sink.finished().len();
-        if let Err(stopped) = export_once(&mut tries.client, wanted, &mut sink, bar).await {
+        let finished = sink.finished();
+        if finished.first().is_some_and(|record| !wanted.is(&record.export)) {
+            return Err(another(out));
+        }
+        let whole = finished.len();
+        if let Err(stopped) = export_once(&mut tries.client, wanted, out, &mut sink, bar).await {
             tries.pause(stopped, whole).await?;
         }
     }
 }
 
 /// The manifest of an export that is whole, if it is the one that is asked for.
-async fn same(client: &mut Audit, wanted: &Wanted<'_>, manifest: &Manifest) -> Result<Manifest, Failure> {
+async fn same(client: &mut Audit, wanted: &Wanted<'_>, manifest: &Manifest, out: &Out) -> Result<Manifest, Failure> {
     let asked = GetSnapshotRequest { name: wanted.snapshot.to_owned() };
     let answer = client.get_snapshot(asked).await.map_err(|status| remote::failure(&status))?.into_inner();
     let head = answer.snapshot.map(|shot| shot.head_hash).unwrap_or_default();
-    let (made, origin) = (&manifest.export, &manifest.export.origin);
-    let alike = made.format == wanted.format && made.from_op == wanted.from_op && origin.snapshot == wanted.snapshot;
-    if alike && origin.book_id == answer.book_id && origin.head_hash == head {
+    let origin = &manifest.export.origin;
+    if wanted.is(&manifest.export) && origin.book_id == answer.book_id && origin.head_hash == head {
         return Ok(manifest.clone());
     }
-    Err(Failure::plain(EXIT_BAD_INPUT, "the directory holds another export: choose an empty one"))
+    Err(another(out))
+}
+
+fn another(out: &Out) -> Failure {
+    export::failure_in(out.path(), &ExportError::Another)
 }
 
 async fn export_once(
     client: &mut Audit,
     wanted: &Wanted<'_>,
+    out: &Out,
     sink: &mut DirSink,
     bar: &mut export::Bar,
 ) -> Result<(), Stopped> {
     use export_snapshot_response::Part;
+    let kept = |error: ExportError| Stopped::Kept(export::failure_in(out.path(), &error));
     let finished = sink.finished().iter().map(serde_json::to_string).collect::<Result<_, _>>();
     let finished = finished.map_err(|error| Stopped::Kept(Failure::plain(EXIT_IO, error.to_string())))?;
     let (name, format) = (wanted.snapshot.to_owned(), format_of(wanted.format).into());
@@ -104,11 +121,9 @@ async fn export_once(
         let response = next(&mut stream).await?;
         bar.show(Made { done: response.done, total: response.total });
         match response.part {
-            Some(Part::Chunk(chunk)) => {
-                sink.take(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::export)?
-            }
+            Some(Part::Chunk(chunk)) => sink.take(&chunk.file, chunk.offset, &chunk.content).map_err(kept)?,
             Some(Part::Manifest(text)) => {
-                return sink.take(MANIFEST_FILE, 0, text.as_bytes()).map_err(Stopped::export);
+                return sink.take(MANIFEST_FILE, 0, text.as_bytes()).map_err(kept);
             }
             None => {}
         }
@@ -188,10 +203,6 @@ enum Stopped {
 impl Stopped {
     fn status(status: Status) -> Self {
         Self::Status(Box::new(status))
-    }
-
-    fn export(error: ExportError) -> Self {
-        Self::Kept(export::failure(&error))
     }
 
     fn backup(error: BackupError) -> Self {

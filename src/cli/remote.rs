@@ -74,7 +74,10 @@ pub(super) fn failure(status: &Status) -> Failure {
         None => format!("{:?}: {}", status.code(), status.message()),
     };
     for violation in &violations {
-        let line = format!("{}: {}", violation.field, violation.description);
+        let line = match violation.description.starts_with(&violation.field) {
+            true => violation.description.clone(),
+            false => format!("{}: {}", violation.field, violation.description),
+        };
         // The first one is often the message itself.
         if !status.message().contains(&line) {
             text = format!("{text}\n{line}");

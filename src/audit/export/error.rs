@@ -45,6 +45,12 @@ pub enum ExportError {
     /// Another process writes an export into the directory.
     #[error("the directory is in use by another export")]
     InUse,
+    /// An export does not go where something else lies.
+    #[error("the directory holds {0}, which is of no export: choose an empty one")]
+    Stray(String),
+    /// The directory holds an export of another snapshot, format or range.
+    #[error("the directory holds another export: choose an empty one")]
+    Another,
     /// What was asked for makes no sense.
     #[error("{0}")]
     Refused(String),

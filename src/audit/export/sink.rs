@@ -80,7 +80,7 @@ impl DirSink {
     /// from others.
     ///
     /// # Errors
-    /// `Refused` where something else lies there; `Damaged` where what is there is not what was written; `InUse`; `Io`.
+    /// `Stray` where something else lies there; `Damaged` where what is there is not what was written; `InUse`; `Io`.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Self, ExportError> {
         // What is not an export's is left as it is: not even a lock is laid there.
         names_of_exports(&*disk)?;
@@ -260,10 +260,7 @@ fn names_of_exports(disk: &dyn Disk) -> Result<Vec<String>, ExportError> {
     let names = disk.list().map_err(ExportError::io("the directory"))?;
     match names.iter().find(|name| !is_export_file(name) && *name != LOCK_FILE) {
         None => Ok(names),
-        Some(stray) => {
-            let what = format!("the directory holds {stray}, which is of no export: choose an empty one");
-            Err(ExportError::Refused(what))
-        }
+        Some(stray) => Err(ExportError::Stray(stray.clone())),
     }
 }
 
