@@ -11,8 +11,10 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -189,4 +191,82 @@ fn an_export_again_is_told_as_made_and_another_into_the_same_folder_is_refused()
     assert_eq!(stampbook(&other).status.code(), Some(2));
     let missing = ["export", "--data", data, "--snapshot", "open", "--format", "csv", "--out", out];
     assert_eq!(stampbook(&missing).status.code(), Some(2));
+}
+
+fn arguments(out: &Path) -> Vec<String> {
+    let data = book().data();
+    let place = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap(), "--from-op", "43000"];
+    let what = ["export", "--snapshot", "close", "--format", "jsonl"];
+    what.iter().chain(&place).map(|argument| (*argument).to_owned()).collect()
+}
+
+fn files_in(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    files.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn an_export_that_is_killed_is_completed_by_the_same_command_to_the_same_bytes() {
+    let whole = files_in(&export_from(43_000, "jsonl", "undisturbed"));
+    // The last of them are there for a moment only: whenever the blow falls, the end is the same.
+    for (round, moment) in
+        ["accounts-000001.jsonl.new", "000001.part.json", "events-000001.jsonl.new", "manifest.json"].iter().enumerate()
+    {
+        let out = book().folder.path().join(format!("killed-{round}"));
+        let mut export =
+            Command::new(env!("CARGO_BIN_EXE_stampbook")).args(arguments(&out)).stdout(Stdio::null()).spawn().unwrap();
+        while !out.join(moment).exists() && export.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_micros(200));
+        }
+        export.kill().unwrap();
+        export.wait().unwrap();
+        assert_eq!(export_from(43_000, "jsonl", &format!("killed-{round}")), out);
+        assert!(files_in(&out) == whole, "killed at {moment}: {:?}", files_in(&out).keys());
+        answer(&verify(&out, false));
+    }
+}
+
+#[test]
+fn an_export_waits_for_nobody_and_a_refused_one_leaves_no_directory_behind() {
+    let out = book().folder.path().join("held");
+    let run = |out: &Path| {
+        let arguments = arguments(out);
+        stampbook(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    fs::create_dir(&out).unwrap();
+    let lock = fs::File::create(out.join("LOCK")).unwrap();
+    lock.lock().unwrap();
+    let refused = run(&out);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("in use by another export"));
+    assert_eq!(files_in(&out).keys().collect::<Vec<_>>(), ["LOCK"]);
+    drop(lock);
+    answer(&run(&out));
+    assert!(!out.join("LOCK").exists());
+    let inner = out.parent().unwrap().join("none/inner");
+    for (from, name) in [("50000", "close"), ("1", "open")] {
+        let data = book().data();
+        let place = ["--data", data.to_str().unwrap(), "--out", inner.to_str().unwrap(), "--from-op", from];
+        let refused = stampbook(&[&["export", "--snapshot", name, "--format", "csv"], &place[..]].concat());
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(!inner.parent().unwrap().exists());
+    }
+}
+
+#[test]
+fn a_missing_file_is_damage_and_a_missing_manifest_is_an_export_that_is_not_finished() {
+    let dir = export_from(43_000, "jsonl", "missing");
+    fs::remove_file(dir.join("postings-000001.jsonl")).unwrap();
+    let again = arguments(&dir);
+    let export = || stampbook(&again.iter().map(String::as_str).collect::<Vec<_>>());
+    for output in [verify(&dir, false), export()] {
+        assert_eq!(output.status.code(), Some(3));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("postings-000001.jsonl"));
+    }
+    fs::remove_file(dir.join("manifest.json")).unwrap();
+    let output = verify(&dir, false);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no finished export"));
+    answer(&export());
+    answer(&verify(&dir, true));
 }

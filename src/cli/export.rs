@@ -3,13 +3,12 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 use stampbook::audit::export::manifest::{Manifest, Origin};
 use stampbook::audit::export::sink::DirSink;
-use stampbook::audit::export::source::{Scanned, SnapshotAccounts};
+use stampbook::audit::export::source::{Scanned, SnapshotAccounts, why_missing};
 use stampbook::audit::export::verify::{ExportReport, verify_export};
 use stampbook::audit::export::{ExportError, Format, Progress, Request, Source, export};
 use stampbook::audit::snapshot::{SnapshotError, SnapshotReader};
@@ -18,6 +17,7 @@ use stampbook::io::{Disk, RealDisk};
 use stampbook::journal::{JournalError, genesis_of};
 
 use super::bar::{Bar, Unit};
+use super::out::Out;
 use super::{EXIT_BAD_INPUT, EXIT_DAMAGED, EXIT_IO, Failure, Outcome, Shown, receive};
 
 #[derive(Args)]
@@ -79,15 +79,15 @@ impl Export {
 
     fn offline(&self, dir: &Path) -> Outcome {
         let data = RealDisk::open_existing(dir).map_err(|error| unreachable(dir, &error))?;
-        let missing = || failure(&ExportError::Snapshot(SnapshotError::Missing(self.snapshot.clone())));
-        let snapshots = RealDisk::open_existing(dir.join(SNAPSHOTS_DIR)).map_err(|_| missing())?;
-        let reader = SnapshotReader::open(&snapshots, &self.snapshot).map_err(|error| failure(&error.into()))?;
+        let failed = |error: ExportError| failure(&error);
+        let reader = self.snapshot_in(dir, &data).map_err(failed)?;
         let genesis = genesis_of(&data).and_then(|genesis| genesis.ok_or(JournalError::NoBook));
-        let origin = Origin::of(&reader, &genesis.map_err(|error| failure(&error.into()))?);
-        let accounts = SnapshotAccounts::new(&reader).map_err(|error| failure(&error))?;
+        let origin = Origin::of(&reader, &genesis.map_err(|error| failed(error.into()))?);
+        let accounts = SnapshotAccounts::new(&reader).map_err(failed)?;
         let source = Source { accounts: &accounts, events: &Scanned(&data), origin };
         let request = Request { from_op: self.from_op, ..Request::whole(self.format.0) };
-        let mut sink = self.sink()?;
+        let out = Out::open(&self.out)?;
+        let mut sink = DirSink::open(out.disk()).map_err(|error| failure_in(&self.out, &error))?;
         let finished = sink.finished();
         let mut bar = Bar::new();
         let made = match sink.manifest().cloned() {
@@ -95,12 +95,19 @@ impl Export {
             None => export(&source, request, &finished, &mut sink, &mut |progress| show(&mut bar, "export", progress)),
         };
         bar.clear();
-        made.map(|manifest| shown(&manifest, &self.out)).map_err(|error| failure(&error))
+        made.map(|manifest| shown(&manifest, &self.out)).map_err(|error| failure_in(&self.out, &error))
     }
 
-    fn sink(&self) -> Result<DirSink, Failure> {
-        let out = RealDisk::open(&self.out).map_err(|error| unreachable(&self.out, &error))?;
-        DirSink::open(Arc::new(out)).map_err(|error| failure(&error))
+    /// The snapshot of the book in `dir`; where its file is not there, the book says why.
+    fn snapshot_in(&self, dir: &Path, data: &RealDisk) -> Result<SnapshotReader, ExportError> {
+        let opened = match RealDisk::open_existing(dir.join(SNAPSHOTS_DIR)) {
+            Ok(snapshots) => SnapshotReader::open(&snapshots, &self.snapshot),
+            Err(_) => Err(SnapshotError::Missing(self.snapshot.clone())),
+        };
+        match opened {
+            Err(SnapshotError::Missing(name)) => Err(why_missing(data, name)?),
+            opened => Ok(opened?),
+        }
     }
 
     /// The manifest of an export that is whole already, if it is the one that is asked for.
@@ -108,7 +115,7 @@ impl Export {
         let made = &manifest.export;
         match made.origin == *origin && made.format == self.format.0 && made.from_op == self.from_op {
             true => Ok(manifest),
-            false => Err(ExportError::Refused("the directory holds another export: choose an empty one".to_owned())),
+            false => Err(ExportError::Another),
         }
     }
 }
@@ -127,7 +134,7 @@ pub(super) fn verify(dir: &Path, data: Option<&Path>) -> Outcome {
     match proved {
         Ok(report) => Ok(proved_shown(&report, dir)),
         Err(error) => {
-            let Failure { code, text, .. } = failure(&error);
+            let Failure { code, text, .. } = failure_in(dir, &error);
             Err(Failure { code, json: json!({ "sound": false, "error": text }), text })
         }
     }
@@ -188,8 +195,22 @@ fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::plain(EXIT_IO, format!("{}: {error}", path.display()))
 }
 
-/// How an export or a proof of one that failed ends.
-pub(super) fn failure(error: &ExportError) -> Failure {
+/// How an export in `dir` or a proof of one that failed ends: what is wrong in the directory is named with it.
+pub(super) fn failure_in(dir: &Path, error: &ExportError) -> Failure {
+    let failure = failure(error);
+    match error {
+        ExportError::Io { .. }
+        | ExportError::Damaged { .. }
+        | ExportError::NoExport
+        | ExportError::InUse
+        | ExportError::Stray(_)
+        | ExportError::Another => Failure::plain(failure.code, format!("{}: {}", dir.display(), failure.text)),
+        _ => failure,
+    }
+}
+
+/// What an error of an export means.
+fn failure(error: &ExportError) -> Failure {
     let code = match error {
         ExportError::Damaged { .. }
         | ExportError::Codec(..)
@@ -198,6 +219,9 @@ pub(super) fn failure(error: &ExportError) -> Failure {
         | ExportError::Snapshot(SnapshotError::Damaged { .. })
         | ExportError::Journal(JournalError::Damaged { .. }) => EXIT_DAMAGED,
         ExportError::Refused(_)
+        | ExportError::NoExport
+        | ExportError::Stray(_)
+        | ExportError::Another
         | ExportError::BookEnds(_)
         | ExportError::Snapshot(SnapshotError::Name(_) | SnapshotError::Missing(_))
         | ExportError::Journal(JournalError::NoBook) => EXIT_BAD_INPUT,

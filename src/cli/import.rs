@@ -13,7 +13,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use stampbook::constants::{ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, KEY_BYTES_MAX};
 use stampbook::proto::account_service_client::AccountServiceClient;
-use stampbook::proto::{AccountClass, GetTrialBalanceRequest};
+use stampbook::proto::admin_service_client::AdminServiceClient;
+use stampbook::proto::{AccountClass, GetProgramRequest, GetTrialBalanceRequest};
 use tonic::transport::Channel;
 
 use self::file::{Rows, Sums};
@@ -145,6 +146,7 @@ impl Import {
     async fn import(&self, channel: Channel, sums: &Sums) -> Outcome {
         let mut accounts = AccountServiceClient::new(channel.clone());
         let before = self.standing(&mut accounts).await?;
+        self.check_importing(channel.clone()).await?;
         if self.dry_run {
             let text = format!("sound: {}; nothing was posted", totals(sums));
             let json = json!({ "dry_run": true, "program": self.program, "file": sums_json(sums) });
@@ -160,6 +162,24 @@ impl Import {
         let after = self.standing(&mut accounts).await?;
         let wrong = self.hold_to_books(sums, &tally, rows.hash(), &before, &after);
         self.report(sums, &tally, &before, &after, &wrong)
+    }
+
+    /// A program that does not import would refuse every row, and each refusal would use up the row's key for ever.
+    async fn check_importing(&self, channel: Channel) -> Result<(), Failure> {
+        let request = GetProgramRequest { program: self.program.clone() };
+        let answer = AdminServiceClient::new(channel).get_program(request).await;
+        let answer = answer.map_err(|status| remote::failure(&status))?.into_inner();
+        match answer.program {
+            Some(program) if !program.import => {
+                let (id, version) = (program.id, program.version);
+                let text = format!(
+                    "program {id}: its newest version, {version}, does not import: put a version with mode = \"import\" \
+                     first; nothing was posted"
+                );
+                Err(Failure::plain(EXIT_BAD_INPUT, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn standing(&self, accounts: &mut AccountServiceClient<Channel>) -> Result<Standing, Failure> {

@@ -9,6 +9,7 @@ use super::{EXIT_IO, Failure};
 
 /// A directory to write to. What was created of it goes again when this is dropped and nothing lies there.
 pub(super) struct Out {
+    path: PathBuf,
     disk: Arc<dyn Disk>,
     /// The directories that were not there before, the innermost first.
     created: Vec<PathBuf>,
@@ -21,7 +22,12 @@ impl Out {
         let path = std::path::absolute(dir).map_err(failed)?;
         let created = path.ancestors().take_while(|path| !path.exists()).map(Path::to_path_buf).collect();
         let disk = RealDisk::open(&path).map_err(failed)?;
-        Ok(Self { disk: Arc::new(disk), created })
+        Ok(Self { path: dir.to_path_buf(), disk: Arc::new(disk), created })
+    }
+
+    /// As it was named.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn disk(&self) -> Arc<dyn Disk> {

@@ -1,16 +1,15 @@
 //! Files from a server, kept in a directory: the `--target` forms of export and backup.
 
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stampbook::audit::backup::{BackupError, BackupManifest, Progress, Receiver, Stage};
-use stampbook::audit::export::manifest::{MANIFEST_FILE, Manifest};
-use stampbook::audit::export::sink::{DirSink, ExportSink};
-use stampbook::audit::export::{Format, Progress as Made};
+use stampbook::audit::export::manifest::{Identity, MANIFEST_FILE, Manifest};
+use stampbook::audit::export::sink::DirSink;
+use stampbook::audit::export::{ExportError, Format, Progress as Made};
 use stampbook::audit::files::unhex;
-use stampbook::io::{Disk, RealDisk};
+use stampbook::io::Disk;
 use stampbook::proto::audit_service_client::AuditServiceClient;
 use stampbook::proto::{
     BackupRequest, ExportFormat, ExportSnapshotRequest, GetSnapshotRequest, HeldFile, backup_response,
@@ -18,12 +17,12 @@ use stampbook::proto::{
 };
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use super::bar::Bar;
 use super::out::Out;
-use super::{EXIT_BAD_INPUT, EXIT_IO, Failure, backup, export, remote};
+use super::{EXIT_IO, Failure, backup, export, remote};
 
 /// A piece with its frame, or the manifest of very many files.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -46,59 +45,71 @@ pub(super) struct Wanted<'a> {
     pub from_op: u64,
 }
 
+impl Wanted<'_> {
+    /// Whether `export` is of this kind, of a snapshot of this name.
+    fn is(&self, export: &Identity) -> bool {
+        let asked = (self.format, self.from_op, self.snapshot);
+        asked == (export.format, export.from_op, export.origin.snapshot.as_str())
+    }
+}
+
 /// Has a server make an export, keeps it in the directory `out`, and takes it up where it broke off before.
 pub(super) fn export(target: &str, wanted: &Wanted<'_>, out: &Path) -> Result<Manifest, Failure> {
-    let disk = open(out)?;
+    let out = Out::open(out)?;
     remote::connected(target, async |channel| {
         let mut bar = Bar::new();
         let mut tries = Tries::new(client(channel));
-        let received = export_whole(&mut tries, wanted, &disk, &mut bar).await;
+        let received = export_whole(&mut tries, wanted, &out, &mut bar).await;
         bar.clear();
         received
     })
 }
 
-async fn export_whole(
-    tries: &mut Tries,
-    wanted: &Wanted<'_>,
-    disk: &Arc<dyn Disk>,
-    bar: &mut Bar,
-) -> Result<Manifest, Failure> {
+async fn export_whole(tries: &mut Tries, wanted: &Wanted<'_>, out: &Out, bar: &mut Bar) -> Result<Manifest, Failure> {
     loop {
         // Opened anew each time: what is whole on the disk is what counts.
-        let mut sink = DirSink::open(Arc::clone(disk)).map_err(|error| export::failure(&error))?;
+        let mut sink = DirSink::open(out.disk()).map_err(|error| export::failure_in(out.path(), &error))?;
         if let Some(manifest) = sink.manifest() {
-            return same(&mut tries.client, wanted, manifest).await;
+            return same(&mut tries.client, wanted, manifest, out).await;
         }
-        let whole = sink.finished().len();
-        if let Err(stopped) = export_once(&mut tries.client, wanted, &mut sink, bar).await {
+        let finished = sink.finished();
+        if finished.first().is_some_and(|record| !wanted.is(&record.export)) {
+            return Err(another(out));
+        }
+        let whole = finished.len();
+        if let Err(stopped) = export_once(&mut tries.client, wanted, out, &mut sink, bar).await {
             tries.pause(stopped, whole).await?;
         }
     }
 }
 
 /// The manifest of an export that is whole, if it is the one that is asked for.
-async fn same(client: &mut Audit, wanted: &Wanted<'_>, manifest: &Manifest) -> Result<Manifest, Failure> {
+async fn same(client: &mut Audit, wanted: &Wanted<'_>, manifest: &Manifest, out: &Out) -> Result<Manifest, Failure> {
     let asked = GetSnapshotRequest { name: wanted.snapshot.to_owned() };
     let answer = client.get_snapshot(asked).await.map_err(|status| remote::failure(&status))?.into_inner();
     let head = answer.snapshot.map(|shot| shot.head_hash).unwrap_or_default();
-    let (made, origin) = (&manifest.export, &manifest.export.origin);
-    let alike = made.format == wanted.format && made.from_op == wanted.from_op && origin.snapshot == wanted.snapshot;
-    if alike && origin.book_id == answer.book_id && origin.head_hash == head {
+    let origin = &manifest.export.origin;
+    if wanted.is(&manifest.export) && origin.book_id == answer.book_id && origin.head_hash == head {
         return Ok(manifest.clone());
     }
-    Err(Failure::plain(EXIT_BAD_INPUT, "the directory holds another export: choose an empty one"))
+    Err(another(out))
+}
+
+fn another(out: &Out) -> Failure {
+    export::failure_in(out.path(), &ExportError::Another)
 }
 
 async fn export_once(
     client: &mut Audit,
     wanted: &Wanted<'_>,
+    out: &Out,
     sink: &mut DirSink,
     bar: &mut Bar,
 ) -> Result<(), Stopped> {
     use export_snapshot_response::Part;
-    let finished =
-        sink.finished().iter().map(serde_json::to_string).collect::<Result<_, _>>().map_err(Stopped::kept)?;
+    let kept = |error: ExportError| Stopped::Kept(export::failure_in(out.path(), &error));
+    let finished = sink.finished().iter().map(serde_json::to_string).collect::<Result<_, _>>();
+    let finished = finished.map_err(|error| Stopped::Kept(Failure::plain(EXIT_IO, error.to_string())))?;
     let (name, format) = (wanted.snapshot.to_owned(), format_of(wanted.format).into());
     let request = ExportSnapshotRequest { name, format, from_op: wanted.from_op, finished };
     let mut stream = client.export_snapshot(request).await.map_err(Stopped::status)?.into_inner();
@@ -106,9 +117,9 @@ async fn export_once(
         let response = next(&mut stream).await?;
         export::show(bar, "export", Made { done: response.done, total: response.total });
         match response.part {
-            Some(Part::Chunk(chunk)) => sink.chunk(&chunk.file, chunk.offset, &chunk.content).map_err(Stopped::kept)?,
+            Some(Part::Chunk(chunk)) => sink.take(&chunk.file, chunk.offset, &chunk.content).map_err(kept)?,
             Some(Part::Manifest(text)) => {
-                return sink.chunk(MANIFEST_FILE, 0, text.as_bytes()).map_err(Stopped::kept);
+                return sink.take(MANIFEST_FILE, 0, text.as_bytes()).map_err(kept);
             }
             None => {}
         }
@@ -166,13 +177,6 @@ async fn backup_once(client: &mut Audit, receiver: &mut Receiver, bar: &mut Bar)
     }
 }
 
-/// The directory that files are kept in; created where there is none.
-fn open(out: &Path) -> Result<Arc<dyn Disk>, Failure> {
-    let disk = RealDisk::open(out);
-    let disk = disk.map_err(|error| Failure::plain(EXIT_IO, format!("{}: {error}", out.display())))?;
-    Ok(Arc::new(disk))
-}
-
 /// Why receiving stopped.
 enum Stopped {
     /// The server said so.
@@ -184,10 +188,6 @@ enum Stopped {
 impl Stopped {
     fn status(status: Status) -> Self {
         Self::Status(Box::new(status))
-    }
-
-    fn kept(error: impl Display) -> Self {
-        Self::Kept(Failure::plain(EXIT_IO, error.to_string()))
     }
 
     fn backup(error: BackupError) -> Self {
@@ -218,7 +218,10 @@ impl Tries {
         };
         self.tries = if whole > self.whole { 1 } else { self.tries + 1 };
         self.whole = whole;
-        if again(&status) && self.tries <= TRIES_MAX {
+        if !remote::again(&status) {
+            return Err(remote::failure(&status));
+        }
+        if self.tries <= TRIES_MAX {
             let asked = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
             sleep(PAUSE.max(asked)).await;
             return Ok(());
@@ -227,14 +230,6 @@ impl Tries {
         failure.text.push_str("\nwhat came whole is kept: the same command again goes on from there");
         Err(failure)
     }
-}
-
-/// Whether the same call again may go better.
-fn again(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
-    )
 }
 
 /// The next message of a stream that ends with a manifest.

@@ -74,7 +74,10 @@ pub(super) fn failure(status: &Status) -> Failure {
         None => format!("{:?}: {}", status.code(), status.message()),
     };
     for violation in &violations {
-        let line = format!("{}: {}", violation.field, violation.description);
+        let line = match violation.description.starts_with(&violation.field) {
+            true => violation.description.clone(),
+            false => format!("{}: {}", violation.field, violation.description),
+        };
         // The first one is often the message itself.
         if !status.message().contains(&line) {
             text = format!("{text}\n{line}");
@@ -83,6 +86,14 @@ pub(super) fn failure(status: &Status) -> Failure {
     let fields: Vec<_> = violations.iter().map(|v| json!({ "field": v.field, "message": v.description })).collect();
     let json = json!({ "error": status.message(), "code": format!("{:?}", status.code()), "reason": reason, "fields": fields });
     Failure { code, text, json }
+}
+
+/// Whether the same call again may be answered otherwise.
+pub(super) fn again(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
+    )
 }
 
 /// An act that the server did not answer with an OK.

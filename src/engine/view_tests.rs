@@ -33,6 +33,10 @@ impl SnapshotRoom for Gated {
         self.shelf.has(name)
     }
 
+    fn remove(&self, name: &str) -> Result<(), String> {
+        self.shelf.remove(name)
+    }
+
     fn begin(&self, facts: SnapshotFacts) -> Result<Box<dyn SnapshotSink>, String> {
         Ok(Box::new(Waiting(self.shelf.begin(facts)?, self.at.clone(), self.go.clone())))
     }

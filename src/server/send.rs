@@ -100,7 +100,7 @@ impl ExportAsked {
         if let Some(place) = self.strange(&origin) {
             let fault = Fault::malformed(&format!("finished[{place}]"), "is of another export, or not in its place");
             sink.stopped = Some(status::invalid(&[fault]));
-            return Err(ExportError::Refused("records of another export".to_owned()));
+            return Err(ExportError::Another);
         }
         let source = export::Source { accounts: &accounts, events: book, origin };
         let mut progress = |made: export::Progress| told.set(Told { done: made.done, total: made.total });

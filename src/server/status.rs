@@ -46,7 +46,8 @@ pub(super) fn invalid(faults: &[Fault]) -> Status {
         details.add_bad_request_violation(fault.field.clone(), fault.message.clone());
     }
     let message = match first.field.as_str() {
-        "" => first.message.clone(),
+        // Most messages begin with their field.
+        field if first.message.starts_with(field) => first.message.clone(),
         field => format!("{field}: {}", first.message),
     };
     Status::with_error_details(Code::InvalidArgument, message, details)

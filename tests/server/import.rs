@@ -6,10 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use stampbook::config::Config;
 use stampbook::proto as pb;
 use tempfile::TempDir;
 
-use crate::house::{DEFINITION, House, PROGRAM, gift, opening};
+use crate::house::{DEFINITION, House, PROGRAM, gift, opening, small};
 
 /// A file of accounts, and what an import of it is told beside.
 struct Move {
@@ -123,18 +124,46 @@ async fn rows_that_the_books_refuse_are_listed_by_line_with_the_reason() {
     assert_eq!(lines.len(), 2, "{list}");
     assert!(lines[1].starts_with("3,taken,ann,7,CONFLICT,KEY_REUSED,"), "{list}");
     assert_eq!(opened(&mut house).await, 3);
+}
 
-    let live = DEFINITION.replace("\"import\"", "\"live\"");
-    house.put(&live, Some(1), "put-2").await.unwrap();
-    moved.write("a,ann,5\nc,cid,9\nd,dot,9\n");
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_for_which_there_was_no_room_are_listed_and_booked_by_the_same_command_once_there_is() {
+    let mut house = House::furnished().await;
+    house.post(gift("g", "ann", 1)).await.unwrap();
+    let (dir, _) = house.close().await;
+    let full = House::open(dir, &Config { members_max: 2, ..small() }).await;
+    let moved = Move::new(&full, "a,ann,5\nb,ben,7\nc,cid,9\nd,ann,2\n");
     let (code, report) = moved.run(&[]).await;
     assert_eq!(code, 1, "{report}");
-    assert_eq!((sums(&report, "replayed"), report["refused"]["NOT_IMPORTING"].as_u64()), ((1, 5), Some(2)));
+    assert_eq!((sums(&report, "applied"), report["refused"]["MEMBERS_LIMIT"].as_u64()), ((3, 14), Some(1)));
     let list = std::fs::read_to_string(moved.rejects()).unwrap();
-    let refused: Vec<_> =
-        list.lines().skip(1).map(|line| line.split(',').take(6).collect::<Vec<_>>().join(",")).collect();
-    assert_eq!(refused, ["3,c,cid,9,REJECTED,NOT_IMPORTING", "4,d,dot,9,REJECTED,NOT_IMPORTING"]);
-    assert_eq!(opened(&mut house).await, 3);
+    let refused: Vec<_> = list.lines().skip(1).map(|line| line.split(',').take(6).collect::<Vec<_>>()).collect();
+    assert_eq!(refused, [["4", "c", "cid", "9", "SHED", "MEMBERS_LIMIT"]]);
+    let mut house = full.reopened().await;
+    let moved = Move { address: house.address, ..moved };
+    let (code, report) = moved.run(&[]).await;
+    assert_eq!(code, 0, "{report}");
+    assert_eq!((sums(&report, "applied"), sums(&report, "replayed")), ((1, 9), (3, 14)));
+    assert_eq!(opened(&mut house).await, 23);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_to_a_program_that_does_not_import_so_that_no_key_is_used_up() {
+    let mut house = House::furnished().await;
+    let live = DEFINITION.replace("\"import\"", "\"live\"");
+    house.put(&live, Some(1), "put-2").await.unwrap();
+    let op = house.trial(None).await.op;
+    let moved = Move::new(&house, "a,ann,5\nb,ben,7\n");
+    for more in [&["--dry-run"][..], &[]] {
+        let (code, report) = moved.run(more).await;
+        assert_eq!(code, 2, "{report}");
+        let said = report["error"].as_str().unwrap();
+        assert!(said.contains(PROGRAM) && said.contains("does not import"), "{said}");
+    }
+    assert_eq!((house.trial(None).await.op, moved.rejects().exists()), (op, false));
+    house.put(DEFINITION, Some(2), "put-3").await.unwrap();
+    let (code, report) = moved.run(&[]).await;
+    assert_eq!((code, sums(&report, "applied")), (0, (2, 12)), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,7 +137,7 @@ async fn an_act_that_is_answered_as_shed_was_not_done() {
         .collect();
     let mut shed = Vec::new();
     for n in 0..120 {
-        let key = format!("fund-{n}");
+        let key = format!("more-{n}");
         if let Err(status) = house.fund(1, &key).await {
             assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
             shed.push(key);

@@ -1,5 +1,6 @@
 //! A book from a backup, as it was at its end, at an op or at a time: a new incarnation that names what it descends from.
 
+use crate::audit::export::columns::time_text;
 use crate::io::{Disk, LOCK_FILE};
 use crate::journal::{self, Cut, CutPoint, Genesis, JournalError, Parent, parse_segment_name};
 use crate::verify::{self, Options};
@@ -162,7 +163,7 @@ fn find_cut(
     let (cut, asked) = match to {
         None => (Cut::Whole, "its end".to_owned()),
         Some(To::Op(op)) => (Cut::Op(op), format!("op {op}")),
-        Some(To::Time(time)) => (Cut::Time(time), format!("a time ({time} us) before its first event")),
+        Some(To::Time(time)) => (Cut::Time(time), format!("{}, which is before its first event", time_text(time))),
     };
     let not_there = BackupError::NotInBackup { asked, book_op: manifest.op };
     match journal::find_cut(backup, cut, progress) {

@@ -6,6 +6,8 @@ use crate::audit::snapshot::SnapshotError;
 use crate::journal::JournalError;
 use crate::ledger::codec::CodecError;
 
+use super::manifest::MANIFEST_FILE;
+
 /// Why an export cannot be made, or is not what it says.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
@@ -35,6 +37,20 @@ pub enum ExportError {
     /// The snapshot lacks a member that an event speaks of.
     #[error("the snapshot does not know member {0}")]
     MemberUnnamed(u32),
+    /// There is no manifest, so no export was ever finished there.
+    #[error(
+        "there is no finished export here: {MANIFEST_FILE} is missing; where an export broke off, the same export again ends it"
+    )]
+    NoExport,
+    /// Another process writes an export into the directory.
+    #[error("the directory is in use by another export")]
+    InUse,
+    /// An export does not go where something else lies.
+    #[error("the directory holds {0}, which is of no export: choose an empty one")]
+    Stray(String),
+    /// The directory holds an export of another snapshot, format or range.
+    #[error("the directory holds another export: choose an empty one")]
+    Another,
     /// What was asked for makes no sense.
     #[error("{0}")]
     Refused(String),

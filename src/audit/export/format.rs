@@ -87,6 +87,17 @@ impl From<Table> for Content {
 }
 
 impl Content {
+    /// Every content.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Accounts,
+        Self::Events,
+        Self::Postings,
+        Self::Transactions,
+        Self::Opening,
+        Self::Assertions,
+        Self::Index,
+    ];
+
     /// The table whose rows a file of a tabular format holds.
     pub(super) fn table(self) -> Option<Table> {
         match self {
@@ -94,6 +105,14 @@ impl Content {
             Self::Events => Some(Table::Events),
             Self::Postings => Some(Table::Postings),
             _ => None,
+        }
+    }
+
+    /// The name of its file of this number, from 1; of some contents there is one file only.
+    pub(super) fn file_name(self, number: usize, format: Format) -> String {
+        match self {
+            Self::Index | Self::Opening => format!("{}.{}", self.stem(), format.ending()),
+            _ => format!("{}-{number:06}.{}", self.stem(), format.ending()),
         }
     }
 

@@ -142,6 +142,11 @@ pub struct PartRecord {
 /// What the name of a part's record ends with.
 const RECORD_ENDING: &str = ".part.json";
 
+/// Whether this is how the number of a part is written in the name of a file.
+pub(super) fn is_number(text: &str) -> bool {
+    text.len() >= 6 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl PartRecord {
     /// The name of the file that holds the record of the part with this number until the export is whole.
     #[must_use]
@@ -152,7 +157,7 @@ impl PartRecord {
     /// Whether a file of this name holds the record of a part.
     #[must_use]
     pub fn is_file_name(name: &str) -> bool {
-        name.ends_with(RECORD_ENDING)
+        name.strip_suffix(RECORD_ENDING).is_some_and(is_number)
     }
 }
 

@@ -131,7 +131,7 @@ fn plan(identity: &Identity, pages: u32) -> Vec<Work> {
 /// manifest. `finished` are the records of the parts that the sink has, from the first on; they are not made again.
 ///
 /// # Errors
-/// `Refused` for a range that is not in the snapshot or records of another export; what the snapshot, the book and the sink
+/// `Refused` for a range that is not in the snapshot; `Another` for records of another export; what the snapshot, the book and the sink
 /// meet.
 pub fn export(
     source: &Source<'_>,
@@ -149,7 +149,7 @@ pub fn export(
     let plan = plan(&identity, source.accounts.pages());
     let fits = |(number, record): (u32, &PartRecord)| record.part == number && record.export == identity;
     if finished.len() > plan.len() || !(1..).zip(finished).all(fits) {
-        return Err(ExportError::Refused("what is there is of another export: choose an empty directory".to_owned()));
+        return Err(ExportError::Another);
     }
     let members = u64::from(source.accounts.pages()) * u64::from(MEMBERS_PER_PAGE);
     let mut exporter = Exporter {
@@ -241,13 +241,7 @@ impl Exporter<'_> {
             files.filter(|file| file.content == content).count() + 1
         };
         let format = self.identity.format;
-        let named = contents.iter().map(|content| {
-            let name = match content {
-                Content::Index | Content::Opening => format!("{}.{}", content.stem(), format.ending()),
-                _ => format!("{}-{:06}.{}", content.stem(), number(*content), format.ending()),
-            };
-            (name, *content)
-        });
+        let named = contents.iter().map(|content| (content.file_name(number(*content), format), *content));
         PartWriter::begin(format, named, date_us)
     }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use crate::audit::files::hex;
-use crate::audit::snapshot::SnapshotReader;
+use crate::audit::snapshot::{SnapshotError, SnapshotReader};
 use crate::io::Disk;
 use crate::journal::{self, Book, FrameBody, Genesis, JournalError, Preparer, Replay};
-use crate::ledger::event::Balances;
+use crate::ledger::event::{Balances, Event};
 use crate::ledger::ids::{CampaignNo, MemberNo, Op, ProgramNo};
 use crate::ledger::view::BaseProgram;
-use crate::ledger::{self, ImageError, Ledger, PageId, PageKind};
+use crate::ledger::{self, ImageError, Ledger, PageId, PageKind, codec};
 
 use super::ExportError;
 use super::manifest::{Origin, ParentBook};
@@ -93,6 +93,34 @@ impl Events for Scanned<'_> {
             (None, scanned) => Ok(scanned?),
         }
     }
+}
+
+/// Why the snapshot `name` of the book on `data` has no file: it was never taken, was deleted, or lost it.
+///
+/// # Errors
+/// Where the book cannot be read.
+pub fn why_missing(data: &dyn Disk, name: String) -> Result<ExportError, ExportError> {
+    let (mut taken, mut deleted) = (None, None);
+    let read = Scanned(data).each(1, u64::MAX, &mut |op, _, bytes| {
+        match codec::decode(bytes).map_err(|error| ExportError::Codec(op, error))? {
+            Event::SnapshotTaken(event) if event.name == name => taken = Some(op),
+            Event::SnapshotDeleted(event) if event.name == name => deleted = Some(op),
+            _ => {}
+        }
+        Ok(())
+    });
+    // No book reaches as far as was asked.
+    match read {
+        Ok(()) | Err(ExportError::BookEnds(_)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(match (taken, deleted) {
+        (_, Some(op)) => ExportError::Refused(format!("the snapshot {name} was deleted at op {op}")),
+        (Some(op), None) => {
+            ExportError::Refused(format!("the snapshot {name} was taken at op {op}, and its file is missing"))
+        }
+        (None, None) => SnapshotError::Missing(name).into(),
+    })
 }
 
 /// Passes on the events from an op on.

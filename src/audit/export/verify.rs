@@ -1,7 +1,7 @@
 //! Holding an export against its manifest, against itself, and against the book that it says it comes from.
 
 use std::collections::VecDeque;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ use super::manifest::{
     Counts, EXPORT_VERSION, FileEntry, MANIFEST_FILE, Manifest, ParentBook, Total, add_totals, chart, table_entry,
 };
 use super::part::{CHUNK_BYTES, Totals, count};
-use super::sink::{ExportSink, is_export_file, read_manifest};
+use super::sink::{ExportSink, read_manifest, reads_as_export};
 use super::source::{LedgerAccounts, Scanned};
 use super::sums::Sums;
 use super::{ExportError, Progress, Request, Source, export, hledger};
@@ -74,7 +74,7 @@ fn bad_manifest(what: impl Into<String>) -> ExportError {
 fn check_no_more(dir: &dyn Disk, manifest: &Manifest) -> Result<(), ExportError> {
     let names = dir.list().map_err(ExportError::io("the directory"))?;
     let named = |name: &str| name == MANIFEST_FILE || manifest.files.iter().any(|file| file.name == name);
-    match names.iter().find(|name| is_export_file(name) && !named(name)) {
+    match names.iter().find(|name| reads_as_export(name) && !named(name)) {
         Some(name) => Err(ExportError::damaged(name, "the manifest does not name it")),
         None => Ok(()),
     }
@@ -149,8 +149,14 @@ impl<'a> Proof<'a> {
     }
 
     fn file(&mut self, dir: &dyn Disk, entry: &'a FileEntry) -> Result<(), ExportError> {
-        let open = || dir.open(&entry.name).and_then(|file| FileReader::new(file, &entry.name));
-        let (bytes, sha256, text) = read_through(open().map_err(ExportError::io(&entry.name))?, entry.content)?;
+        let open = || {
+            let opened = dir.open(&entry.name).and_then(|file| FileReader::new(file, &entry.name));
+            opened.map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => ExportError::damaged(&entry.name, "it is missing"),
+                _ => ExportError::io(&entry.name)(error),
+            })
+        };
+        let (bytes, sha256, text) = read_through(open()?, entry.content)?;
         if (bytes, &sha256) != (entry.bytes, &entry.sha256) {
             return Err(ExportError::damaged(&entry.name, "its length or its SHA-256 is not what the manifest says"));
         }
@@ -161,7 +167,7 @@ impl<'a> Proof<'a> {
                 return Err(ExportError::damaged(&entry.name, "it does not name the commodities and files in order"));
             }
         } else {
-            let file = open().map_err(ExportError::io(&entry.name))?;
+            let file = open()?;
             let mut again = Again::begin(self.manifest, entry.content)?;
             format::read(self.manifest.export.format, entry.content, file, &mut |record| {
                 record.digest(&mut digest);
@@ -377,10 +383,10 @@ impl Replay for Books<'_> {
 }
 
 /// Takes the files of an export made again, and keeps none of them.
-struct Nowhere;
+pub(super) struct Nowhere;
 
 impl ExportSink for Nowhere {
-    fn chunk(&mut self, _file: &str, _offset: u64, _bytes: &[u8]) -> std::io::Result<()> {
+    fn chunk(&mut self, _file: &str, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
         Ok(())
     }
 }

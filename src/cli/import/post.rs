@@ -8,7 +8,6 @@ use stampbook::proto::{Command, Opening, Outcome, PostBatchRequest, Receipt, com
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::super::{EXIT_IO, EXIT_REFUSED, Failure, remote};
@@ -149,7 +148,10 @@ async fn settle(
             }
             Err(status) => status,
         };
-        if !again(&status) || Instant::now() >= give_up {
+        if !remote::again(&status) {
+            return Err(remote::failure(&status));
+        }
+        if Instant::now() >= give_up {
             let mut failure = remote::failure(&status);
             failure.text.push_str("\nthe import stopped: the same command again goes on where this one was");
             return Err(failure);
@@ -158,12 +160,4 @@ async fn settle(
         tokio::time::sleep(pause.max(asked)).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
-}
-
-/// Whether the same call again may be answered otherwise.
-fn again(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown
-    )
 }
