@@ -9,13 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::limits::{
     SHELF_TIME_MAX, SLED_CACHE_BYTES, SLED_LEAF_VALUES, SLED_LEAF_VALUES_USUAL, SLED_READ_BYTES_MAX,
     SLED_SEGMENT_BYTES, VALUE_BYTES_MAX,
 };
 use super::shelf::{Change, Shelf, ShelfError, Shelves};
+
+/// Between two tries to open a database whose file is still held.
+const LOCKED_PAUSE: Duration = Duration::from_millis(10);
 
 /// A directory of sled databases, one folder each.
 pub struct SledShelves {
@@ -223,8 +226,21 @@ fn open_database(path: &Path, time_max: Duration) -> Result<sled::Db, ShelfError
         .segment_size(SLED_SEGMENT_BYTES)
         .cache_capacity(SLED_CACHE_BYTES)
         .flush_every_ms(None);
-    let opened = on_a_thread(path, "open", time_max, move || config.open())?;
-    opened.map_err(|error| unusable(path, "open", &error))
+    let began = Instant::now();
+    loop {
+        let config = config.clone();
+        match on_a_thread(path, "open", time_max, move || config.open())? {
+            // A thread of sled's own may hold the file for a moment after the database was closed. No other process does:
+            // the lock of the book keeps them out.
+            Err(error) if is_locked(&error) && began.elapsed() < time_max => thread::sleep(LOCKED_PAUSE),
+            opened => return opened.map_err(|error| unusable(path, "open", &error)),
+        }
+    }
+}
+
+/// Whether a database could not be opened because its file is locked; sled says so in words alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 fn close_database(path: &Path, time_max: Duration, db: sled::Db) -> Result<(), ShelfError> {
@@ -301,6 +317,21 @@ mod tests {
         let (_keep, never) = sync_channel::<()>(0);
         let hung = on_a_thread(path, "open", soon, move || never.recv()).unwrap_err();
         assert!(hung.to_string().contains("hung"), "{hung}");
+    }
+
+    #[test]
+    fn a_database_whose_file_is_still_held_is_opened_when_it_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelves = SledShelves::new(dir.path());
+        drop(shelves.open("a").unwrap());
+        let file = File::open(dir.path().join("a/db")).unwrap();
+        file.lock().unwrap();
+        let opener = thread::spawn(move || shelves.open("a").map(|_| ()));
+        // As long as the file is held it cannot have been opened, however late its thread came to it.
+        thread::sleep(20 * LOCKED_PAUSE);
+        assert!(!opener.is_finished());
+        drop(file);
+        opener.join().unwrap().unwrap();
     }
 
     #[test]
