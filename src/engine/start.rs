@@ -127,6 +127,7 @@ impl Start<'_> {
             broken: None,
             begun: Instant::now(),
             written: Vec::new(),
+            ended: report.checkpoint_op,
         };
         if let Some(at) = &checkpoint {
             replayer.make_missing_snapshot(at);
@@ -219,6 +220,8 @@ struct Replayer<'s> {
     begun: Instant,
     /// Snapshots whose files were written by this replay.
     written: Vec<String>,
+    /// The op at which the last frame with events ended.
+    ended: u64,
 }
 
 impl Replay for Replayer<'_> {
@@ -260,7 +263,11 @@ impl Replay for Replayer<'_> {
                 text
             })?;
         }
-        self.make_missing_snapshot(at);
+        // An empty frame ends at the op of the one before it, and has another hash.
+        if at.op > self.ended {
+            self.ended = at.op;
+            self.make_missing_snapshot(at);
+        }
         Ok(())
     }
 }

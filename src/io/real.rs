@@ -9,6 +9,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Clock, DirLock, Disk, DiskFile, LOCK_FILE};
 
+/// Looks at a lock file that others remove and make again meanwhile.
+const LOCK_TRIES: usize = 1_000;
+
 /// A directory of the file system.
 pub struct RealDisk {
     dir: PathBuf,
@@ -85,7 +88,7 @@ impl Disk for RealDisk {
 
     fn try_lock(&self) -> io::Result<Option<DirLock>> {
         let path = self.path(LOCK_FILE);
-        loop {
+        for _ in 0..LOCK_TRIES {
             let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
             match file.try_lock() {
                 Ok(()) => {}
@@ -98,6 +101,7 @@ impl Disk for RealDisk {
                 return Ok(Some(DirLock::new(file)));
             }
         }
+        Err(io::Error::other("the lock file is another each time it is looked at"))
     }
 
     fn works_ahead(&self) -> bool {

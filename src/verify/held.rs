@@ -243,13 +243,14 @@ impl<'o> Held<'o> {
         let again = self.is_replayed(view) && !later && !marked;
         match (view.deleted.is_some(), later) {
             (false, _) => lost(view, "it has no manifest", again, now_us, shown),
+            (true, false) if again => lost(view, "it is deleted and has no manifest yet", again, now_us, shown),
+            // The mark of a deletion is only made beside a manifest.
+            (true, false) if marked => Err(shot_error(view, "it is deleted, and its manifest, which stays, is gone")),
             // Had it been there, the later one would name it.
-            (true, true) => {
+            (true, _) => {
                 shown.notes.push(format!("snapshot {:?} is deleted and never had a manifest", view.name));
                 Ok(())
             }
-            (true, false) if again => lost(view, "it is deleted and has no manifest yet", again, now_us, shown),
-            (true, false) => Err(shot_error(view, "it is deleted, and its manifest, which stays, is gone")),
         }
     }
 }
