@@ -86,9 +86,8 @@ impl Sight {
         Ok([self.checkpoint, self.seal])
     }
 
-    /// Blocks until what is aimed at begins, and for the delay.
+    /// Blocks until what is aimed at begins, if it did not since the log was last read, and for the delay.
     pub(super) fn wait(&mut self, aim: Aim, delay: Duration) -> Result<(), Failure> {
-        self.edges()?;
         let (checkpoint, seal) = (&mut self.checkpoint, &mut self.seal);
         if !self.log.wait_for(aim.marker(), PATIENCE, |line| note(line, checkpoint, seal))? {
             return Err(format!("the server did not say \"{}\" within {PATIENCE:?}", aim.marker()).into());
