@@ -271,7 +271,7 @@ impl Keeper {
     }
 
     /// The store is a cache, yet keys that are in it alone cannot be told from free ones without it: rather than guess,
-    /// the process ends, and the next start makes the store anew from the book.
+    /// the process ends. Where runs failed, the next start makes the store anew from the book.
     fn give_up(&self, why: &str) {
         self.pipeline.fail(format!("the store cannot be used: {why}"));
         self.desk.queue.bell().ring();
