@@ -3,6 +3,7 @@
 mod backup;
 mod bar;
 mod campaign;
+mod clock;
 mod export;
 mod import;
 mod out;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
+use stampbook::config::ClockSetting;
 
 /// The server refused what was asked.
 const EXIT_REFUSED: u8 = 1;
@@ -47,6 +49,9 @@ enum Command {
     /// Fund, pause, resume, close or list campaigns.
     #[command(subcommand)]
     Campaign(campaign::Campaign),
+    /// Confirm a server's clock that has leapt ahead, or drive one that is driven by hand.
+    #[command(subcommand)]
+    Clock(clock::Clock),
     /// Take, list, show or delete snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
@@ -73,6 +78,9 @@ struct ServeArgs {
     /// A TOML file with limits and sizes.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Which clock tells the time: system, or driven, which stands still until `stampbook clock drive`, for tests and replays.
+    #[arg(long, value_name = "CLOCK")]
+    clock: Option<ClockSetting>,
 }
 
 /// Where the server is and how to show its answers.
@@ -113,9 +121,10 @@ type Outcome = Result<Shown, Failure>;
 /// Carries out a command line.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Serve(args) => stampbook::server::run(args.data, args.listen, args.config),
+        Command::Serve(args) => stampbook::server::run(args.data, args.listen, args.config, args.clock),
         Command::Program(command) => show(command.json(), command.run()),
         Command::Campaign(command) => show(command.json(), command.run()),
+        Command::Clock(command) => show(command.json(), command.run()),
         Command::Snapshot(command) => show(command.json(), command.run()),
         Command::Import(command) => show(command.json(), command.run()),
         Command::Backup(command) => show(command.json, command.run()),

@@ -3,13 +3,15 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::constants::{
     CHECKPOINT_SECONDS, IN_FLIGHT_BYTES_MAX, KEY_FILTER_BYTES_MAX, KEYS_PER_GENERATION, MESSAGE_BYTES_MAX,
-    MESSAGE_PREFIX_BYTES, QUEUE_REQUESTS_MAX, SEGMENT_BYTES_DEFAULT, TAIL_BYTES_MAX,
+    MESSAGE_PREFIX_BYTES, OCCURRED_US_MAX, OCCURRED_US_MIN, QUEUE_REQUESTS_MAX, SEGMENT_BYTES_DEFAULT, TAIL_BYTES_MAX,
 };
 use crate::engine::rooms::Rooms;
 use crate::engine::{EngineConfig, Pace};
@@ -53,6 +55,8 @@ struct Raw {
     checkpoints: Option<Checkpoints>,
     keys_per_generation: Option<u64>,
     key_filter_bytes_max: Option<u64>,
+    clock: Option<ClockSetting>,
+    clock_start: Option<String>,
 }
 
 /// Whether checkpoints are taken.
@@ -64,6 +68,29 @@ pub enum Checkpoints {
     Paced,
     /// Never, however long the tail: for measurements and tests alone, since the next start replays all of it.
     Held,
+}
+
+/// Which clock tells the wall time.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ClockSetting {
+    /// The machine's.
+    #[default]
+    System,
+    /// One that stands still until it is driven forward by hand: for tests, demonstrations and replays alone.
+    Driven,
+}
+
+impl FromStr for ClockSetting {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "system" => Ok(Self::System),
+            "driven" => Ok(Self::Driven),
+            _ => Err(ConfigError(format!("clock is {text}; it must be system or driven"))),
+        }
+    }
 }
 
 /// The settings, checked and whole.
@@ -95,6 +122,10 @@ pub struct Config {
     pub keys_per_generation: u64,
     /// Bytes of filters over older keys that are held in memory; past it the oldest are read from the store.
     pub key_filter_bytes_max: u64,
+    /// Which clock tells the wall time.
+    pub clock: ClockSetting,
+    /// Where a driven clock starts for a new book, in microseconds since the Unix epoch; for any other it starts at the book's time.
+    pub clock_start_us: Option<i64>,
 }
 
 impl Default for Config {
@@ -113,6 +144,8 @@ impl Default for Config {
             checkpoints: Checkpoints::Paced,
             keys_per_generation: KEYS_PER_GENERATION,
             key_filter_bytes_max: KEY_FILTER_BYTES_MAX,
+            clock: ClockSetting::System,
+            clock_start_us: None,
         }
     }
 }
@@ -201,7 +234,18 @@ impl Config {
                 KEYS_PER_GENERATION,
             )?,
             key_filter_bytes_max: raw.key_filter_bytes_max.unwrap_or(default.key_filter_bytes_max),
+            clock: raw.clock.unwrap_or_default(),
+            clock_start_us: raw.clock_start.as_deref().map(clock_start).transpose()?,
         })
+    }
+
+    /// Where a driven clock starts for a new book, in microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where the settings do not say.
+    pub fn driven_start_us(&self) -> Result<i64, ConfigError> {
+        let missing = || ConfigError("clock_start is needed: a driven clock begins a new book there".to_owned());
+        self.clock_start_us.ok_or_else(missing)
     }
 
     /// The engine's part; `rooms` says where store and snapshots lie, `None` that they live in memory.
@@ -223,6 +267,13 @@ impl Config {
             rooms,
         }
     }
+}
+
+fn clock_start(text: &str) -> Result<i64, ConfigError> {
+    let us = text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond);
+    us.filter(|us| (OCCURRED_US_MIN..=OCCURRED_US_MAX).contains(us)).ok_or_else(|| {
+        ConfigError(format!("clock_start is {text:?}; it must be an instant such as \"2030-01-01T00:00:00Z\""))
+    })
 }
 
 fn within<T: PartialOrd + fmt::Display>(
@@ -272,6 +323,18 @@ mod tests {
     }
 
     #[test]
+    fn a_driven_clock_starts_where_it_is_told_and_nowhere_else() {
+        let config = Config::parse("clock = \"driven\"\nclock_start = \"1970-01-01T00:00:01Z\"\n").unwrap();
+        assert_eq!((config.clock, config.driven_start_us()), (ClockSetting::Driven, Ok(1_000_000)));
+        assert!(Config::default().driven_start_us().unwrap_err().to_string().contains("clock_start"));
+        assert_eq!("driven".parse(), Ok(ClockSetting::Driven));
+        assert_eq!(
+            "Driven".parse::<ClockSetting>().unwrap_err().to_string(),
+            "clock is Driven; it must be system or driven"
+        );
+    }
+
+    #[test]
     fn an_unknown_field_is_refused_with_its_line() {
         let error = Config::parse("members_max = 7\nmembers_min = 1\n").unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
@@ -289,6 +352,9 @@ mod tests {
             "segment_bytes = 4294971392",
             "in_flight_bytes_max = 16777220",
             "worker_threads = 0",
+            "clock = 'sundial'",
+            "clock_start = '2030-01-01'",
+            "clock_start = '-009999-01-02T00:00:00Z'",
         ] {
             let name = text.split(' ').next().unwrap();
             let error = Config::parse(text).unwrap_err().to_string();

@@ -110,6 +110,14 @@ pub const CHECKPOINT_SECONDS: u64 = 600;
 /// Idle time after which the last frame of the book gets a witness, in milliseconds.
 pub const IDLE_WITNESS_MS: u64 = 10;
 
+// --- The book's clock ---------------------------------------------------------------------------------------
+
+/// How far the wall clock may run ahead of the book's time and the time that has passed since, in microseconds: past it nothing
+/// is written until an operator confirms the time. An operator's own clock may differ from the server's by as much.
+pub const CLOCK_AHEAD_US_MAX: i64 = 5 * 60 * 1_000_000;
+/// The same at a start, when nobody knows how much time has passed: how far it may be ahead of the newest event.
+pub const CLOCK_AHEAD_AT_START_US_MAX: i64 = 30 * 24 * 3_600 * 1_000_000;
+
 // --- Events, blocks, frames, segments (drawn in FORMAT.md) ----------------------------------------------------
 
 /// Bytes of the event of one member's command.

@@ -245,7 +245,9 @@ fn tell(event: &Event<'_>, seen: &mut BTreeSet<String>, reasons: &mut BTreeSet<u
         Event::CampaignChanged(changed) => see("change", name(&changed.change)),
         Event::AdminRejected(rejected) => see("refused", name(&rejected.kind)),
         Event::Redeemed(_) => {}
-        Event::Opened(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => panic!("not of the first release"),
+        Event::Opened(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) | Event::ClockConfirmed(_) => {
+            panic!("not of the first release")
+        }
     }
 }
 

@@ -232,7 +232,9 @@ fn class_of(verdict: &Verdict) -> String {
 }
 
 fn everything_happened(seen: &BTreeMap<String, usize>) {
-    let out_of_reach = [Reason::LimitReached, Reason::AmountOverflow];
+    // The clock is the engine's: what it leaves to the ledger is tested there.
+    let clock = [Reason::ClockDiffers, Reason::ClockNotLeapt];
+    let out_of_reach = [[Reason::LimitReached, Reason::AmountOverflow], clock].concat();
     let reasons = Reason::ALL.iter().filter(|reason| !out_of_reach.contains(reason));
     let reasons = reasons.filter(|reason| !matches!(reason, Reason::CampaignBudgetExhausted | Reason::CapReached));
     let mut classes: Vec<String> = reasons.map(|reason| format!("{reason:?}")).collect();
@@ -274,6 +276,7 @@ fn altered(event: &Event<'_>) -> Vec<u8> {
         Event::Opened(e) => (&mut e.common.key, Some(&mut e.legs.0)),
         Event::SnapshotTaken(e) => (&mut e.common.key, None),
         Event::SnapshotDeleted(e) => (&mut e.common.key, None),
+        Event::ClockConfirmed(e) => (&mut e.common.key, None),
         Event::ProgramPut(e) => {
             e.spec.greatest_total.numerator += 1;
             return encoded(&event);

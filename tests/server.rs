@@ -9,6 +9,8 @@ mod atomic;
 mod audit;
 #[path = "server/backup.rs"]
 mod backup;
+#[path = "server/clock.rs"]
+mod clock;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/import.rs"]

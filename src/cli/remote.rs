@@ -62,12 +62,14 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// A call that the server did not answer with an OK.
 pub(super) fn failure(status: &Status) -> Failure {
+    let reason = status.get_details_error_info().map(|info| info.reason);
     let code = match status.code() {
         Code::InvalidArgument => EXIT_BAD_INPUT,
+        // It was reached, and has written nothing.
+        Code::Unavailable if reason.as_deref() == Some("CLOCK_UNCONFIRMED") => EXIT_REFUSED,
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => EXIT_IO,
         _ => EXIT_REFUSED,
     };
-    let reason = status.get_details_error_info().map(|info| info.reason);
     let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     let mut text = match &reason {
         Some(reason) => format!("{reason}: {}", status.message()),

@@ -4,6 +4,9 @@
 mod ahead;
 mod audit_room;
 mod bell;
+mod book_clock;
+#[cfg(test)]
+mod clock_tests;
 mod commit;
 #[cfg(test)]
 mod crash_tests;
@@ -33,6 +36,7 @@ use crossbeam::channel::{Receiver, bounded, unbounded};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
+use self::book_clock::SharedClock;
 use self::commit::Pipeline;
 use self::keeper::{Desk, Keeper, KeeperLine, ToKeeper};
 use self::names::{Directory, Names};
@@ -43,9 +47,9 @@ use self::rooms::{Rooms, SnapshotRoom};
 use self::run::{Core, ResolveJob};
 use self::start::{Ready, Start};
 use crate::constants::{
-    ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, EVENT_BYTES_MAX, EVENT_KIND_BYTES_MAX, FRAME_BYTES_MAX, KEY_BYTES_MAX,
-    KEYS_PER_GENERATION, MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, PAGE_BYTES, PLACE_BYTES_MAX, POINTS_MAX,
-    PROGRAM_EVENT_BYTES_MAX, REFERENCE_BYTES_MAX,
+    ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, CLOCK_AHEAD_US_MAX, EVENT_BYTES_MAX, EVENT_KIND_BYTES_MAX,
+    FRAME_BYTES_MAX, KEY_BYTES_MAX, KEYS_PER_GENERATION, MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, PAGE_BYTES,
+    PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_EVENT_BYTES_MAX, REFERENCE_BYTES_MAX,
 };
 use crate::io::{Clock, Disk};
 use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Parent, RecoveryReport, genesis_of};
@@ -61,6 +65,7 @@ pub use self::start::StartReport;
 // The ledger and the journal know nothing of each other; here both are in sight, and what they must agree on is held.
 const _: () =
     assert!(KEYS_PER_GENERATION == ledger::KEYS_PER_GENERATION, "a generation is as large as the ledger takes it");
+const _: () = assert!(CLOCK_AHEAD_US_MAX == ledger::CONFIRM_WITHIN_US, "a leap is confirmed within what makes one");
 const _: () = assert!(codec::EVENT_BYTES_LIMIT == PROGRAM_EVENT_BYTES_MAX, "what the codec writes fits a block");
 const _: () = assert!(POINTS_MAX.unsigned_abs() == award::POINTS_MAX, "shape and rules know one greatest amount");
 const _: () = assert!(
@@ -150,6 +155,7 @@ struct Shared {
     book: Book,
     info: BookInfo,
     clock: Arc<dyn Clock>,
+    time: Arc<SharedClock>,
     queue_age_max_us: u64,
     desk: Arc<Desk>,
     audit: AuditRoom,
@@ -222,6 +228,19 @@ impl Handle {
         &self.shared.info
     }
 
+    /// The clocks that the engine reads.
+    #[must_use]
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    /// What has passed by now, in microseconds since the Unix epoch: while the wall clock is not put back, nothing is booked before
+    /// it from now on. A wall clock that has leapt ahead, and that nobody has confirmed, does not count.
+    #[must_use]
+    pub fn passed_us(&self) -> i64 {
+        self.shared.time.passed_us()
+    }
+
     /// The op of the newest checkpoint that is durable; 0 before the first.
     #[must_use]
     pub fn checkpoint_op(&self) -> u64 {
@@ -290,6 +309,8 @@ impl Engine {
         for (op, trial) in &ready.trials {
             desk.remember_trial(*op, trial.clone());
         }
+        let RecoveryReport { last_book_time_us, events, .. } = ready.opened.recovery;
+        let time = Arc::new(SharedClock::new(Arc::clone(&clock), last_book_time_us, events > 0));
         let shared = Shared {
             queue,
             pipeline: Arc::new(Pipeline::new()),
@@ -298,6 +319,7 @@ impl Engine {
             book: ready.opened.book.clone(),
             info,
             clock,
+            time,
             queue_age_max_us: config.queue_age_max_us,
             audit: AuditRoom::new(Arc::clone(&desk), Arc::clone(&rooms.snapshots_disk)),
             desk,
@@ -349,7 +371,6 @@ fn start_threads(
     config: &EngineConfig,
 ) -> Result<Vec<JoinHandle<()>>, StartError> {
     let Ready { ledger, mut store, sealed, opened, checkpoint, .. } = ready;
-    let book_time_us = opened.recovery.last_book_time_us;
     // Where more requests wait for the readers than this, the engine waits too: that is the queue's bound again. The
     // readers never wait for the engine.
     let (resolvers, jobs) = bounded::<ResolveJob>(config.queue_requests_max.saturating_add(1).saturating_mul(2));
@@ -407,7 +428,8 @@ fn start_threads(
         open: None,
         answers: Vec::new(),
         names_changed: false,
-        book_time_us,
+        book_time_us: shared.time.book_us(),
+        time: Arc::clone(&shared.time),
         queue_age_max_us: config.queue_age_max_us,
         frame_bytes_full: FRAME_BYTES_FULL.min(frame_bytes_max / 4),
         frame_bytes_max,

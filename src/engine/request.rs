@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::journal::FrameBody;
-use crate::ledger::command::{AdminCommand, Command};
+use crate::ledger::command::{AdminCommand, Command, Leap};
 use crate::ledger::event::Balances;
 use crate::ledger::ids::{MemberNo, Op, ProgramNo};
 use crate::ledger::view::{CampaignView, ProgramTrial, ProgramView, SnapshotView};
@@ -140,6 +140,9 @@ pub enum Refusal {
     /// The server is going down; nothing was written.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The wall clock has leapt ahead, and no operator has confirmed it yet; nothing was written.
+    #[error("the wall clock has leapt ahead of the book: nothing is written until an operator confirms the time")]
+    ClockUnconfirmed(Leap),
     /// A write or sync failed after the request was decided, or may have been: the outcome is unknown.
     #[error("the book cannot be written; the outcome is unknown")]
     Unknown,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
+use super::book_clock::SharedClock;
 use super::commit::{Held, Job, Pipeline};
 use super::keeper::{COPIED_PAGES, KeeperLine, SnapshotOrder, ToEngine, ToKeeper, View};
 use super::names::Names;
@@ -17,7 +18,7 @@ use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, Runs, reso
 use crate::constants::{CAPTURE_LOG_BYTES_MAX, EVENT_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
 use crate::io::Clock;
 use crate::journal::{Book, FrameBody, FrameBuilder};
-use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Original};
+use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Leap, Original};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
@@ -53,7 +54,9 @@ pub(crate) struct Core {
     pub(crate) open: Option<FrameBuilder>,
     pub(crate) answers: Vec<Pending>,
     pub(crate) names_changed: bool,
+    /// The time of the open frame.
     pub(crate) book_time_us: i64,
+    pub(crate) time: Arc<SharedClock>,
     pub(crate) queue_age_max_us: u64,
     pub(crate) prints: Prints,
     /// The runs of keys that the memory no longer holds.
@@ -252,6 +255,12 @@ impl Core {
         }
         // First, since it may let go of frames in which the commands' originals are found.
         self.make_room(commands_of(&item.work));
+        if writes(&item.work)
+            && let Err(leap) = self.read_clock()
+        {
+            let _gone = item.reply.send(Err(Refusal::ClockUnconfirmed(leap)));
+            return Ok(());
+        }
         let missing = self.missing(&item.work, &item.attached);
         if !missing.is_empty() {
             return self.ask_readers(item, missing);
@@ -266,7 +275,8 @@ impl Core {
                 let fresh = results.iter().any(|result| matches!(result, ItemResult::Fresh(_)));
                 self.answer(reply, AnswerBody::Posted { results, frame: None, commands }, fresh);
             }
-            Work::Admin(command) => {
+            Work::Admin(mut command) => {
+                self.find_leap(&mut command.action);
                 let (result, snapshot) = self.post_admin(&command, &attached)?;
                 let fresh = matches!(result, ItemResult::Fresh(_));
                 let body = AnswerBody::Posted { results: vec![result], frame: None, commands: Vec::new() };
@@ -356,12 +366,30 @@ impl Core {
         self.ledger.key(print).or_else(|| attached.found(Lookup::Key(print)))
     }
 
+    /// Tells the time for what is written next: that of the open frame, or else the clock's. Nothing is written without it.
+    fn read_clock(&mut self) -> Result<(), Leap> {
+        if self.open.is_some() && self.time.was_driven() {
+            self.hand_over_waiting();
+        }
+        match &self.open {
+            Some(_) => Ok(()),
+            None => self.time.read().map(|_| ()),
+        }
+    }
+
+    /// Notes in a confirmation of the clock what it is to confirm. The frame before is closed: the new time is none of its events'.
+    fn find_leap(&mut self, action: &mut AdminAction) {
+        if let AdminAction::ConfirmClock { leap, .. } = action {
+            self.hand_over_waiting();
+            *leap = self.time.read().err();
+        }
+    }
+
     /// The op and time of the next event, in the open frame.
     fn next(&mut self) -> Moment {
         let op = self.ledger.newest().next();
         if self.open.is_none() {
-            // Book time never goes back, whatever the wall clock does.
-            self.book_time_us = self.book_time_us.max(self.clock.wall_us());
+            self.book_time_us = self.time.book_us();
             self.open = Some(FrameBuilder::new(op.0, self.book_time_us, Vec::new()));
         }
         Moment { op, book_time_us: self.book_time_us }
@@ -465,8 +493,14 @@ impl Core {
         if let Some(op) = self.key(command.key_print, attached) {
             return Ok((ItemResult::Known(op), None));
         }
-        let at = self.next();
+        let mut at = self.next();
         let event = self.ledger.decide_admin(command, at);
+        if let Event::ClockConfirmed(confirmed) = &event {
+            self.time.confirm(confirmed.to_us);
+            // Nothing is in it yet, and the new time begins with this event.
+            self.open = None;
+            at = self.next();
+        }
         self.names_changed |= matches!(event, Event::ProgramPut(_));
         let order = match &event {
             Event::SnapshotTaken(taken) => {
@@ -578,6 +612,16 @@ fn commands_of(work: &Work) -> usize {
         // An operator's event may be as long as four of members'.
         Work::Admin(_) => 4,
         Work::Read(_) => 0,
+    }
+}
+
+/// Whether a request may write only where the clock has not leapt ahead.
+fn writes(work: &Work) -> bool {
+    match work {
+        Work::Post { .. } => true,
+        // The confirmation is what ends a leap.
+        Work::Admin(command) => !matches!(command.action, AdminAction::ConfirmClock { .. }),
+        Work::Read(_) => false,
     }
 }
 

@@ -240,8 +240,7 @@ fn a_request_after_the_shutdown_is_refused_and_every_one_before_it_answered() {
     assert_eq!(client.handle.submit(Work::Read(Read::StateHash)).unwrap_err().refusal, Refusal::ShuttingDown);
 }
 
-/// A day in microseconds.
-const DAY_US: i64 = 24 * 3600 * 1_000_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 #[test]
 fn a_command_that_leaves_no_event_does_not_turn_the_day() {
@@ -254,7 +253,7 @@ fn a_command_that_leaves_no_event_does_not_turn_the_day() {
         set_up(&client, 1_000);
         assert_eq!(client.post(vec![client.command("k1", "ada", earn(100))], atomic), [ItemResult::Fresh(Op(3))]);
         let before = client.state_hash();
-        clock.step_wall(1_800_000_000_000_000 + 2 * DAY_US);
+        clock.advance(2 * DAY);
         assert_eq!(client.post(vec![client.command("k2", "bob", earn(100))], atomic), [ItemResult::MembersLimit]);
         assert_eq!(client.state_hash(), before, "the state follows events alone");
         engine.shut_down();
@@ -287,7 +286,7 @@ fn a_day_that_turns_makes_room_for_counters_and_a_replay_agrees() {
         let full = [ItemResult::Fresh(Op(3)), ItemResult::Fresh(Op(4))];
         assert_eq!(client.post(earns("first", &["ada", "bob"]), atomic), full);
         assert_eq!(client.post(earns("more", &["cleo"]), atomic), [ItemResult::MembersLimit]);
-        clock.step_wall(begun_us + 70 * DAY_US);
+        clock.advance(70 * DAY);
         let again = [ItemResult::Fresh(Op(5)), ItemResult::Fresh(Op(6))];
         assert_eq!(client.post(earns("later", &["cleo", "ada"]), atomic), again);
         assert_eq!(client.post(earns("over", &["bob"]), atomic), [ItemResult::MembersLimit]);

@@ -6,9 +6,11 @@
 use std::io;
 use std::sync::Arc;
 
+pub mod driven;
 pub mod real;
 pub mod sim;
 
+pub use driven::DrivenClock;
 pub use real::{RealClock, RealDisk};
 
 /// The file of a directory that a lock of it lies on. Whoever holds the lock may remove it.
@@ -72,4 +74,8 @@ pub trait Clock: Send + Sync {
     fn wall_us(&self) -> i64;
     /// Time since an arbitrary start, in microseconds. It never goes back.
     fn monotonic_us(&self) -> u64;
+    /// This clock, if its wall time is moved by hand: then no move of it is a fault.
+    fn driven(&self) -> Option<&DrivenClock> {
+        None
+    }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Clock, DirLock, Disk, DiskFile};
 
@@ -398,10 +399,11 @@ impl SimClock {
         Self { wall_us: AtomicI64::new(wall_us), monotonic_us: AtomicU64::new(0) }
     }
 
-    /// Lets `us` microseconds pass.
-    pub fn advance(&self, us: u32) {
-        self.wall_us.fetch_add(i64::from(us), Ordering::SeqCst);
-        self.monotonic_us.fetch_add(u64::from(us), Ordering::SeqCst);
+    /// Lets time pass.
+    pub fn advance(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.wall_us.fetch_add(i64::try_from(us).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.monotonic_us.fetch_add(us, Ordering::SeqCst);
     }
 
     /// Sets the wall clock alone, as an operator or a time server does.

@@ -1,16 +1,20 @@
-//! What an operator's command comes to: a version of a program, a change of a campaign, a snapshot.
+//! What an operator's command comes to: a version of a program, a change of a campaign, a snapshot, a confirmed clock.
 
-use super::command::{AdminAction, AdminCommand};
+use super::command::{AdminAction, AdminCommand, Leap};
 use super::decide::{NO_PROGRAM, clear};
 use super::event::{
-    Account, AdminCommon, AdminKind, AdminRejected, Asset, CampaignChange, CampaignChanged, Event, Leg, Legs,
-    ProgramPut, SnapshotDeleted, SnapshotTaken,
+    Account, AdminCommon, AdminKind, AdminRejected, Asset, CampaignChange, CampaignChanged, ClockConfirmed, Event, Leg,
+    Legs, ProgramPut, SnapshotDeleted, SnapshotTaken,
 };
 use super::ids::{CampaignNo, Op, ProgramNo, VersionNo};
 use super::reason::Reason;
 use super::spec::ProgramSpec;
 use super::state::{CAMPAIGNS_MAX, Ledger, Moment, PROGRAMS_MAX, Program, SNAPSHOTS_MAX, VERSIONS_MAX};
 use super::view::CampaignStatus;
+
+/// How far the time that an operator confirms may be from the wall clock's, in microseconds; `engine` asserts that the constants
+/// say the same.
+pub const CONFIRM_WITHIN_US: i64 = 5 * 60 * 1_000_000;
 
 type Refused = (Reason, &'static str);
 
@@ -27,6 +31,7 @@ impl Ledger {
                 self.create_snapshot(command, name, *retain_until_us, at)
             }
             (AdminAction::DeleteSnapshot { name }, _) => self.remove_snapshot(command, name, at),
+            (AdminAction::ConfirmClock { clock_us, leap }, _) => confirm_clock(command, *clock_us, *leap),
             (_, Some(number)) => self.change(command, number, at),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
         };
@@ -39,6 +44,7 @@ impl Ledger {
                 AdminAction::CloseCampaign { .. } => AdminKind::CloseCampaign,
                 AdminAction::CreateSnapshot { .. } => AdminKind::CreateSnapshot,
                 AdminAction::DeleteSnapshot { .. } => AdminKind::DeleteSnapshot,
+                AdminAction::ConfirmClock { .. } => AdminKind::ConfirmClock,
             };
             let common = common_of(command, known.unwrap_or(NO_PROGRAM), known.is_none());
             Event::AdminRejected(AdminRejected { common, kind, reason, field })
@@ -128,7 +134,8 @@ impl Ledger {
             AdminAction::CloseCampaign { campaign } => (campaign, CampaignChange::Closed),
             AdminAction::PutProgram { .. }
             | AdminAction::CreateSnapshot { .. }
-            | AdminAction::DeleteSnapshot { .. } => return Err((Reason::ProgramUnknown, "program")),
+            | AdminAction::DeleteSnapshot { .. }
+            | AdminAction::ConfirmClock { .. } => return Err((Reason::ProgramUnknown, "program")),
         };
         let unknown = (Reason::CampaignUnknown, "campaign");
         let campaign_no = program.campaign_number(id).ok_or(unknown)?;
@@ -179,6 +186,17 @@ fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> Admin
         actor: clear(&command.actor),
         reason: clear(&command.reason),
     }
+}
+
+fn confirm_clock(command: &AdminCommand, clock_us: i64, leap: Option<Leap>) -> Result<Event<'_>, Refused> {
+    let leap = leap.ok_or((Reason::ClockNotLeapt, ""))?;
+    if clock_us.abs_diff(leap.clock_us) > CONFIRM_WITHIN_US.unsigned_abs() {
+        return Err((Reason::ClockDiffers, "clock_us"));
+    }
+    let common = common_of(command, NO_PROGRAM, true);
+    // A clock that was put right meanwhile may be behind the book, whose time does not go back.
+    let to_us = leap.clock_us.max(leap.book_us);
+    Ok(Event::ClockConfirmed(ClockConfirmed { common, from_us: leap.book_us, to_us }))
 }
 
 /// Outside import mode no window may begin in the past, unless it began so in the version before.

@@ -88,6 +88,8 @@ pub enum AdminKind {
     CreateSnapshot,
     /// `delete_snapshot`
     DeleteSnapshot,
+    /// `confirm_clock`
+    ConfirmClock,
 }
 
 /// A snapshot taken: the state at this event's op, which closes its frame.
@@ -112,6 +114,17 @@ pub struct SnapshotDeleted<'a> {
     pub name: &'a str,
     /// The distance in ops back to the event that took it.
     pub taken_link: u64,
+}
+
+/// A wall clock that leapt ahead was confirmed: from this event on the book follows it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct ClockConfirmed<'a> {
+    /// The common part.
+    pub common: AdminCommon<'a>,
+    /// The book's time before, microseconds since the Unix epoch.
+    pub from_us: i64,
+    /// The book's time from this event on, its own.
+    pub to_us: i64,
 }
 
 /// An operator's command that a rule refused.

@@ -74,6 +74,7 @@ fn kind_of(event: &Event<'_>) -> u8 {
         Event::Opened(_) => 9,
         Event::SnapshotTaken(_) => 10,
         Event::SnapshotDeleted(_) => 11,
+        Event::ClockConfirmed(_) => 30,
     }
 }
 
@@ -112,6 +113,7 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         Event::Opened(e) => append(e, kind, out),
         Event::SnapshotTaken(e) => append(e, kind, out),
         Event::SnapshotDeleted(e) => append(e, kind, out),
+        Event::ClockConfirmed(e) => append(e, kind, out),
     };
     let length = out.len() - start;
     let fits = written.and_then(|()| match u16::try_from(length) {
@@ -189,6 +191,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, CodecError> {
         (9, 1) => read(body, kind).map(Event::Opened),
         (10, 1) => read(body, kind).map(Event::SnapshotTaken),
         (11, 1) => read(body, kind).map(Event::SnapshotDeleted),
+        (30, 1) => read(body, kind).map(Event::ClockConfirmed),
         _ => Err(CodecError::Unknown { kind, version }),
     }
 }

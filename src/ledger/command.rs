@@ -159,6 +159,15 @@ pub struct Command {
     pub action: Action,
 }
 
+/// A wall clock that ran further ahead of the book than time has passed, both in microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leap {
+    /// The book's time.
+    pub book_us: i64,
+    /// The wall clock's.
+    pub clock_us: i64,
+}
+
 /// What an operator asks of a program, a campaign or the book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAction {
@@ -204,6 +213,13 @@ pub enum AdminAction {
     DeleteSnapshot {
         /// The snapshot's name.
         name: String,
+    },
+    /// Let the book follow a wall clock that leapt ahead. It concerns the whole book: the command's program id is empty.
+    ConfirmClock {
+        /// The time that the operator holds right, microseconds since the Unix epoch.
+        clock_us: i64,
+        /// The leap as the engine finds it when it decides; the sender knows none.
+        leap: Option<Leap>,
     },
 }
 

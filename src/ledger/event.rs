@@ -4,7 +4,8 @@
 use bincode::{BorrowDecode, Decode, Encode};
 
 pub use super::admin_event::{
-    AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ProgramPut, SnapshotDeleted, SnapshotTaken,
+    AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, ProgramPut,
+    SnapshotDeleted, SnapshotTaken,
 };
 use super::command::{Basis, Purpose};
 use super::ids::{CampaignNo, MemberNo, MemberRef, ProgramNo, VersionNo};
@@ -371,6 +372,8 @@ pub enum Event<'a> {
     SnapshotTaken(SnapshotTaken<'a>),
     /// A snapshot deleted.
     SnapshotDeleted(SnapshotDeleted<'a>),
+    /// A wall clock confirmed.
+    ClockConfirmed(ClockConfirmed<'a>),
 }
 
 impl<'a> Event<'a> {
@@ -385,7 +388,7 @@ impl<'a> Event<'a> {
             Self::Rejected(e) => Some(&e.common),
             Self::Opened(e) => Some(&e.common),
             Self::ProgramPut(_) | Self::CampaignChanged(_) | Self::AdminRejected(_) => None,
-            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) => None,
+            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) | Self::ClockConfirmed(_) => None,
         }
     }
 
@@ -398,6 +401,7 @@ impl<'a> Event<'a> {
             Self::AdminRejected(e) => Some(&e.common),
             Self::SnapshotTaken(e) => Some(&e.common),
             Self::SnapshotDeleted(e) => Some(&e.common),
+            Self::ClockConfirmed(e) => Some(&e.common),
             _ => None,
         }
     }
@@ -423,7 +427,7 @@ impl<'a> Event<'a> {
             Self::CampaignChanged(e) => &e.legs,
             Self::Opened(e) => &e.legs,
             Self::Rejected(_) | Self::ProgramPut(_) | Self::AdminRejected(_) => &[],
-            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) => &[],
+            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) | Self::ClockConfirmed(_) => &[],
         }
     }
 

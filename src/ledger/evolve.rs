@@ -8,7 +8,8 @@ use thiserror::Error;
 
 use super::codec::Named;
 use super::event::{
-    Account, CampaignChange, CampaignChanged, Common, Event, Leg, ProgramPut, SnapshotDeleted, SnapshotTaken,
+    Account, CampaignChange, CampaignChanged, ClockConfirmed, Common, Event, Leg, ProgramPut, SnapshotDeleted,
+    SnapshotTaken,
 };
 use super::holding::{Holding, OP_MAX};
 use super::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
@@ -64,6 +65,14 @@ pub fn hashes_of<'p>(
     Some(Hashes { key: prints.key(id, named.key), member })
 }
 
+/// A confirmed clock changes nothing but the time of the events from its own on.
+fn check_confirmed(at: Moment, confirmed: &ClockConfirmed<'_>) -> Step {
+    match confirmed.from_us <= confirmed.to_us && confirmed.to_us == at.book_time_us {
+        true => Ok(()),
+        false => Err("a clock is confirmed to another time than that of the event"),
+    }
+}
+
 impl Ledger {
     /// Applies an event that was read from the book.
     ///
@@ -104,6 +113,7 @@ impl Ledger {
             Event::AdminRejected(_) => {}
             Event::SnapshotTaken(taken) => self.take_snapshot(at, taken)?,
             Event::SnapshotDeleted(deleted) => self.delete_snapshot(at.op, deleted)?,
+            Event::ClockConfirmed(confirmed) => check_confirmed(at, confirmed)?,
             Event::Earned(earned) => {
                 self.post_member(at.op, &earned.common, &earned.legs, hashes)?;
                 for share in earned.shares.iter() {

@@ -31,6 +31,7 @@ pub mod state;
 mod varint;
 pub mod view;
 
+pub use admin::CONFIRM_WITHIN_US;
 pub use base::{programs_of, snapshots_of};
 pub use capture::{Captured, PageCopy};
 pub use decide::Decision;

@@ -40,7 +40,7 @@ fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
             Some(Action::Opening { points: e.points, actor: e.actor.text.to_owned(), reason: e.reason.text.to_owned() })
         }
         Event::Rejected(_) | Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::AdminRejected(_) => None,
-        Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => None,
+        Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) | Event::ClockConfirmed(_) => None,
     }
 }
 

@@ -88,6 +88,10 @@ reasons! {
     SnapshotRetained = 27,
     /// Opening balances are taken in import mode alone.
     NotImporting = 28,
+    /// The operator's time is another than the server's clock tells.
+    ClockDiffers = 29,
+    /// The wall clock has not leapt ahead, so that there is nothing to confirm.
+    ClockNotLeapt = 30,
 }
 
 impl Encode for Reason {

@@ -1,7 +1,6 @@
 //! Reading members, their events and the trial balance.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
@@ -13,7 +12,6 @@ use super::statement::Question;
 use super::{show, status};
 use crate::constants::{MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX};
 use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
-use crate::io::Clock;
 use crate::journal::{JournalError, StoredEvent};
 use crate::ledger::codec;
 use crate::ledger::ids::{MemberNo, MemberRef, Op, ProgramNo};
@@ -28,10 +26,10 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// The service before an engine; `clock` tells what has passed.
+    /// The service before an engine.
     #[must_use]
-    pub(super) fn new(desk: Desk, clock: Arc<dyn Clock>) -> Self {
-        Self { past: Past::new(desk.clone(), clock), desk }
+    pub(super) fn new(desk: Desk) -> Self {
+        Self { past: Past::new(desk.clone()), desk }
     }
 
     /// The states of members, in order, with the op they are as of.

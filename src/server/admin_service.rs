@@ -1,6 +1,6 @@
-//! Operating: programs and campaigns.
+//! Operating: programs, campaigns and the clock.
 
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::account_service::program as known_program;
 use super::act::{Act, hash};
@@ -218,5 +218,36 @@ impl AdminService for Admin {
         let close = |campaign| AdminAction::CloseCampaign { campaign };
         let (receipt, campaign) = self.change(act, campaign, close).await?;
         Ok(Response::new(pb::CloseCampaignResponse { receipt: Some(receipt), campaign }))
+    }
+
+    async fn confirm_clock(
+        &self,
+        request: Request<pb::ConfirmClockRequest>,
+    ) -> Result<Response<pb::ConfirmClockResponse>, Status> {
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::ConfirmClock(&request));
+        let pb::ConfirmClockRequest { clock_us, key, actor, reason } = request;
+        let act = Act { program: String::new(), key, actor, reason, body_hash };
+        let checked = act.check().and_then(|()| shape::instant("clock_us", clock_us));
+        checked.map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
+        let receipt = act.post(&self.desk, AdminAction::ConfirmClock { clock_us, leap: None }).await?;
+        Ok(Response::new(pb::ConfirmClockResponse { receipt: Some(receipt) }))
+    }
+
+    async fn drive_clock(
+        &self,
+        request: Request<pb::DriveClockRequest>,
+    ) -> Result<Response<pb::DriveClockResponse>, Status> {
+        let to_us = request.into_inner().to_us;
+        let Some(clock) = self.desk.handle().clock().driven() else {
+            let why = "the server's clock is the machine's: it cannot be driven";
+            return Err(status::plain(Code::FailedPrecondition, pb::Reason::ClockNotDriven, why));
+        };
+        let driven = shape::instant("to_us", to_us).and_then(|()| {
+            let back = |shows| Fault::out_of_range("to_us", &format!("lies before the clock's time, {shows}"));
+            clock.drive(to_us).map_err(back)
+        });
+        let from_us = driven.map_err(|fault| status::invalid(&[fault]))?;
+        Ok(Response::new(pb::DriveClockResponse { from_us }))
     }
 }

@@ -3,9 +3,9 @@
 //! The encoding is specified at `Command` in `proto/stampbook/v1/ledger.proto`; callers in other languages compute the same.
 
 use crate::proto::{
-    Adjust, CloseCampaignRequest, Command, CreateSnapshotRequest, DeleteSnapshotRequest, Earn, FundCampaignRequest,
-    Opening, PauseCampaignRequest, PutProgramRequest, Redeem, Refund, ResumeCampaignRequest, command::Action,
-    earn::Basis, refund,
+    Adjust, CloseCampaignRequest, Command, ConfirmClockRequest, CreateSnapshotRequest, DeleteSnapshotRequest, Earn,
+    FundCampaignRequest, Opening, PauseCampaignRequest, PutProgramRequest, Redeem, Refund, ResumeCampaignRequest,
+    command::Action, earn::Basis, refund,
 };
 
 /// Keeps the hashes of commands apart from any other use of BLAKE3.
@@ -30,6 +30,8 @@ pub enum AdminBody<'a> {
     CreateSnapshot(&'a CreateSnapshotRequest),
     /// A snapshot to be deleted.
     DeleteSnapshot(&'a DeleteSnapshotRequest),
+    /// A clock to be confirmed.
+    ConfirmClock(&'a ConfirmClockRequest),
 }
 
 /// The hash of `command` as it was sent, all but its key. `scratch` is overwritten; reusing it saves the allocation.
@@ -103,6 +105,11 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
             to.text(1, &delete.name);
             to.text(3, &delete.actor);
             to.text(4, &delete.reason);
+        }),
+        AdminBody::ConfirmClock(confirm) => body.message(8, |to| {
+            to.nonzero(1, confirm.clock_us);
+            to.text(3, &confirm.actor);
+            to.text(4, &confirm.reason);
         }),
     }
     body.hash()
@@ -363,6 +370,10 @@ mod tests {
                 let retain_until_us = number(json, "retain_until_us");
                 let create = CreateSnapshotRequest { name: text(json, "name"), retain_until_us, key, actor, reason };
                 admin_hash(AdminBody::CreateSnapshot(&create), scratch)
+            }
+            "ConfirmClockRequest" => {
+                let confirm = ConfirmClockRequest { clock_us: number(json, "clock_us").unwrap(), key, actor, reason };
+                admin_hash(AdminBody::ConfirmClock(&confirm), scratch)
             }
             "DeleteSnapshotRequest" => {
                 let delete = DeleteSnapshotRequest { name: text(json, "name"), key, actor, reason };

@@ -10,7 +10,6 @@ use super::status;
 use crate::audit::past::{self, PastError};
 use crate::constants::PAST_READS_MAX;
 use crate::engine::request::MemberState;
-use crate::io::Clock;
 use crate::ledger::ids::Op;
 use crate::ledger::view::ProgramTrial;
 use crate::proto as pb;
@@ -47,21 +46,20 @@ impl From<pb::get_trial_balance_request::AsOf> for AsOf {
 #[derive(Clone)]
 pub(super) struct Past {
     desk: Desk,
-    clock: Arc<dyn Clock>,
     readers: Arc<Semaphore>,
 }
 
 impl Past {
-    /// The past of the engine's book; `clock` tells what has passed.
+    /// The past of the engine's book.
     #[must_use]
-    pub(super) fn new(desk: Desk, clock: Arc<dyn Clock>) -> Self {
-        Self { desk, clock, readers: Arc::new(Semaphore::new(PAST_READS_MAX)) }
+    pub(super) fn new(desk: Desk) -> Self {
+        Self { desk, readers: Arc::new(Semaphore::new(PAST_READS_MAX)) }
     }
 
     /// What has passed by now. To be asked before the engine is: what it books after that is booked no earlier.
     #[must_use]
     pub(super) fn now_us(&self) -> i64 {
-        self.clock.wall_us()
+        self.desk.handle().passed_us()
     }
 
     /// The op that is meant, given what [`Self::now_us`] said before the engine answered as of `newest`.

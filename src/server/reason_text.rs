@@ -33,6 +33,8 @@ pub(super) fn explain(reason: Reason) -> &'static str {
         Reason::SnapshotUnknown => "there is no such snapshot",
         Reason::SnapshotRetained => "the snapshot is to be kept for longer",
         Reason::NotImporting => "the program's newest version does not import",
+        Reason::ClockDiffers => "the server's clock tells another time",
+        Reason::ClockNotLeapt => "the server's clock has not leapt ahead: there is nothing to confirm",
         Reason::ProgramFixedField => "a new version may change neither the program's currency nor its time zone",
     }
 }

@@ -40,7 +40,8 @@ impl Scribe<'_> {
             Event::Redeemed(redeemed) => spent(&mut receipt, redeemed),
             Event::Adjusted(adjusted) => moved(&mut receipt, adjusted),
             Event::Opened(opened) => brought(&mut receipt, opened),
-            Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}
+            Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::ClockConfirmed(_) => {}
+            Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}
             Event::Rejected(rejected) => reject(&mut receipt, rejected.reason, rejected.field),
             Event::AdminRejected(rejected) => reject(&mut receipt, rejected.reason, rejected.field),
         }

@@ -25,14 +25,14 @@ use super::audit_service::Audit;
 use super::desk::Desk;
 use super::ledger_service::Ledger;
 use crate::audit::room::SnapshotFiles;
-use crate::config::{Config, ConfigError};
+use crate::config::{ClockSetting, Config, ConfigError};
 use crate::constants::{
     MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX, SNAPSHOTS_DIR, STORE_DIR,
 };
 use crate::engine::rooms::Rooms;
 use crate::engine::{Engine, Handle, StartError};
 use crate::io::real::{RealClock, RealDisk};
-use crate::io::{Clock, Disk};
+use crate::io::{Clock, Disk, DrivenClock};
 use crate::journal::{JournalError, genesis_of};
 use crate::proto::account_service_server::AccountServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
@@ -137,7 +137,25 @@ pub async fn start(data: &Path, listen: SocketAddr, config: &Config) -> Result<R
         snapshots: Arc::new(SnapshotFiles::new(Arc::clone(&snapshots_disk))),
         snapshots_disk,
     };
-    start_in(Arc::new(disk), Arc::new(RealClock::new()), listen, config, Some(rooms)).await
+    let clock = clock_of(&disk, config)?;
+    start_in(Arc::new(disk), clock, listen, config, Some(rooms)).await
+}
+
+/// The clock that the settings name.
+fn clock_of(disk: &dyn Disk, config: &Config) -> Result<Arc<dyn Clock>, ServeError> {
+    if config.clock == ClockSetting::System {
+        return Ok(Arc::new(RealClock::new()));
+    }
+    tracing::warn!(
+        "THE CLOCK IS DRIVEN BY HAND: times in this book are not when things happened, and a leap is not noticed; never serve a \
+         book that counts so"
+    );
+    // The engine drives it on to the newest event.
+    let start_us = match genesis_of(disk).map_err(StartError::from)? {
+        Some(genesis) => genesis.created_at_us,
+        None => config.driven_start_us()?,
+    };
+    Ok(Arc::new(DrivenClock::new(start_us)))
 }
 
 /// The same on any disk and clock, with the store in memory and without snapshots.
@@ -162,8 +180,7 @@ async fn start_in(
 ) -> Result<Running, ServeError> {
     let engine_config = config.engine(rooms);
     tracing::info!("opening the book");
-    let engine_clock = Arc::clone(&clock);
-    let opened = tokio::task::spawn_blocking(move || Engine::start(disk, engine_clock, &engine_config));
+    let opened = tokio::task::spawn_blocking(move || Engine::start(disk, clock, &engine_config));
     let engine = opened.await.map_err(|error| ServeError::Io("the start broke off".to_owned(), error.into()))??;
     let (recovery, started) = (engine.recovery(), engine.started());
     tracing::info!(?recovery, "the book is open");
@@ -189,7 +206,7 @@ async fn start_in(
         }
     };
     let (stop, stopping) = watch::channel(false);
-    let (health, router) = router(engine.handle(), clock, config, stopping.clone()).await?;
+    let (health, router) = router(engine.handle(), config, stopping.clone()).await?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let listener = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)));
     Ok(Running { address, engine, health, stop, listener })
@@ -204,13 +221,12 @@ type Layered = tower::layer::util::Stack<AdmissionLayer, tower::layer::util::Ide
 
 async fn router(
     handle: Handle,
-    clock: Arc<dyn Clock>,
     config: &Config,
     stopping: watch::Receiver<bool>,
 ) -> Result<(HealthReporter, Router<Layered>), ServeError> {
     let desk = Desk::new(handle.clone());
     let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), stopping.clone()));
-    let accounts = AccountServiceServer::new(Accounts::new(desk.clone(), clock));
+    let accounts = AccountServiceServer::new(Accounts::new(desk.clone()));
     let admin = AdminServiceServer::new(Admin::new(desk.clone()));
     let audit = Audit::new(desk, stopping);
     tokio::spawn(audit.clone().sweep());
@@ -306,11 +322,11 @@ impl Running {
 }
 
 /// `stampbook serve`: runs until SIGTERM or SIGINT and says how it ended in the exit code: 0, 2 for settings that make no
-/// sense, 3 for a damaged book, 4 where a disk or the network failed.
+/// sense, 3 for a damaged book, 4 where a disk or the network failed. `clock` goes before what the settings say.
 #[must_use]
-pub fn run(data: PathBuf, listen: SocketAddr, config: Option<PathBuf>) -> ExitCode {
+pub fn run(data: PathBuf, listen: SocketAddr, config: Option<PathBuf>, clock: Option<ClockSetting>) -> ExitCode {
     log_to_stderr();
-    match serve(&data, listen, config.as_deref()) {
+    match serve(&data, listen, config.as_deref(), clock) {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
         Ok(Ended::JournalFailed(_)) => ExitCode::from(EXIT_IO),
         Ok(Ended::ListenerFailed(why)) => {
@@ -324,8 +340,14 @@ pub fn run(data: PathBuf, listen: SocketAddr, config: Option<PathBuf>) -> ExitCo
     }
 }
 
-fn serve(data: &Path, listen: SocketAddr, config: Option<&Path>) -> Result<Ended, ServeError> {
-    let config = Config::load(config)?;
+fn serve(
+    data: &Path,
+    listen: SocketAddr,
+    config: Option<&Path>,
+    clock: Option<ClockSetting>,
+) -> Result<Ended, ServeError> {
+    let mut config = Config::load(config)?;
+    config.clock = clock.unwrap_or(config.clock);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.worker_threads)
         .enable_all()

@@ -1,7 +1,9 @@
 //! What can be judged from a request alone: what is missing, too long, out of range or malformed.
 
 use crate::audit::snapshot::{NAME_BYTES_MAX, is_name};
-use crate::constants::{ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, KEY_BYTES_MAX, POINTS_MAX};
+use crate::constants::{
+    ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, KEY_BYTES_MAX, OCCURRED_US_MAX, OCCURRED_US_MIN, POINTS_MAX,
+};
 use crate::proto as pb;
 
 /// A request, or an item of one, whose shape is wrong. Nothing was written and its key is free.
@@ -106,6 +108,18 @@ pub fn signed_points(field: &str, points: i64) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::out_of_range(field, &format!("must not be 0, and at most {POINTS_MAX} either way")))
+}
+
+/// An instant that has a calendar date everywhere, in a field without presence.
+///
+/// # Errors
+/// `FIELD_MISSING`, `FIELD_OUT_OF_RANGE`.
+pub fn instant(field: &str, us: i64) -> Result<(), Fault> {
+    match us {
+        0 => Err(Fault::missing(field)),
+        OCCURRED_US_MIN..=OCCURRED_US_MAX => Ok(()),
+        _ => Err(Fault::out_of_range(field, "is outside the calendar")),
+    }
 }
 
 /// Who acts and why, as operators' commands must say.

@@ -91,6 +91,7 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
             shown.retain_until_us = taken.retain_until_us;
         }
         Event::SnapshotDeleted(deleted) => shown.snapshot = deleted.name.to_owned(),
+        Event::ClockConfirmed(confirmed) => shown.clock_from_us = Some(confirmed.from_us),
         Event::ProgramPut(put) => shown.rule_version = put.version.0,
         Event::CampaignChanged(changed) => {
             shown.campaign = scribe.campaign(changed.common.program, changed.campaign);
@@ -125,6 +126,7 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
         Event::Opened(_) => pb::Kind::Opening,
         Event::SnapshotTaken(_) => pb::Kind::SnapshotTaken,
         Event::SnapshotDeleted(_) => pb::Kind::SnapshotDeleted,
+        Event::ClockConfirmed(_) => pb::Kind::ClockConfirmed,
         Event::Rejected(rejected) => match rejected.kind {
             CommandKind::Earn => pb::Kind::Earn,
             CommandKind::Refund => pb::Kind::Refund,
@@ -147,6 +149,7 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
             AdminKind::CloseCampaign => pb::Kind::CampaignClosed,
             AdminKind::CreateSnapshot => pb::Kind::SnapshotTaken,
             AdminKind::DeleteSnapshot => pb::Kind::SnapshotDeleted,
+            AdminKind::ConfirmClock => pb::Kind::ClockConfirmed,
         },
     }
 }

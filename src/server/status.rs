@@ -9,10 +9,14 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::shape::Fault;
 use crate::constants::KEY_BYTES_MAX;
 use crate::engine::request::Refusal;
+use crate::ledger::command::Leap;
 use crate::proto as pb;
 
 /// What a refused client is asked to wait at least: some frames of a busy book.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// The same where it takes an operator.
+const OPERATOR_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What the caller of an export too many is asked to wait at least.
 const EXPORT_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -85,6 +89,7 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         Refusal::InFlight => (Code::ResourceExhausted, pb::Reason::BytesInFlight),
         // Not RESOURCE_EXHAUSTED, for here waiting does not help: the client should look for a server that is up.
         Refusal::ShuttingDown => (Code::Unavailable, pb::Reason::ShuttingDown),
+        Refusal::ClockUnconfirmed(leap) => return clock_unconfirmed(leap, refusal.to_string()),
         Refusal::Unknown => (Code::Unavailable, pb::Reason::OutcomeUnknown),
     };
     let mut details = details(reason, HashMap::new());
@@ -92,6 +97,15 @@ pub(super) fn refused(refusal: Refusal) -> Status {
         details.set_retry_info(Some(RETRY_AFTER));
     }
     Status::with_error_details(code, refusal.to_string(), details)
+}
+
+/// Not RESOURCE_EXHAUSTED, for it is not the load: whoever can, should look for a server whose clock is right.
+fn clock_unconfirmed(leap: Leap, message: String) -> Status {
+    let time = |name: &str, us: i64| (name.to_owned(), us.to_string());
+    let metadata = HashMap::from([time("book_time_us", leap.book_us), time("clock_us", leap.clock_us)]);
+    let mut details = details(pb::Reason::ClockUnconfirmed, metadata);
+    details.set_retry_info(Some(OPERATOR_RETRY_AFTER));
+    Status::with_error_details(Code::Unavailable, message, details)
 }
 
 /// A receipt of a single command that is no OK status: CONFLICT and SHED.

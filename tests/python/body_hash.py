@@ -20,6 +20,7 @@ ADMIN_NUMBERS = {
     "CloseCampaignRequest": 5,
     "CreateSnapshotRequest": 6,
     "DeleteSnapshotRequest": 7,
+    "ConfirmClockRequest": 8,
 }
 
 

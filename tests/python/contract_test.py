@@ -386,6 +386,16 @@ class Operating(WithServer):
         listed = service.ListCampaigns(admin.ListCampaignsRequest(program="other")).campaigns
         self.assertEqual([(campaign.id, campaign.funded, campaign.awarded) for campaign in listed], [("double-night", 250, 250)])
 
+    def test_a_clock_that_has_not_leapt_is_not_confirmed_and_not_driven(self):
+        now = time.time_ns() // 1000
+        request = admin.ConfirmClockRequest(clock_us=now, key="c1", actor="anna", reason="test")
+        receipt = self.server.admin.ConfirmClock(request).receipt
+        self.assertEqual((receipt.outcome, receipt.reason), (common.OUTCOME_REJECTED, common.REASON_CLOCK_NOT_LEAPT))
+        event = self.server.account.GetEvent(account.GetEventRequest(op=receipt.op)).event
+        self.assertEqual(event.body_hash, body_hash.short_hash(body_hash.admin_body(request)))
+        refused = refusal(self.server.admin.DriveClock, admin.DriveClockRequest(to_us=now))
+        self.assertEqual((refused.code, refused.reason), (grpc.StatusCode.FAILED_PRECONDITION, "CLOCK_NOT_DRIVEN"))
+
     def test_programs_are_shown_as_they_were_put(self):
         program = self.server.admin.GetProgram(admin.GetProgramRequest(program="club")).program
         self.assertEqual(program.definition, harness.PROGRAM)

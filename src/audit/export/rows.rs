@@ -144,7 +144,7 @@ fn fill_particulars(row: &mut EventRow, event: &Event<'_>, ids: &dyn Ids) {
                 row.points = Some(changed.legs.iter().map(|leg| leg.amount.max(0)).sum());
             }
         }
-        Event::Rejected(_) | Event::AdminRejected(_) => {}
+        Event::Rejected(_) | Event::AdminRejected(_) | Event::ClockConfirmed(_) => {}
     }
 }
 
@@ -224,9 +224,11 @@ fn kind_name(event: &Event<'_>) -> &'static str {
             AdminKind::CloseCampaign => "campaign_closed",
             AdminKind::CreateSnapshot => "snapshot_taken",
             AdminKind::DeleteSnapshot => "snapshot_deleted",
+            AdminKind::ConfirmClock => "clock_confirmed",
         },
         Event::SnapshotTaken(_) => "snapshot_taken",
         Event::SnapshotDeleted(_) => "snapshot_deleted",
+        Event::ClockConfirmed(_) => "clock_confirmed",
     }
 }
 
