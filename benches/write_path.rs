@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use stampbook::io::RealDisk;
 use stampbook::journal::{FrameBody, FrameBuilder, Genesis, Journal, JournalOptions};
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command};
-use stampbook::ledger::ids::{Op, ProgramNo};
+use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::spec::{CampaignSpec, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
 use stampbook::ledger::{Decision, Hashes, Ledger, Limits, Moment, codec};
@@ -30,6 +30,7 @@ fn spec() -> ProgramSpec {
             kind: "purchase".into(),
             rate: Ratio { numerator: 1, denominator: 10 },
             rounding: Rounding::Floor,
+            more: Default::default(),
         }],
         campaigns: vec![CampaignSpec {
             id: "double".into(),
@@ -40,7 +41,9 @@ fn spec() -> ProgramSpec {
             group: "default".into(),
             on_exhausted: OnExhausted::Clip,
             cap: None,
+            asset: Default::default(),
         }],
+        more: Default::default(),
     }
 }
 
@@ -53,7 +56,7 @@ struct Night {
 
 impl Night {
     fn new() -> Self {
-        let limits = Limits { members_max: u32::MAX, cap_counters_max: 0 };
+        let limits = Limits { members_max: u32::MAX, cap_counters_max: 0, lots_bytes_max: usize::MAX };
         let mut night = Self { ledger: Ledger::new(limits), prints: Prints::new([7; 32]), random: 1 };
         let put = AdminAction::PutProgram { expected_version: None, spec: Box::new(spec()), definition: String::new() };
         night.admin("put", put);
@@ -96,7 +99,12 @@ impl Night {
                 occurred_at_us: None,
                 currency: None,
                 notes: None,
-                action: Action::Earn { basis: Basis::Spend(1_234), event_kind: Some("purchase".into()) },
+                action: Action::Earn {
+                    basis: Basis::Spend(1_234),
+                    event_kind: Some("purchase".into()),
+                    asset: AssetNo::POINTS,
+                    matures: None,
+                },
             }
         };
         (0..BATCH).map(|_| one(self)).collect()

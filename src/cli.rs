@@ -10,6 +10,7 @@ mod out;
 mod program;
 mod receive;
 mod remote;
+mod rules;
 mod snapshot;
 mod verify;
 

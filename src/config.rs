@@ -23,6 +23,8 @@ use crate::store::StoreOptions;
 const MEMBERS_DEFAULT: u32 = 10_000_000;
 /// Counters of members' caps, unless the settings say otherwise.
 const CAP_COUNTERS_DEFAULT: usize = 10_000_000;
+/// Bytes of lots, holds and pending earns beside members' slots, unless the settings say otherwise.
+const LOTS_BYTES_DEFAULT: usize = 8 * 1024 * 1024 * 1024;
 /// How long a request may wait in the queue, unless the settings say otherwise.
 const QUEUE_AGE_MS_DEFAULT: u64 = 1_000;
 /// The longest that a request may be let wait.
@@ -44,6 +46,7 @@ const WORKER_THREADS_MAX: usize = 256;
 struct Raw {
     members_max: Option<u32>,
     cap_counters_max: Option<usize>,
+    lots_bytes_max: Option<usize>,
     queue_requests_max: Option<usize>,
     queue_age_ms_max: Option<u64>,
     segment_bytes: Option<u64>,
@@ -100,6 +103,8 @@ pub struct Config {
     pub members_max: u32,
     /// Counters of members' caps that the books may hold.
     pub cap_counters_max: usize,
+    /// Bytes of memory for members' lots, holds and pending earns beyond the two lots that every member has room for.
+    pub lots_bytes_max: usize,
     /// Requests that may wait for the engine, 1 to 2^20.
     pub queue_requests_max: usize,
     /// How long a request may wait for the engine before it is refused, 1 to 60,000 milliseconds.
@@ -133,6 +138,7 @@ impl Default for Config {
         Self {
             members_max: MEMBERS_DEFAULT,
             cap_counters_max: CAP_COUNTERS_DEFAULT,
+            lots_bytes_max: LOTS_BYTES_DEFAULT,
             queue_requests_max: QUEUE_REQUESTS_MAX,
             queue_age_ms_max: QUEUE_AGE_MS_DEFAULT,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
@@ -187,6 +193,7 @@ impl Config {
         Ok(Self {
             members_max: within("members_max", raw.members_max, default.members_max, 1, u32::MAX)?,
             cap_counters_max: raw.cap_counters_max.unwrap_or(default.cap_counters_max),
+            lots_bytes_max: raw.lots_bytes_max.unwrap_or(default.lots_bytes_max),
             queue_requests_max: within(
                 "queue_requests_max",
                 raw.queue_requests_max,
@@ -252,7 +259,11 @@ impl Config {
     #[must_use]
     pub fn engine(&self, rooms: Option<Rooms>) -> EngineConfig {
         EngineConfig {
-            limits: Limits { members_max: self.members_max, cap_counters_max: self.cap_counters_max },
+            limits: Limits {
+                members_max: self.members_max,
+                cap_counters_max: self.cap_counters_max,
+                lots_bytes_max: self.lots_bytes_max,
+            },
             queue_requests_max: self.queue_requests_max,
             queue_age_max_us: self.queue_age_ms_max.saturating_mul(1_000),
             journal: JournalOptions::with_segment_bytes(self.segment_bytes),

@@ -26,6 +26,8 @@ pub const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
 
 /// Bytes of a program's or a campaign's id; at least one.
 pub const PROGRAM_ID_BYTES_MAX: usize = 64;
+/// Bytes of an asset's id; at least one.
+pub const ASSET_ID_BYTES_MAX: usize = 64;
 /// Bytes of a reference.
 pub const REFERENCE_BYTES_MAX: usize = 128;
 /// Bytes of a channel, partner or location.
@@ -50,6 +52,10 @@ pub const REMARKS_SHOWN_MAX: usize = 32;
 
 // --- What a reader may ask ----------------------------------------------------------------------------------
 
+/// Days ahead that a question about lapsing units may look.
+pub const EXPIRING_DAYS_MAX: u32 = 3_660;
+/// Microseconds of a day of 24 hours.
+pub const US_PER_DAY: i64 = 24 * 3_600 * 1_000_000;
 /// Events on a page of a statement.
 pub const PAGE_EVENTS_MAX: usize = 500;
 /// Events on a page of a statement when the caller does not say.
@@ -121,9 +127,18 @@ pub const CLOCK_AHEAD_AT_START_US_MAX: i64 = 30 * 24 * 3_600 * 1_000_000;
 // --- Events, blocks, frames, segments (drawn in FORMAT.md) ----------------------------------------------------
 
 /// Bytes of the event of one member's command.
-pub const EVENT_BYTES_MAX: usize = 4 * 1024;
+pub const EVENT_BYTES_MAX: usize = 5 * 1024;
 /// Bytes of an event of a program's definition, and so of any event: one event lies in one block.
 pub const PROGRAM_EVENT_BYTES_MAX: usize = 15 * 1024;
+/// Bytes of the event of one member's command together with the events of the lots that are merged behind it, and their
+/// offsets.
+pub const COMMAND_BYTES_MAX: usize = 5 * 1024 + 640;
+/// Events of what falls due by itself that one frame takes on beside what callers ask.
+pub const DUE_EVENTS_PER_FRAME: usize = 128;
+/// Pages of members that the sweep looks through at a time.
+pub const DUE_PAGES_PER_LOOK: usize = 4;
+/// How long the sweep rests when nothing is due, in microseconds.
+pub const DUE_REST_US: i64 = 1_000_000;
 /// Bytes of a block, its table of offsets included.
 pub const BLOCK_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of one entry in a block's table of offsets.
@@ -135,7 +150,7 @@ pub const FRAME_HEADER_BYTES: usize = 120;
 /// Frames and headers begin and end on this boundary, so that no write touches a sector of a synced frame.
 pub const PAGE_BYTES: usize = 4 * 1024;
 /// Bytes of a frame, padding included.
-pub const FRAME_BYTES_MAX: usize = 42 * 1024 * 1024;
+pub const FRAME_BYTES_MAX: usize = 56 * 1024 * 1024;
 /// Bytes of a segment file unless the options say otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 128 * 1024 * 1024;
 /// Bytes of book that one entry of the op -> frame catalogue covers at least.
@@ -157,7 +172,7 @@ pub const SEGMENTS_OPEN_MAX: usize = 64;
 /// A closed block of members' events is at least this full: the next event did not fit.
 const BLOCK_FILL_BYTES_MIN: usize = BLOCK_BYTES_MAX - (EVENT_BYTES_MAX + EVENT_OFFSET_BYTES) + 1;
 /// Events and offsets of the greatest batch.
-const BATCH_BYTES_MAX: usize = COMMANDS_PER_BATCH_MAX * (EVENT_BYTES_MAX + EVENT_OFFSET_BYTES);
+const BATCH_BYTES_MAX: usize = COMMANDS_PER_BATCH_MAX * (COMMAND_BYTES_MAX + EVENT_OFFSET_BYTES);
 /// Blocks of the greatest batch, the open one and the one that a full frame holds in reserve included.
 const BATCH_BLOCKS_MAX: usize = BATCH_BYTES_MAX / BLOCK_FILL_BYTES_MIN + 2;
 

@@ -9,6 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const EXAMPLE: &str = include_str!("../programs/double-points.toml");
+/// What a program can say beside rules and campaigns; in import mode, so that its campaigns may begin at any time.
+const GROCER: &str = include_str!("../programs/grocer.toml");
 
 fn stampbook(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_stampbook")).args(arguments).output().unwrap()
@@ -128,6 +130,35 @@ fn applying_a_file_again_changes_nothing_and_a_changed_file_is_the_next_version(
     let (head, rest) = text(&shown.stdout).split_once('\n').unwrap();
     assert!(head.starts_with("# high-street version 3, "), "{head}");
     assert_eq!(rest, EXAMPLE);
+}
+
+#[test]
+fn assets_and_what_rules_say_of_them_are_printed_by_check_and_show_alike() {
+    let server = Server::start();
+    let file = server.file("g.toml", &GROCER.replace("mode = \"live\"", "mode = \"import\""));
+    let name = file.to_str().unwrap();
+    let check = stampbook(&["program", "check", name]);
+    let lines: Vec<_> = text(&check.stdout).lines().collect();
+    assert!(lines[0].ends_with("sound: program grocer, rules 3, campaigns 2, assets 4"), "{lines:?}");
+    assert_eq!(lines[2], "  growth: qualifying, lapses after 12 months of inactivity, a shortfall is owed");
+    assert!(lines[5].ends_with("what comes back lapsed lives 30 days more, 100 points offset 100 minor units"));
+
+    let checked = json(&stampbook(&["program", "check", name, "--json"]));
+    assert_eq!(json(&server.apply(&file, &[]))["version"], 1);
+    let shown = json(&server.ask(&["program", "show", "grocer"]));
+    for field in ["assets", "offset", "grace_days", "hold_days_max", "event_rules"] {
+        assert_eq!(shown[field], checked[field], "{field}");
+    }
+    let (points, delivery) = (&shown["assets"][0], &shown["assets"][3]);
+    assert_eq!(points["expiry"], serde_json::json!({ "months": 12, "rolling": false, "round_up": "quarter" }));
+    assert_eq!((&points["debt_max"], &points["on_shortfall"]), (&20_000.into(), &"debt".into()));
+    assert_eq!(points["values"][1]["redeemed_basis_points"], 8_250);
+    assert_eq!(delivery["expiry"]["until_us"], 1_830_297_600_000_000_i64);
+    let purchase = &shown["event_rules"][0];
+    assert_eq!((&purchase["also"]["asset"], &purchase["pending"]["days"]), (&"growth".into(), &14.into()));
+    let listed = json(&server.ask(&["campaign", "list", "--program", "grocer"]));
+    let assets: Vec<_> = listed["campaigns"].as_array().unwrap().iter().map(|c| c["asset"].clone()).collect();
+    assert_eq!(assets, ["growth", "points"], "by id");
 }
 
 #[test]

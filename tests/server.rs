@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(unreachable_pub, reason = "an integration test has no readers outside")]
 
+#[path = "server/assets.rs"]
+mod assets;
 #[path = "server/atomic.rs"]
 mod atomic;
 #[path = "server/audit.rs"]

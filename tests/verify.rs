@@ -13,8 +13,8 @@ use serde_json::Value;
 use stampbook::io::RealDisk;
 use stampbook::journal::{Head, JournalError};
 use stampbook::ledger::command::{Action, AdminAction, Basis, Original};
-use stampbook::ledger::event::{Account, Event, Leg};
-use stampbook::ledger::ids::Op;
+use stampbook::ledger::event::{Account, Event, Leg, Legs, Source};
+use stampbook::ledger::ids::{AssetNo, Op};
 use stampbook::verify::{Options, Report, VerifyError, verify};
 use tempfile::TempDir;
 
@@ -22,6 +22,16 @@ use book::{Bookkeeper, adjust, purchase, redeem, refund, refund_alone};
 
 fn prove(dir: &Path, options: &Options) -> Result<Report, VerifyError> {
     verify(&RealDisk::open_existing(dir).unwrap(), options, &mut |_| {})
+}
+
+/// Changes legs, one after the other.
+fn alter(legs: &mut Legs, mut change: impl FnMut(&mut Leg)) {
+    let mut altered = Legs::default();
+    for mut leg in legs.iter().copied() {
+        change(&mut leg);
+        assert!(altered.push(leg));
+    }
+    *legs = altered;
 }
 
 fn with_rules() -> Options {
@@ -95,7 +105,9 @@ fn a_book_of_many_commands_is_proved_by_the_rules() {
             9 => _ = book.post(member, adjust(i64::try_from(random(400)).unwrap() - 200)),
             10 => {
                 let basis = Basis::Points(1 + random(300));
-                earns.push(book.post(member, Action::Earn { basis, event_kind: None }));
+                earns.push(
+                    book.post(member, Action::Earn { basis, event_kind: None, asset: AssetNo::POINTS, matures: None }),
+                );
                 let reference = Original::Reference("nothing".into());
                 book.post(member, Action::Refund { original: reference, basis, event_kind: None });
             }
@@ -121,13 +133,11 @@ fn one_point_more(event: &mut Event<'_>) {
     let Event::Earned(earned) = event else { panic!("{event:?}") };
     earned.base += 1;
     earned.common.after.available += 1;
-    for leg in earned.legs.0.iter_mut() {
-        match leg.account {
-            Account::Issuance { .. } => leg.amount -= 1,
-            Account::Available { lot, .. } if lot.source == stampbook::ledger::event::Source::Base => leg.amount += 1,
-            _ => {}
-        }
-    }
+    alter(&mut earned.legs, |leg| match leg.account {
+        Account::Issuance { .. } => leg.amount -= 1,
+        Account::Available { lot, .. } if lot.source == Source::Base => leg.amount += 1,
+        _ => {}
+    });
 }
 
 #[test]
@@ -164,10 +174,12 @@ fn a_planted_bonus_moved_between_campaigns_is_found_by_the_rules() {
         let Event::Earned(earned) = event else { panic!("{event:?}") };
         earned.shares.0[0].awarded -= 1;
         earned.shares.0[1].awarded += 1;
-        let budgets = earned.legs.0.iter_mut().filter(|leg| matches!(leg.account, Account::Campaign { .. }));
-        for (leg, change) in budgets.zip([1, -1]) {
-            leg.amount += change;
-        }
+        let mut changes = [1, -1].into_iter();
+        alter(&mut earned.legs, |leg| {
+            if matches!(leg.account, Account::Campaign { .. }) {
+                leg.amount += changes.next().unwrap();
+            }
+        });
     });
     book.close();
     assert!(prove(dir.path(), &Options::default()).is_ok());
@@ -187,9 +199,12 @@ fn a_planted_refund_that_takes_too_little_is_found_by_the_rules() {
         refund.base -= 1;
         refund.from.as_mut().unwrap().base_total -= 1;
         refund.common.after.available += 1;
-        let legs: &mut [Leg] = &mut refund.legs.0;
-        legs.iter_mut().find(|leg| matches!(leg.account, Account::Issuance { .. })).unwrap().amount -= 1;
-        legs.iter_mut().find(|leg| matches!(leg.account, Account::Available { .. })).unwrap().amount += 1;
+        // Of one lot each.
+        alter(&mut refund.legs, |leg| match leg.account {
+            Account::Issuance { .. } => leg.amount -= 1,
+            Account::Available { lot, .. } if lot.source == Source::Base => leg.amount += 1,
+            _ => {}
+        });
     });
     book.close();
     assert!(prove(dir.path(), &Options::default()).is_ok());
@@ -203,13 +218,26 @@ fn a_planted_refund_that_takes_too_little_is_found_by_the_rules() {
 #[test]
 fn legs_that_do_not_balance_and_balances_that_are_not_so_are_damage_without_the_rules() {
     type Alter = fn(&mut Event<'_>);
-    let cases: [(Alter, &str); 2] = [
+    let cases: [(Alter, &str); 3] = [
         (
             |event| {
                 let Event::Earned(earned) = event else { panic!("{event:?}") };
-                earned.legs.0[0].amount -= 1;
+                let mut first = 1;
+                alter(&mut earned.legs, |leg| leg.amount -= std::mem::take(&mut first));
             },
             "legs sum to -1",
+        ),
+        (
+            |event| {
+                let Event::Earned(earned) = event else { panic!("{event:?}") };
+                let mut first = true;
+                alter(&mut earned.legs, |leg| {
+                    if std::mem::take(&mut first) {
+                        leg.asset = AssetNo(1);
+                    }
+                });
+            },
+            "its legs",
         ),
         (
             |event| {

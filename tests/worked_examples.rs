@@ -1,22 +1,30 @@
 //! The worked examples of the program rules, by number, each through decide, the event's bytes and evolve.
-//! Numbers 6, 9 and 11 speak of expiry and streaks, number 10 of concurrent callers. Below them, what the rules say of
-//! caps, stops and closed campaigns, in the same form.
+//! Number 11 speaks of streaks, number 10 of concurrent callers. Below them, what the rules say of caps, stops and closed
+//! campaigns, in the same form; what becomes of units in time stands in the modules.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::inconsistent_digit_grouping, reason = "amounts of money read as pounds and pence")]
 
 #[allow(dead_code, reason = "shared with the random commands, which use more of it")]
 #[path = "model/book.rs"]
 mod book;
+#[path = "worked_examples/dates.rs"]
+mod dates;
+#[path = "worked_examples/life.rs"]
+mod life;
 #[allow(dead_code, reason = "shared with the random commands, which use more of it")]
 #[path = "model/rules.rs"]
 mod rules;
+#[path = "worked_examples/taking_back.rs"]
+mod taking_back;
+#[path = "worked_examples/till.rs"]
+mod till;
 
 use std::collections::BTreeMap;
 
 use book::{Book, Part, Posted, ROOMY, Said};
 use rules::{campaign, program, put, ratio, refund, rule, spend};
 use stampbook::ledger::command::{Action, AdminAction, Original, Purpose};
-use stampbook::ledger::ids::Op;
+use stampbook::ledger::ids::{AssetNo, Op};
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{CampaignSpec, Cap, CapPer, OnExhausted, Ratio};
 
@@ -151,7 +159,7 @@ fn example_7_a_whole_refund_of_spent_points_is_a_debt_that_the_next_earn_settles
     let mut book = night(ratio(1, 100), ratio(10, 1), vec![(campaign("double", "a", ratio(2, 1)), 100)]);
     let (original, said) = post(&mut book, spend(100_00, "purchase"));
     assert_eq!(said.after, (200, 0));
-    let (_, said) = post(&mut book, Action::Redeem { points: 150, purpose: Purpose::Gift });
+    let (_, said) = post(&mut book, Action::Redeem { asset: AssetNo::POINTS, points: 150, purpose: Purpose::Gift });
     assert_eq!(said.after, (50, 0));
 
     let (_, said) = post(&mut book, refund(Original::Op(original), 100_00));
@@ -273,7 +281,10 @@ fn a_refund_after_its_campaign_closed_goes_to_issuance() {
 #[test]
 fn an_opening_balance_settles_debt_first_and_lies_in_a_lot_of_its_own_that_is_spent_in_its_turn() {
     let mut book = night(ten_a_pound(), ratio(10, 1), Vec::new());
-    let opening = |points| Action::Opening { points, actor: "ana".to_owned(), reason: "moved in".to_owned() };
+    let opening = |points| {
+        let (actor, reason) = ("ana".to_owned(), "moved in".to_owned());
+        Action::Opening { asset: AssetNo::POINTS, points, lapses_us: None, actor, reason }
+    };
     let (_, said) = post(&mut book, opening(-40));
     assert_eq!((said.legs, said.after), (legs(&[("opening", 40), ("member/ann/debt", -40)]), (0, 40)));
     let (_, said) = post(&mut book, opening(100));
@@ -282,7 +293,7 @@ fn an_opening_balance_settles_debt_first_and_lies_in_a_lot_of_its_own_that_is_sp
     // A debt is brought over as a debt, whatever is there to spend.
     assert_eq!(post(&mut book, opening(-5)).1.after, (60, 5));
     post(&mut book, spend(10_00, "purchase"));
-    let (_, said) = post(&mut book, Action::Redeem { points: 70, purpose: Purpose::Gift });
+    let (_, said) = post(&mut book, Action::Redeem { asset: AssetNo::POINTS, points: 70, purpose: Purpose::Gift });
     let expected = legs(&[("redemption/gift", 70), ("member/ann/opening", -60), ("member/ann/base", -10)]);
     assert_eq!((said.legs, said.after), (expected, (85, 0)));
     let row = book.ledger.trial_balance()[0].rows.iter().find(|row| row.account == "opening").map(|row| row.balance);
@@ -295,7 +306,8 @@ fn an_opening_balance_is_refused_outside_import_mode() {
     let mut live = program(vec![rule("purchase", ten_a_pound())], Vec::new());
     live.import_mode = false;
     admin(&mut book, put(live));
-    let opening = Action::Opening { points: 5, actor: "ana".to_owned(), reason: "moved in".to_owned() };
+    let (actor, reason) = ("ana".to_owned(), "moved in".to_owned());
+    let opening = Action::Opening { asset: AssetNo::POINTS, points: 5, lapses_us: None, actor, reason };
     assert_eq!(post(&mut book, opening).1.refused, Some((Reason::NotImporting, "opening".to_owned())));
 }
 

@@ -67,7 +67,7 @@ fn receipt(command: Command) -> Receipt {
         campaign: program::LOAD.campaign.to_owned(),
         desired: 50,
         awarded: 50,
-        reason: 0,
+        ..Award::default()
     };
     let base = Award { source: Source::Base.into(), campaign: String::new(), ..campaign.clone() };
     Receipt {
@@ -76,7 +76,7 @@ fn receipt(command: Command) -> Receipt {
         book_id: BOOK_ID.to_owned(),
         op: 123_456_789,
         book_time_us: 1_800_000_000_000_000,
-        balance: Some(Balance { available: 12_345, debt: 0 }),
+        balance: Some(Balance { available: 12_345, debt: 0, ..Default::default() }),
         desired: 100,
         awarded: 100,
         awards: vec![base, campaign],

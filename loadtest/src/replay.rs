@@ -86,9 +86,14 @@ impl Row {
         let occurred_at: DateTime = self.occurred_at.parse()?;
         let event_kind = "purchase".to_owned();
         let (prefix, action) = match self.kind {
-            Kind::Purchase => {
-                ("purchase", Action::Earn(Earn { basis: Some(Basis::AmountMinor(self.amount_minor)), event_kind }))
-            }
+            Kind::Purchase => (
+                "purchase",
+                Action::Earn(Earn {
+                    basis: Some(Basis::AmountMinor(self.amount_minor)),
+                    event_kind,
+                    ..Default::default()
+                }),
+            ),
             Kind::Refund => {
                 let amount = Some(Amount::AmountMinor(self.amount_minor));
                 ("refund", Action::Refund(Refund { original: None, amount, event_kind }))

@@ -58,6 +58,7 @@ impl Template {
                 action: Some(Action::Earn(Earn {
                     basis: Some(Basis::AmountMinor(AMOUNT_MARK)),
                     event_kind: event_kind.to_owned(),
+                    ..Earn::default()
                 })),
                 ..Command::default()
             }),

@@ -17,8 +17,16 @@ pub enum Class {
     Adjustment,
     /// Moved in at the start.
     Opening,
+    /// Lapsed.
+    Breakage,
+    /// Money of stored value.
+    Cash,
     /// Owed to members.
     Available,
+    /// Owed to members and pinned.
+    Held,
+    /// Owed to members and not yet available.
+    Pending,
     /// Owed by members.
     Debt,
 }
@@ -28,7 +36,11 @@ impl Class {
     #[must_use]
     pub fn of(account: &Account) -> Self {
         match account {
-            Account::Available { .. } => Self::Available,
+            Account::Available { .. } | Account::Free { .. } => Self::Available,
+            Account::Held { .. } => Self::Held,
+            Account::Pending { .. } => Self::Pending,
+            Account::Breakage { .. } => Self::Breakage,
+            Account::Cash { .. } => Self::Cash,
             Account::Debt => Self::Debt,
             Account::Issuance { .. } => Self::Issuance,
             Account::Campaign { campaign, .. } => Self::Campaign(*campaign),
@@ -47,6 +59,10 @@ impl Class {
             "opening" => Some(Self::Opening),
             "member/available" => Some(Self::Available),
             "member/debt" => Some(Self::Debt),
+            "member/held" => Some(Self::Held),
+            "member/pending" => Some(Self::Pending),
+            "breakage" => Some(Self::Breakage),
+            "cash" => Some(Self::Cash),
             _ => match name.split_once('/')? {
                 ("campaign", id) => campaign(id).map(Self::Campaign),
                 ("redemption", purpose) => {
@@ -64,6 +80,10 @@ impl Class {
         match self {
             Self::Available => "member/available".to_owned(),
             Self::Debt => "member/debt".to_owned(),
+            Self::Held => "member/held".to_owned(),
+            Self::Pending => "member/pending".to_owned(),
+            Self::Breakage => "breakage".to_owned(),
+            Self::Cash => "cash".to_owned(),
             Self::Issuance => "issuance".to_owned(),
             Self::Campaign(_) => format!("campaign/{campaign}"),
             Self::Redemption(place) => {
@@ -78,7 +98,7 @@ impl Class {
     /// Whether the account is of one member.
     #[must_use]
     pub fn is_members(self) -> bool {
-        matches!(self, Self::Available | Self::Debt)
+        matches!(self, Self::Available | Self::Debt | Self::Held | Self::Pending)
     }
 }
 
@@ -103,7 +123,11 @@ pub const CHART: &[ChartLine] = &[
     line("adjustment", "adjustment", "either", "operators' acts: a debit is what they granted, net"),
     line("opening", "opening", "debit", "moved in at the start from another system"),
     line("member_liability", "member/available", "credit", "owed to the member, who may spend it"),
+    line("member_liability", "member/held", "credit", "owed to the member, and pinned by a hold"),
+    line("member_liability", "member/pending", "credit", "owed to the member, who may not spend it yet"),
     line("member_debt", "member/debt", "debit", "owed by the member"),
+    line("breakage", "breakage", "credit", "lapsed before members spent it"),
+    line("clearing", "cash", "debit", "money that stored value was paid with, in units of the asset"),
 ];
 
 const fn line(class: &'static str, account: &'static str, side: &'static str, meaning: &'static str) -> ChartLine {
@@ -128,6 +152,8 @@ pub fn source_name(source: Source) -> &'static str {
         Source::Campaign => "campaign",
         Source::Granted => "granted",
         Source::Opening => "opening",
+        Source::Bonus => "bonus",
+        Source::Transferred => "transferred",
     }
 }
 
@@ -138,16 +164,18 @@ mod tests {
 
     #[test]
     fn every_account_has_a_name_that_leads_back_to_it_and_a_class_in_the_chart() {
-        let redemptions = (0..6).map(Class::Redemption);
+        let redemptions = (0..8).map(Class::Redemption);
         let campaign = Class::Campaign(CampaignNo(3));
-        let others = [Class::Issuance, campaign, Class::Adjustment, Class::Opening, Class::Available, Class::Debt];
-        for class in redemptions.chain(others) {
+        let programs = [Class::Issuance, campaign, Class::Adjustment, Class::Opening, Class::Breakage, Class::Cash];
+        let members = [Class::Available, Class::Debt, Class::Held, Class::Pending];
+        for class in redemptions.chain(programs).chain(members) {
             let name = class.name("spring/may");
             let find = |id: &str| (id == "spring/may").then_some(CampaignNo(3));
             assert_eq!(Class::named(&name, find), Some(class), "{name}");
             assert!(!class_of(&name).is_empty(), "{name}");
+            assert_eq!(class.is_members(), name.starts_with("member/"), "{name}");
         }
-        assert_eq!((class_of("redemption/"), class_of("cash")), ("", ""));
+        assert_eq!((class_of("redemption/"), class_of("rent")), ("", ""));
         assert_eq!(Class::named("redemption/rent", |_| None), None);
     }
 }

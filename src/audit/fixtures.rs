@@ -9,7 +9,8 @@ use crate::io::sim::SimDisk;
 use crate::journal::{Book, FrameBuilder, Genesis, Head, Journal, JournalOptions, Writer};
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Notes, Original, Purpose};
 use crate::ledger::event::{Balances, Event};
-use crate::ledger::ids::Op;
+use crate::ledger::ids::{AssetNo, Op};
+use crate::ledger::own::End;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
 use crate::ledger::{Decision, Found, Ledger, Limits, Moment, Need, Resolved, codec};
@@ -48,7 +49,11 @@ pub(crate) struct TestBook {
     events: Vec<Vec<u8>>,
 }
 
-fn definition(program: &str) -> String {
+fn earn(basis: Basis, event_kind: Option<String>) -> Action {
+    Action::Earn { basis, event_kind, asset: AssetNo::POINTS, matures: None }
+}
+
+pub(crate) fn definition(program: &str) -> String {
     format!(
         "id = \"{program}\"\nname = \"Test\"\ncurrency = \"GBP\"\ntime_zone = \"Europe/London\"\nmode = \"import\"\n\
          [[rules]]\nkind = \"purchase\"\npoints = 10\nper_minor = 100\n\
@@ -67,7 +72,7 @@ impl TestBook {
         let mut book = Self {
             disk,
             book: opened.book,
-            ledger: Ledger::new(Limits { members_max: 1_000, cap_counters_max: 1_000 }),
+            ledger: Ledger::new(Limits { members_max: 1_000, cap_counters_max: 1_000, lots_bytes_max: usize::MAX }),
             trials: vec![Vec::new()],
             balances: vec![vec![None; MEMBERS.len()]],
             head: Head { op: 0, hash: [0; 32] },
@@ -99,15 +104,18 @@ impl TestBook {
             let amount = u64::try_from(pick % 3_000 + 1).unwrap();
             let kind = || Some("purchase".to_owned());
             let action = match pick % 11 {
-                0..=4 => Action::Earn { basis: Basis::Spend(amount), event_kind: kind() },
-                5 => Action::Earn { basis: Basis::Points(amount), event_kind: None },
-                6 => Action::Earn { basis: Basis::Spend(1), event_kind: Some("unheard of".to_owned()) },
-                7 | 8 => Action::Redeem { points: amount % 150 + 1, purpose: Purpose::ALL[pick % 6] },
+                0..=4 => earn(Basis::Spend(amount), kind()),
+                5 => earn(Basis::Points(amount), None),
+                6 => earn(Basis::Spend(1), Some("unheard of".to_owned())),
+                7 | 8 => {
+                    Action::Redeem { asset: AssetNo::POINTS, points: amount % 150 + 1, purpose: Purpose::ALL[pick % 6] }
+                }
                 9 => {
                     let original = Original::Op(Op(u64::try_from(pick).unwrap() % (self.ledger.newest().0 + 2) + 1));
                     Action::Refund { original, basis: Basis::Spend(amount % 300 + 1), event_kind: None }
                 }
                 _ if amount.is_multiple_of(2) => Action::Adjust {
+                    asset: AssetNo::POINTS,
                     points: i64::try_from(amount).unwrap() - 1_500,
                     actor: "ana, the boss".into(),
                     reason: "because \"so\"\tsaid".into(),
@@ -201,7 +209,8 @@ impl TestBook {
             Need::Original { op, latest_refund } => {
                 let read = |op: Op| codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap();
                 let latest = latest_refund.map(|op| (op, read(op)));
-                Some(Resolved::from_events(op, &read(op), latest.as_ref().map(|(op, event)| (*op, event))))
+                let resolved = Resolved::from_events(op, &read(op), latest.as_ref().map(|(op, event)| (*op, event)));
+                resolved.followed(&self.ledger, |op, _| Ok::<_, ()>(End::of(op, &read(op)))).ok()
             }
             _ => None,
         };

@@ -7,6 +7,11 @@ pub mod files;
 pub mod past;
 pub mod room;
 pub mod snapshot;
+pub mod told;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+pub(crate) mod paper;
+#[cfg(test)]
+mod scene;

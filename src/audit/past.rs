@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use crate::engine::names::Names;
 use crate::journal::{Book, JournalError};
 use crate::ledger::codec::{self, CodecError};
-use crate::ledger::command::Purpose;
-use crate::ledger::event::{Balances, Event};
-use crate::ledger::ids::{CampaignNo, MemberRef, Op, ProgramNo};
+use crate::ledger::event::{AssetBalances, Event};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberRef, Op, ProgramNo};
 use crate::ledger::view::{ProgramTrial, TrialRow};
 
 use super::chart::Class;
+use super::told;
 
 /// Events of a member that one look at the past may walk over, newest first.
 pub const PAST_WALK_EVENTS_MAX: u64 = 100_000;
@@ -53,11 +53,14 @@ pub enum PastError {
     },
 }
 
+/// The accounts in points that every program has, whether anything moved on them or not.
+const ALWAYS: [Class; 3] = [Class::Issuance, Class::Available, Class::Debt];
+
 /// A program's sums while events are added.
 #[derive(Default)]
 struct Sums {
     members: u64,
-    balances: BTreeMap<Class, i128>,
+    balances: BTreeMap<(AssetNo, Class), i128>,
 }
 
 /// The trial balance as it stood after `op`, and how many events were replayed for it: those after the op of `base`, an
@@ -97,16 +100,20 @@ pub fn trial_balance_at(
 }
 
 fn from_trial(trial: &ProgramTrial, names: &Names, op: u64) -> Result<Sums, PastError> {
-    let number = names.program_number(&trial.program);
-    let campaigns = number.and_then(|number| names.program(number)).map(|program| program.campaigns.as_slice());
+    let program = names.program_number(&trial.program).and_then(|number| names.program(number));
     let campaign = |id: &str| {
-        let place = campaigns.unwrap_or_default().iter().position(|known| known == id)?;
+        let place = program?.campaigns.iter().position(|known| known == id)?;
         u16::try_from(place).ok().map(CampaignNo)
+    };
+    let asset = |id: &str| {
+        let place = program?.assets.iter().position(|known| known == id)?;
+        u8::try_from(place).ok().map(AssetNo)
     };
     let mut sums = Sums { members: trial.members, ..Sums::default() };
     for row in &trial.rows {
-        let stray = PastError::Stray { op, what: "the trial balance to begin with has an account of no known name" };
-        sums.balances.insert(Class::named(&row.account, campaign).ok_or(stray)?, i128::from(row.balance));
+        let stray = || PastError::Stray { op, what: "the trial balance to begin with has an account of no known name" };
+        let class = Class::named(&row.account, campaign).ok_or_else(stray)?;
+        sums.balances.insert((asset(&row.asset).ok_or_else(stray)?, class), i128::from(row.balance));
     }
     Ok(sums)
 }
@@ -119,8 +126,8 @@ fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastE
             programs.push(Sums::default());
         }
         if let Some(sums) = programs.get_mut(usize::from(number.0)) {
-            for campaign in &put.campaigns {
-                sums.balances.entry(Class::Campaign(*campaign)).or_default();
+            for (campaign, spec) in put.campaigns.iter().zip(&put.spec.campaigns) {
+                sums.balances.entry((spec.asset_no(), Class::Campaign(*campaign))).or_default();
             }
         }
         return Ok(());
@@ -133,57 +140,77 @@ fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastE
     let sums = programs.get_mut(usize::from(number.0)).ok_or(stray)?;
     sums.members += u64::from(opened);
     for leg in event.legs() {
-        *sums.balances.entry(Class::of(&leg.account)).or_default() += i128::from(leg.amount);
+        *sums.balances.entry((leg.asset, Class::of(&leg.account))).or_default() += i128::from(leg.amount);
     }
     Ok(())
 }
 
-/// The rows in the order of [`crate::ledger::Ledger::trial_balance`]; accounts that every program has are there even if nothing moved on them.
+/// The rows that [`ProgramTrial`] says, in its order.
 fn to_trial(number: ProgramNo, mut sums: Sums, names: &Names, op: u64) -> Result<ProgramTrial, PastError> {
-    for class in [Class::Issuance, Class::Available, Class::Debt] {
-        sums.balances.entry(class).or_default();
+    for class in ALWAYS {
+        sums.balances.entry((AssetNo::POINTS, class)).or_default();
     }
+    sums.balances.retain(|(asset, class), balance| {
+        !class.is_members() || *balance != 0 || (*asset == AssetNo::POINTS && ALWAYS.contains(class))
+    });
     let unknown = || PastError::Stray { op, what: "the names do not reach so far" };
     let mut rows = Vec::with_capacity(sums.balances.len());
-    for (class, balance) in sums.balances {
+    for ((asset, class), balance) in sums.balances {
         let campaign = match class {
             Class::Campaign(campaign) => names.campaign(number, campaign).ok_or_else(unknown)?,
             _ => "",
         };
         let balance =
             i64::try_from(balance).map_err(|_| PastError::Stray { op, what: "a balance leaves its range" })?;
-        rows.push(TrialRow { account: class.name(campaign), balance });
+        let asset = names.asset(number, asset).ok_or_else(unknown)?.to_owned();
+        rows.push(TrialRow { asset, account: class.name(campaign), balance });
     }
     let program = names.program(number).ok_or_else(unknown)?.id.clone();
     Ok(ProgramTrial { program, members: sums.members, rows })
 }
 
-/// A member's balances as they stood after `op`: the balances, the op of the member's newest event then, and how many
-/// events were read. `head` is the op of any event of the member from there on, such as the newest.
+/// How a member stood after an op.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberThen {
+    /// The balances, by asset: of points in any case, of others where they were not all zero.
+    pub balances: Vec<AssetBalances>,
+    /// The op of the member's newest event then.
+    pub head: Op,
+    /// Events that were read to know it.
+    pub events: u64,
+}
+
+/// A member's balances as they stood after `op`. `head` is the op of any event of the member from there on, such as the newest,
+/// and `now` the member's balances after it, of which those count in assets that nothing moved since `op`.
 ///
 /// # Errors
 /// `NotYet`, `MemberLater`, `TooFar`; `Journal` and `Codec` where the book is not what was written; `Stray` where `head` is no event of a member.
-pub fn member_at(book: &Book, head: Op, op: Op) -> Result<(Balances, Op, u64), PastError> {
+pub fn member_at(book: &Book, now: &[AssetBalances], head: Op, op: Op) -> Result<MemberThen, PastError> {
     let newest = book.durable_op();
     if op.0 > newest {
         return Err(PastError::NotYet { op: op.0, newest });
     }
+    let mut balances: BTreeMap<AssetNo, AssetBalances> = now.iter().map(|told| (told.asset, *told)).collect();
+    balances.entry(AssetNo::POINTS).or_default();
     let mut at = head;
-    for walked in 1..=PAST_WALK_EVENTS_MAX {
+    for events in 1..=PAST_WALK_EVENTS_MAX {
         let stored = book.read(at.0)?;
         let event = codec::decode(&stored.bytes).map_err(|error| PastError::Codec(at.0, error))?;
-        let member = event.common().filter(|common| common.member.number().is_some());
-        let common = member.ok_or(PastError::Stray { op: at.0, what: "it is no event of a member" })?;
-        if at <= op {
-            return Ok((common.after, at, walked));
+        let link = event.member_link().filter(|_| event.member().is_some());
+        let link = link.ok_or(PastError::Stray { op: at.0, what: "it is no event of a member" })?;
+        let legs = if at <= op { &[] } else { event.legs() };
+        for after in told::balances_after(&event) {
+            balances.insert(after.asset, told::before(&after, legs));
         }
-        at = at.back(common.member_link).ok_or(PastError::MemberLater { op: op.0, first: at.0 })?;
+        if at <= op {
+            let left = |told: &AssetBalances| told::accounts_of(told).iter().any(|(_, balance)| *balance != 0);
+            balances.retain(|asset, told| *asset == AssetNo::POINTS || left(told));
+            return Ok(MemberThen { balances: balances.into_values().collect(), head: at, events });
+        }
+        at = at.back(link).ok_or(PastError::MemberLater { op: op.0, first: at.0 })?;
     }
     Err(PastError::TooFar(op.0))
 }
-
-/// That the order of purposes is that of their accounts is what puts the rows in order.
-const _: () = assert!(Purpose::ALL.len() == 6);
 
 #[cfg(test)]
 #[path = "past_tests.rs"]

@@ -135,11 +135,12 @@ fn status(campaign: &State) -> String {
 fn line(campaign: &State) -> String {
     let dropped = if campaign.in_force { "" } else { ", not in the newest version" };
     format!(
-        "{}: {}{dropped}, {} to {}, funded {}, awarded {}, left {}",
+        "{}: {}{dropped}, {} to {}, {} funded {}, awarded {}, left {}",
         campaign.id,
         status(campaign),
         remote::instant(campaign.start_us),
         remote::instant(campaign.end_us),
+        campaign.asset,
         campaign.funded,
         campaign.awarded,
         campaign.left,
@@ -154,6 +155,7 @@ fn state_json(campaign: &State) -> Value {
         "start_us": campaign.start_us,
         "end_us": campaign.end_us,
         "group": campaign.group,
+        "asset": campaign.asset,
         "funded": campaign.funded,
         "awarded": campaign.awarded,
         "left": campaign.left,

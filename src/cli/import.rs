@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use stampbook::constants::{ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, KEY_BYTES_MAX};
 use stampbook::proto::account_service_client::AccountServiceClient;
 use stampbook::proto::admin_service_client::AdminServiceClient;
-use stampbook::proto::{AccountClass, GetProgramRequest, GetTrialBalanceRequest};
+use stampbook::proto::{AccountClass, GetProgramRequest, GetTrialBalanceRequest, TrialBalanceRow};
 use tonic::transport::Channel;
 
 use self::file::{Rows, Sums};
@@ -186,7 +186,8 @@ impl Import {
         let request = GetTrialBalanceRequest { program: self.program.clone(), as_of: None };
         let answer = accounts.get_trial_balance(request).await;
         let answer = answer.map_err(|status| remote::failure(&status))?.into_inner();
-        let opening = answer.rows.iter().find(|row| row.class() == AccountClass::Opening);
+        let opening = |row: &&TrialBalanceRow| row.class() == AccountClass::Opening && row.asset == "points";
+        let opening = answer.rows.iter().find(opening);
         Ok(Standing {
             opened: opening.map_or(0, |row| row.debit.saturating_sub(row.credit)),
             members: answer.totals.first().map_or(0, |total| total.members),

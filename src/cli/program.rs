@@ -1,15 +1,19 @@
 //! `stampbook program check|apply|show`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use stampbook::ledger::ids::{ProgramNo, VersionNo};
+use stampbook::ledger::view::ProgramView;
 use stampbook::program::{Parsed, Remark, parse};
-use stampbook::proto::{GetProgramRequest, PutProgramRequest};
+use stampbook::proto::{GetProgramRequest, Program as State, PutProgramRequest};
 use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::remote::{self, Admin};
+use super::rules;
 use super::{EXIT_BAD_INPUT, EXIT_IO, EXIT_REFUSED, Failure, Outcome, Server, Shown};
 
 #[derive(Subcommand)]
@@ -99,23 +103,44 @@ fn load(file: &Path) -> Result<(String, Parsed), Failure> {
 }
 
 fn check(file: &Path) -> Outcome {
-    let (_, parsed) = load(file)?;
+    let (definition, parsed) = load(file)?;
+    let warnings = lines(&parsed.warnings, "warning: ");
+    let remarks = remarks_json(&parsed.warnings);
+    let campaigns = parsed.spec.campaigns.len();
+    let program = shown(&definition, parsed);
     let name = file.display();
-    let (rules, campaigns) = (parsed.spec.rules.len(), parsed.spec.campaigns.len());
-    let text = format!(
-        "{}{name}: sound: program {}, rules {rules}, campaigns {campaigns}",
-        lines(&parsed.warnings, "warning: "),
-        parsed.id,
-    );
+    let (rules_count, assets) = (program.rules.len(), program.assets.len());
+    let counts = format!("rules {rules_count}, campaigns {campaigns}, assets {assets}");
+    let text = format!("{warnings}{name}: sound: program {}, {counts}{}", program.id, rules::lines(&program));
     let json = json!({
         "sound": true,
         "file": name.to_string(),
-        "program": parsed.id,
-        "rules": rules,
+        "program": program.id,
+        "rules": rules_count,
         "campaigns": campaigns,
-        "warnings": remarks_json(&parsed.warnings),
+        "warnings": remarks,
     });
-    Ok(Shown { text, json })
+    Ok(Shown { text, json: with(json, rules::json(&program)) })
+}
+
+/// A checked program as a server would show it.
+fn shown(definition: &str, parsed: Parsed) -> State {
+    stampbook::server::rules::program(&ProgramView {
+        number: ProgramNo(0),
+        id: parsed.id,
+        version: VersionNo(0),
+        effective_from_us: parsed.spec.effective_from_us.unwrap_or(i64::MIN),
+        spec: Arc::new(parsed.spec),
+        definition: definition.into(),
+    })
+}
+
+/// An object with the fields of another as well.
+fn with(mut object: Value, more: Value) -> Value {
+    if let (Some(fields), Value::Object(more)) = (object.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    object
 }
 
 /// The key of a version that comes from this text and follows that version.
@@ -153,12 +178,12 @@ fn apply(args: &Apply) -> Outcome {
             reason: args.reason.clone(),
         };
         let answer = admin.put_program(request).await.map_err(|status| in_file(&status, &args.file))?.into_inner();
-        let mut json = remote::applied(answer.receipt.as_ref())?;
-        if let Some(fields) = json.as_object_mut() {
-            fields.insert("program".into(), json!(parsed.id));
-            fields.insert("version".into(), json!(answer.version));
-            fields.insert("warnings".into(), remarks_json(&parsed.warnings));
-        }
+        let version = json!({
+            "program": parsed.id,
+            "version": answer.version,
+            "warnings": remarks_json(&parsed.warnings),
+        });
+        let json = with(remote::applied(answer.receipt.as_ref())?, version);
         let booked = remote::booked(answer.receipt.as_ref());
         Ok(Shown { text: format!("{warnings}{} version {}: {booked}", parsed.id, answer.version), json })
     })
@@ -212,6 +237,6 @@ fn show(program: String, server: &Server) -> Outcome {
             "book_id": answer.book_id,
             "op": answer.op,
         });
-        Ok(Shown { text, json })
+        Ok(Shown { text, json: with(json, rules::json(&program)) })
     })
 }

@@ -117,9 +117,9 @@ fn text_of(report: &Report) -> String {
         );
     }
     for program in &report.trial_balance {
-        let _ = writeln!(text, "trial balance of {}, {} members, in points", program.program, program.members);
+        let _ = writeln!(text, "trial balance of {}, {} members", program.program, program.members);
         for row in &program.rows {
-            let _ = writeln!(text, "  {:<40} {:>20}", row.account, row.balance);
+            let _ = writeln!(text, "  {:<40} {:>20} {}", row.account, row.balance, row.asset);
         }
     }
     text
@@ -172,9 +172,7 @@ fn beside_json(beside: &Beside, report: &Report) -> Value {
 }
 
 fn trial_json(program: &ProgramTrial) -> Value {
-    let row = |(account, balance): (&str, i64)| json!({ "account": account, "balance": balance });
-    let rows: Vec<_> = program.rows.iter().map(|r| row((&r.account, r.balance))).collect();
-    json!({ "program": program.program, "members": program.members, "rows": rows })
+    json!({ "program": program.program, "members": program.members, "rows": program.rows })
 }
 
 fn json_of(report: &Report, beside: &Beside) -> Value {

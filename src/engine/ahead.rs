@@ -62,18 +62,19 @@ impl Decoder {
         Ahead(Decoded::new(body, |body| {
             let mut events = Vec::with_capacity(usize::try_from(body.count()).unwrap_or(0));
             events.extend(body.events().map(codec::decode));
-            let touched = events.iter().map(|event| self.touched(event.as_ref().ok()?)).collect();
+            let ops = (body.first_op()..).map(Op);
+            let touched = ops.zip(&events).map(|(op, event)| self.touched(op, event.as_ref().ok()?)).collect();
             Events { touched, events }
         }))
     }
 
-    fn touched(&mut self, event: &Event<'_>) -> Touched {
+    fn touched(&mut self, op: Op, event: &Event<'_>) -> Touched {
         let named = codec::Named::from(event);
         if let Some(id) = named.program_id.filter(|_| named.creates_program) {
             self.programs.push(id.to_owned());
         }
         let id_of = |number: ProgramNo| self.programs.get(usize::from(number.0)).map(String::as_str);
-        let hashes = hashes_of(&named, id_of, &self.prints)?;
+        let hashes = hashes_of(&named, op, id_of, &self.prints)?;
         Some((hashes, named.member.and_then(|member| member.number())))
     }
 }

@@ -20,6 +20,9 @@ mod resolve;
 pub mod rooms;
 mod run;
 mod start;
+mod tend;
+#[cfg(test)]
+mod tend_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -77,13 +80,16 @@ const _: () = assert!(
         + EVENT_KIND_BYTES_MAX
         + ACTOR_BYTES_MAX
         + ACTOR_REASON_BYTES_MAX
-        + (LEGS_MAX + 2 * WINNERS_MAX) * NUMBERS_BYTES
+        + LEGS_MAX * LEG_BYTES
+        + 2 * WINNERS_MAX * SHARE_BYTES
         + FIXED_BYTES
         <= EVENT_BYTES_MAX,
     "the event of the greatest command is no longer than the frames reckon with"
 );
-/// A leg or a share in an event, at its longest: seven numbers of nine bytes.
-const NUMBERS_BYTES: usize = 63;
+/// A leg in an event, at its longest: two numbers of nine bytes, an instant of six, and account, source and asset.
+const LEG_BYTES: usize = 28;
+/// A share in an event, at its longest: seven numbers of nine bytes.
+const SHARE_BYTES: usize = 63;
 /// More than the header, the hash, the lengths and the single numbers of an event take together.
 const FIXED_BYTES: usize = 256;
 
@@ -433,6 +439,7 @@ fn start_threads(
         queue_age_max_us: config.queue_age_max_us,
         frame_bytes_full: FRAME_BYTES_FULL.min(frame_bytes_max / 4),
         frame_bytes_max,
+        sweep: tend::Sweep::new(),
         prints: shared.prints.clone(),
         keys,
         keys_per_generation: config.keys_per_generation,

@@ -1,17 +1,25 @@
-//! The ids behind the numbers of programs and campaigns, for threads other than the engine's. Only what is durable.
+//! The ids behind the numbers of programs, campaigns and assets, for threads other than the engine's. Only what is durable.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ledger::Ledger;
-use crate::ledger::ids::{CampaignNo, ProgramNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, ProgramNo};
+use crate::ledger::view::{ProgramView, asset_ids};
 
-/// A program's id and its campaigns' ids by number.
+/// The asset that every program has, under number 0.
+pub const POINTS: &str = "points";
+
+/// A program's id, and the ids of its campaigns and assets by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramNames {
     /// The program's id.
     pub id: String,
     /// The campaigns' ids.
     pub campaigns: Vec<String>,
+    /// The campaigns' assets.
+    pub campaign_assets: Vec<AssetNo>,
+    /// The assets' ids, `points` first.
+    pub assets: Vec<String>,
 }
 
 /// Every program's names by number.
@@ -22,11 +30,22 @@ pub struct Names {
 
 impl Names {
     pub(crate) fn of(ledger: &Ledger) -> Self {
-        let names = |program: crate::ledger::view::ProgramView| ProgramNames {
-            campaigns: ledger.campaigns(program.number).into_iter().map(|campaign| campaign.spec.id).collect(),
-            id: program.id,
+        let names = |program: ProgramView| {
+            let campaigns = ledger.campaigns(program.number);
+            ProgramNames {
+                campaign_assets: campaigns.iter().map(|campaign| campaign.spec.asset_no()).collect(),
+                campaigns: campaigns.into_iter().map(|campaign| campaign.spec.id).collect(),
+                assets: asset_ids(&program.spec),
+                id: program.id,
+            }
         };
         Self { programs: ledger.programs().into_iter().map(names).collect() }
+    }
+
+    /// The names of the programs, in the order of their numbers.
+    #[cfg(test)]
+    pub(crate) fn from_programs(programs: Vec<ProgramNames>) -> Self {
+        Self { programs }
     }
 
     /// The number of a program.
@@ -46,6 +65,32 @@ impl Names {
     #[must_use]
     pub fn campaign(&self, program: ProgramNo, campaign: CampaignNo) -> Option<&str> {
         self.program(program)?.campaigns.get(usize::from(campaign.0)).map(String::as_str)
+    }
+
+    /// The asset that a campaign gives; `points` for a campaign that the program does not have.
+    #[must_use]
+    pub fn campaign_asset(&self, program: ProgramNo, campaign: CampaignNo) -> AssetNo {
+        let assets = self.program(program).map(|names| names.campaign_assets.as_slice()).unwrap_or_default();
+        assets.get(usize::from(campaign.0)).copied().unwrap_or_default()
+    }
+
+    /// The number of an asset.
+    #[must_use]
+    pub fn asset_number(&self, program: ProgramNo, id: &str) -> Option<AssetNo> {
+        if id == POINTS {
+            return Some(AssetNo::POINTS);
+        }
+        let place = self.program(program)?.assets.iter().position(|asset| asset == id)?;
+        u8::try_from(place).ok().map(AssetNo)
+    }
+
+    /// An asset's id.
+    #[must_use]
+    pub fn asset(&self, program: ProgramNo, asset: AssetNo) -> Option<&str> {
+        match asset {
+            AssetNo::POINTS => Some(POINTS),
+            AssetNo(number) => self.program(program)?.assets.get(usize::from(number)).map(String::as_str),
+        }
     }
 }
 

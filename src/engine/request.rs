@@ -7,7 +7,7 @@ use crate::journal::FrameBody;
 use crate::ledger::command::{AdminCommand, Command, Leap};
 use crate::ledger::event::Balances;
 use crate::ledger::ids::{MemberNo, Op, ProgramNo};
-use crate::ledger::view::{CampaignView, ProgramTrial, ProgramView, SnapshotView};
+use crate::ledger::view::{CampaignView, Forecast, MemberCard, ProgramTrial, ProgramView, SnapshotView};
 
 /// Names one stream, so that its requests are decided in the order in which they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +36,22 @@ pub enum Work {
 pub enum Read {
     /// Members by the hashes of their ids.
     Members(Vec<u128>),
+    /// Members with what they have at an instant.
+    Cards {
+        /// The hashes of their ids.
+        members: Vec<u128>,
+        /// The instant, microseconds since the Unix epoch.
+        now_us: i64,
+    },
+    /// What lapses until an instant.
+    Expiring {
+        /// The program.
+        program: ProgramNo,
+        /// The hash of the member's id; `None` for all members together.
+        member: Option<u128>,
+        /// The instant, microseconds since the Unix epoch; what lapses at it is in.
+        until_us: i64,
+    },
     /// The ids behind members' numbers.
     MemberIds(Vec<MemberNo>),
     /// The op that a key's fingerprint was taken by.
@@ -100,6 +116,10 @@ pub enum AnswerBody {
     },
     /// For [`Read::Members`], in order; `None` for an id that names no member.
     Members(Vec<Option<MemberState>>),
+    /// For [`Read::Cards`], in order; `None` for an id that names no member.
+    Cards(Vec<Option<(MemberState, MemberCard)>>),
+    /// For [`Read::Expiring`], by asset, then by instant; none for an id that names no member.
+    Expiring(Vec<Forecast>),
     /// For [`Read::MemberIds`], in order.
     MemberIds(Vec<Option<String>>),
     /// For [`Read::Key`].

@@ -1,4 +1,4 @@
-//! What has to be read from the book before a refund can be decided. The engine does no I/O: it says which events it
+//! What has to be read from the book before a command can be decided that names an earlier event. The engine does no I/O: it says which events it
 //! misses, reader threads attach their bytes, and the request comes back. Events never change, so what is attached
 //! cannot go stale; what happened since lies in the frames that the engine still holds.
 
@@ -8,11 +8,13 @@ use std::sync::Arc;
 use super::keeper::Desk;
 use super::names::Directory;
 use crate::journal::{Book, FrameBody, FrameBuilder, JournalError};
-use crate::ledger::command::{Action, Command, Original};
+use crate::ledger::command::{Command, Original};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
+use crate::ledger::original::{Need, Resolved, Sought, named_by, taken_by};
+use crate::ledger::own::{ENDS_MAX, End};
 use crate::ledger::print::Prints;
-use crate::ledger::{Found, Ledger, Lookup, Need, Resolved, codec};
+use crate::ledger::{Found, Ledger, Lookup, codec};
 use crate::store::{Keys, StoreError};
 
 /// Events that a look-up by reference walks back at most.
@@ -23,10 +25,12 @@ pub(crate) const RESOLVE_ROUNDS_MAX: u8 = 8;
 /// Something that the engine misses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Missing {
-    /// The bytes of an event.
-    Event(Op),
+    /// The bytes of an event, and of the latest refund or reversal of it.
+    Event(Op, Option<Op>),
     /// Where the walk from this event back finds the reference.
-    Walk { from: Op, reference: String },
+    Walk { from: Op, reference: String, sought: Sought },
+    /// What moved a member's lots as they are, from this event back to the one that is named.
+    Ends { from: Op, after: Op },
     /// What the runs hold.
     Runs(Lookup),
 }
@@ -52,7 +56,8 @@ pub(crate) struct Sources {
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
     events: HashMap<Op, Vec<u8>>,
-    walks: HashMap<Op, Vec<(String, Option<Op>)>>,
+    walks: HashMap<Op, Vec<(String, Sought, Option<Op>)>>,
+    ends: HashMap<Op, End>,
     /// What the runs said, and up to which op they reached when they said it.
     lookups: HashMap<Lookup, (Option<Op>, Op)>,
     pub(crate) rounds: u8,
@@ -65,9 +70,9 @@ impl Attached {
         self.events.get(&op).map(Vec::as_slice)
     }
 
-    fn walk(&self, from: Op, reference: &str) -> Option<Option<Op>> {
-        let walk = self.walks.get(&from)?.iter().find(|(sought, _)| sought == reference);
-        walk.map(|(_, found)| *found)
+    fn walk(&self, from: Op, reference: &str, sought: Sought) -> Option<Option<Op>> {
+        let walk = self.walks.get(&from)?.iter().find(|(named, kind, _)| named == reference && *kind == sought);
+        walk.map(|(_, _, found)| *found)
     }
 
     /// What the runs hold, if they were asked and it was there.
@@ -118,18 +123,42 @@ impl Attached {
     fn read_one(&mut self, book: &Book, missing: Missing) -> Result<(), JournalError> {
         match missing {
             Missing::Runs(_) => {}
-            Missing::Event(op) if self.event(op).is_none() => {
-                self.events.insert(op, book.read(op.0)?.bytes);
+            Missing::Event(op, latest) => {
+                for op in [Some(op), latest].into_iter().flatten() {
+                    if self.event(op).is_none() {
+                        self.events.insert(op, book.read(op.0)?.bytes);
+                    }
+                }
             }
-            Missing::Event(_) => {}
-            Missing::Walk { from, reference } => {
-                let found = walk_back(book, from, &reference)?;
+            Missing::Walk { from, reference, sought } => {
+                let found = walk_back(book, from, &reference, sought)?;
                 let op = found.map(|(op, bytes)| {
                     self.events.insert(op, bytes);
                     op
                 });
-                self.walks.entry(from).or_default().push((reference, op));
+                self.walks.entry(from).or_default().push((reference, sought, op));
             }
+            Missing::Ends { from, after } => self.read_ends(book, from, after)?,
+        }
+        Ok(())
+    }
+
+    /// Reads ends back to an event. Those that were read for another original are not read again.
+    fn read_ends(&mut self, book: &Book, from: Op, after: Op) -> Result<(), JournalError> {
+        let mut next = Some(from);
+        for _ in 0..ENDS_MAX {
+            let Some(op) = next.filter(|op| *op > after) else { return Ok(()) };
+            if let Some(end) = self.ends.get(&op) {
+                next = end.before();
+                continue;
+            }
+            let stored = book.read(op.0)?;
+            // As in a walk: an event that is none is damage.
+            let Some(end) = codec::decode(&stored.bytes).ok().and_then(|event| End::of(op, &event)) else {
+                return Ok(());
+            };
+            next = end.before();
+            self.ends.insert(op, end);
         }
         Ok(())
     }
@@ -142,7 +171,7 @@ fn print_of(lookup: Lookup, prints: &Prints) -> u128 {
     }
 }
 
-/// Whether an event is the one that took the key, or a refund of the original.
+/// Whether an event is the one that took the key, or a refund or reversal of the original.
 fn is_meant(lookup: Lookup, op: Op, event: &Event<'_>, from: &Sources) -> bool {
     match (lookup, event) {
         (Lookup::Key(print), _) => {
@@ -152,10 +181,7 @@ fn is_meant(lookup: Lookup, op: Op, event: &Event<'_>, from: &Sources) -> bool {
             let known = names.program(program).map(|program| program.id.as_str());
             named.or(known).is_some_and(|id| from.prints.key(id, key) == print)
         }
-        (Lookup::Taken(original), Event::Refunded(refund)) => {
-            refund.from.as_ref().and_then(|taken| op.back(taken.original_link)) == Some(original)
-        }
-        (Lookup::Taken(_), _) => false,
+        (Lookup::Taken(original), event) => taken_by(op, event) == Some(original),
     }
 }
 
@@ -185,21 +211,22 @@ impl Runs<'_> {
     }
 }
 
-/// Whether an event is an applied earn with a reference, and the member's event before it.
-fn step(op: Op, event: &Event<'_>, reference: &str) -> (bool, Option<Op>) {
-    let Some(common) = event.common() else { return (false, None) };
-    let named = common.notes.as_ref().is_some_and(|notes| notes.reference.text == reference);
-    (named && matches!(event, Event::Earned(_)), op.back(common.member_link))
+/// Whether an event is one of those sought, with a reference, and the member's event before it.
+fn step(op: Op, event: &Event<'_>, reference: &str, sought: Sought) -> (bool, Option<Op>) {
+    let notes = event.common().and_then(|common| common.notes.as_ref());
+    let named = notes.is_some_and(|notes| notes.reference.text == reference);
+    // What fell due lies between the commands of its member, and has no reference of its own.
+    (named && sought.takes(event), event.member_link().and_then(|link| op.back(link)))
 }
 
-fn walk_back(book: &Book, from: Op, reference: &str) -> Result<Option<(Op, Vec<u8>)>, JournalError> {
+fn walk_back(book: &Book, from: Op, reference: &str, sought: Sought) -> Result<Option<(Op, Vec<u8>)>, JournalError> {
     let mut next = Some(from);
     for _ in 0..REFERENCE_WALK_MAX {
         let Some(op) = next else { return Ok(None) };
         let stored = book.read(op.0)?;
         // The book was read through at start or written by this process: an event that is none is damage.
         let Ok(event) = codec::decode(&stored.bytes) else { return Ok(None) };
-        let (found, before) = step(op, &event, reference);
+        let (found, before) = step(op, &event, reference, sought);
         if found {
             return Ok(Some((op, stored.bytes)));
         }
@@ -223,7 +250,7 @@ impl InFlight<'_> {
     }
 }
 
-/// What the book says of a refund's original, or what is missing to say it.
+/// What the book says of the event that a command names, or what is missing to say it.
 pub(crate) fn resolve(
     ledger: &Ledger,
     command: &Command,
@@ -232,32 +259,41 @@ pub(crate) fn resolve(
 ) -> Result<Option<Resolved>, Missing> {
     let attached = runs.attached;
     let find = |lookup| runs.find(lookup);
+    let facts_of = |op, latest| original(ledger, (op, latest), attached, in_flight).map(Some);
     match ledger.needs(command, &find) {
         Need::Nothing => Ok(None),
         Need::NotFound => Ok(Some(Resolved::NotFound)),
+        Need::Hold(op) => Ok(Some(Resolved::Hold(op))),
         Need::Runs(lookup) => Err(Missing::Runs(lookup)),
-        Need::Original { op, latest_refund } => original(op, latest_refund, attached, in_flight).map(Some),
+        Need::Original { op, latest_refund } => facts_of(op, latest_refund),
         Need::Walk { head } => {
-            let Action::Refund { original: Original::Reference(reference), .. } = &command.action else {
+            let Some((Original::Reference(reference), sought)) = named_by(&command.action) else {
                 return Ok(Some(Resolved::NotFound));
             };
-            let Some(op) = walk(head, reference, attached, in_flight)? else { return Ok(Some(Resolved::NotFound)) };
+            let found = walk(head, (reference, sought), attached, in_flight)?;
+            let Some(op) = found else { return Ok(Some(Resolved::NotFound)) };
             let latest_refund = ledger.find_refund(op, &find).map_err(Missing::Runs)?;
-            original(op, latest_refund, attached, in_flight).map(Some)
+            facts_of(op, latest_refund)
         }
     }
 }
 
-fn walk(head: Op, reference: &str, attached: &Attached, in_flight: &InFlight<'_>) -> Result<Option<Op>, Missing> {
+fn walk(
+    head: Op,
+    (reference, sought): (&str, Sought),
+    attached: &Attached,
+    in_flight: &InFlight<'_>,
+) -> Result<Option<Op>, Missing> {
     let mut next = Some(head);
     for _ in 0..REFERENCE_WALK_MAX {
         let Some(op) = next else { return Ok(None) };
-        if let Some(found) = attached.walk(op, reference) {
+        if let Some(found) = attached.walk(op, reference, sought) {
             return Ok(found);
         }
-        let bytes = in_flight.event(op).ok_or_else(|| Missing::Walk { from: op, reference: reference.to_owned() })?;
+        let missing = || Missing::Walk { from: op, reference: reference.to_owned(), sought };
+        let bytes = in_flight.event(op).ok_or_else(missing)?;
         let Ok(event) = codec::decode(bytes) else { return Ok(None) };
-        let (found, before) = step(op, &event, reference);
+        let (found, before) = step(op, &event, reference, sought);
         if found {
             return Ok(Some(op));
         }
@@ -267,20 +303,27 @@ fn walk(head: Op, reference: &str, attached: &Attached, in_flight: &InFlight<'_>
 }
 
 fn original(
-    op: Op,
-    latest_refund: Option<Op>,
+    ledger: &Ledger,
+    (op, latest): (Op, Option<Op>),
     attached: &Attached,
     in_flight: &InFlight<'_>,
 ) -> Result<Resolved, Missing> {
-    let bytes = |op: Op| in_flight.event(op).or_else(|| attached.event(op)).ok_or(Missing::Event(op));
-    let earn = bytes(op)?;
-    let refund = latest_refund.map(|op| bytes(op).map(|bytes| (op, bytes))).transpose()?;
-    let Ok(earn) = codec::decode(earn) else { return Ok(Resolved::NotAnEarn) };
-    match refund.map(|(op, bytes)| (op, codec::decode(bytes))) {
-        Some((refund_op, Ok(refund))) => Ok(Resolved::from_events(op, &earn, Some((refund_op, &refund)))),
-        Some((_, Err(_))) => Ok(Resolved::NotAnEarn),
-        None => Ok(Resolved::from_events(op, &earn, None)),
-    }
+    let bytes = |one: Op| in_flight.event(one).or_else(|| attached.event(one)).ok_or(Missing::Event(op, latest));
+    let event = bytes(op)?;
+    let latest = latest.map(|latest| bytes(latest).map(|bytes| (latest, bytes))).transpose()?;
+    let Ok(event) = codec::decode(event) else { return Ok(Resolved::Other) };
+    let resolved = match latest.map(|(op, bytes)| (op, codec::decode(bytes))) {
+        Some((latest, Ok(refund))) => Resolved::from_events(op, &event, Some((latest, &refund))),
+        Some((_, Err(_))) => Resolved::Other,
+        None => Resolved::from_events(op, &event, None),
+    };
+    // Whatever became of the lots since the request was looked at lies in the frames: what came before was read whether
+    // or not it had touched the original's units by then.
+    resolved.followed(ledger, |end, after| match (in_flight.event(end), attached.ends.get(&end)) {
+        (Some(bytes), _) => Ok(codec::decode(bytes).ok().and_then(|event| End::of(end, &event))),
+        (None, Some(known)) => Ok(Some(known.clone())),
+        (None, None) => Err(Missing::Ends { from: end, after }),
+    })
 }
 
 #[cfg(test)]

@@ -13,12 +13,13 @@ use super::commit::{Held, Job, Pipeline};
 use super::keeper::{COPIED_PAGES, KeeperLine, SnapshotOrder, ToEngine, ToKeeper, View};
 use super::names::Names;
 use super::queue::{Item, Queue, Reply};
-use super::request::{Answer, AnswerBody, ItemResult, Read, Refusal, StreamId, Work};
+use super::request::{Answer, AnswerBody, ItemResult, MemberState, Read, Refusal, StreamId, Work};
 use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, Runs, resolve};
-use crate::constants::{CAPTURE_LOG_BYTES_MAX, EVENT_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
+use super::tend::Sweep;
+use crate::constants::{CAPTURE_LOG_BYTES_MAX, COMMAND_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
 use crate::io::Clock;
 use crate::journal::{Book, FrameBody, FrameBuilder};
-use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Leap, Original};
+use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Leap, Standing};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
@@ -74,6 +75,7 @@ pub(crate) struct Core {
     pub(crate) frame_bytes_full: usize,
     /// The most that a frame may have.
     pub(crate) frame_bytes_max: usize,
+    pub(crate) sweep: Sweep,
 }
 
 impl Core {
@@ -107,7 +109,7 @@ impl Core {
                 }
                 continue;
             }
-            if self.has_work() && self.hand_over() {
+            if self.sweep()? || (self.has_work() && self.hand_over()) {
                 continue;
             }
             let done = self.queue.is_closing() && self.queue.is_empty() && self.resolving == 0;
@@ -125,7 +127,7 @@ impl Core {
 
     /// Whether nothing new may be taken: the book is too far ahead of the newest checkpoint, or too much was changed
     /// since a view was begun. What waits grows old and is refused. Going down, all that was admitted is answered.
-    fn held_back(&self) -> bool {
+    pub(super) fn held_back(&self) -> bool {
         let held = self.line.desk.holds_back(self.book.frame_bytes())
             || self.ledger.capture_log_bytes() > CAPTURE_LOG_BYTES_MAX
             || self.sealing.len() > GENERATIONS_SEALING_MAX;
@@ -254,12 +256,16 @@ impl Core {
             return Ok(());
         }
         // First, since it may let go of frames in which the commands' originals are found.
+        self.renew();
         self.make_room(commands_of(&item.work));
         if writes(&item.work)
             && let Err(leap) = self.read_clock()
         {
             let _gone = item.reply.send(Err(Refusal::ClockUnconfirmed(leap)));
             return Ok(());
+        }
+        if let Work::Post { commands, .. } = &item.work {
+            self.tend(commands)?;
         }
         let missing = self.missing(&item.work, &item.attached);
         if !missing.is_empty() {
@@ -273,7 +279,10 @@ impl Core {
                     false => self.post_each(&commands, &attached)?,
                 };
                 let fresh = results.iter().any(|result| matches!(result, ItemResult::Fresh(_)));
+                let closing: Vec<u128> =
+                    commands.iter().filter(|command| closes(command)).map(|c| c.member_hash).collect();
                 self.answer(reply, AnswerBody::Posted { results, frame: None, commands }, fresh);
+                self.tend_closed(&closing)?;
             }
             Work::Admin(mut command) => {
                 self.find_leap(&mut command.action);
@@ -312,7 +321,7 @@ impl Core {
     }
 
     /// What the store and the book must still be asked before the request can be answered: keys that a run may hold, and
-    /// of refunds their originals.
+    /// the events that commands name.
     fn missing(&self, work: &Work, attached: &Attached) -> Vec<Missing> {
         let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
         let mut missing = Vec::new();
@@ -349,16 +358,10 @@ impl Core {
         missing
     }
 
-    /// What is missing to know the original of a refund.
+    /// What is missing to know the event that a command names.
     fn missing_original(&self, command: &Command, runs: &Runs<'_>) -> Option<Missing> {
-        match &command.action {
-            Action::Refund { original: Original::None, .. } => None,
-            Action::Refund { .. } => {
-                let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
-                resolve(&self.ledger, command, runs, &in_flight).err()
-            }
-            _ => None,
-        }
+        let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
+        resolve(&self.ledger, command, runs, &in_flight).err()
     }
 
     /// The op that took a key: from memory, or as the reader threads found it. The runs were asked before.
@@ -367,7 +370,7 @@ impl Core {
     }
 
     /// Tells the time for what is written next: that of the open frame, or else the clock's. Nothing is written without it.
-    fn read_clock(&mut self) -> Result<(), Leap> {
+    pub(super) fn read_clock(&mut self) -> Result<(), Leap> {
         if self.open.is_some() && self.time.was_driven() {
             self.hand_over_waiting();
         }
@@ -386,7 +389,7 @@ impl Core {
     }
 
     /// The op and time of the next event, in the open frame.
-    fn next(&mut self) -> Moment {
+    pub(super) fn next(&mut self) -> Moment {
         let op = self.ledger.newest().next();
         if self.open.is_none() {
             self.book_time_us = self.time.book_us();
@@ -396,7 +399,7 @@ impl Core {
     }
 
     /// Writes an event into the open frame and lets the state follow it.
-    fn write(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Result<Op, Broken> {
+    pub(super) fn write(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Result<Op, Broken> {
         let open = self.open.as_mut().ok_or("no frame is open")?;
         let mut encoded = Ok(());
         let pushed = open.push_with(|bytes| encoded = codec::encode(event, bytes));
@@ -439,7 +442,11 @@ impl Core {
                     _ => None,
                 };
                 let hashes = Hashes { key: command.key_print, member: command.member_hash };
+                let member = event.member().filter(|_| refused.is_none());
                 let op = self.write(at, &event, hashes)?;
+                if let Some(member) = member {
+                    self.make_lots_fit(member)?;
+                }
                 Ok((ItemResult::Fresh(op), refused))
             }
         }
@@ -515,15 +522,19 @@ impl Core {
 
     fn read(&self, read: Read, attached: &Attached) -> AnswerBody {
         match read {
-            Read::Members(ids) => AnswerBody::Members(
-                ids.iter()
-                    .map(|hash| {
-                        let number = self.ledger.member(*hash)?;
-                        let (balances, head) = (self.ledger.balances(number), self.ledger.member_head(number));
-                        Some(super::request::MemberState { number, balances, head })
-                    })
-                    .collect(),
-            ),
+            Read::Members(ids) => AnswerBody::Members(ids.iter().map(|hash| self.member(*hash)).collect()),
+            Read::Cards { members, now_us } => {
+                let card = |state: MemberState| (state, self.ledger.card(state.number, now_us));
+                AnswerBody::Cards(members.iter().map(|hash| self.member(*hash).map(card)).collect())
+            }
+            Read::Expiring { program, member: None, until_us } => {
+                AnswerBody::Expiring(self.ledger.expiring(program, None, until_us))
+            }
+            Read::Expiring { program, member: Some(hash), until_us } => {
+                let member = self.ledger.member(hash);
+                let of = |number| self.ledger.expiring(program, Some(number), until_us);
+                AnswerBody::Expiring(member.map(of).unwrap_or_default())
+            }
             Read::MemberIds(numbers) => AnswerBody::MemberIds(
                 numbers.iter().map(|number| self.ledger.member_id(*number).map(str::to_owned)).collect(),
             ),
@@ -534,6 +545,12 @@ impl Core {
             Read::StateHash => AnswerBody::StateHash(self.ledger.state_hash()),
             Read::Snapshots => AnswerBody::Snapshots(self.ledger.snapshots().to_vec()),
         }
+    }
+
+    fn member(&self, hash: u128) -> Option<MemberState> {
+        let number = self.ledger.member(hash)?;
+        let (balances, head) = (self.ledger.balances(number), self.ledger.member_head(number));
+        Some(MemberState { number, balances, head })
     }
 
     fn answer(&mut self, reply: Reply, body: AnswerBody, in_frame: bool) {
@@ -548,14 +565,14 @@ impl Core {
         self.open.as_ref().map_or(0, FrameBuilder::bytes)
     }
 
-    fn frame_is_full(&self) -> bool {
+    pub(super) fn frame_is_full(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.bytes() >= self.frame_bytes_full)
             || self.answers.len() >= ANSWERS_PER_FRAME_MAX
     }
 
     /// A request's events lie in one frame: where the open one might not hold them, it goes first.
-    fn make_room(&mut self, commands: usize) {
-        let most = commands.saturating_mul(EVENT_BYTES_MAX);
+    pub(super) fn make_room(&mut self, commands: usize) {
+        let most = commands.saturating_mul(COMMAND_BYTES_MAX);
         let open = self.open.as_ref().filter(|open| open.count() > 0);
         if open.is_some_and(|open| open.bytes().saturating_add(most) > self.frame_bytes_max) {
             self.hand_over_waiting();
@@ -567,6 +584,7 @@ impl Core {
         if !self.pipeline.takes(self.open_bytes()) {
             return false;
         }
+        self.sweep.renew();
         let frame = self.open.take().filter(|open| open.count() > 0).map(|open| Arc::new(open.close()));
         let durable = self.book.durable_op();
         self.frames.retain(|frame| frame.first_op() + u64::from(frame.count()) > durable + 1);
@@ -592,7 +610,7 @@ impl Core {
         true
     }
 
-    fn hand_over_waiting(&mut self) {
+    pub(super) fn hand_over_waiting(&mut self) {
         while self.has_work() && !self.pipeline.has_failed() && !self.hand_over() {
             let (pipeline, bytes) = (&self.pipeline, self.open_bytes());
             self.queue.bell().sleep(|| pipeline.takes(bytes) || pipeline.has_failed(), Duration::from_millis(50));
@@ -601,7 +619,7 @@ impl Core {
 }
 
 /// Commands whose look-ups wait for memory together.
-const COMMANDS_PER_PASS: usize = 64;
+pub(super) const COMMANDS_PER_PASS: usize = 64;
 /// Answers that one frame lets go at most, so that reads alone cannot pile up behind a sync.
 const ANSWERS_PER_FRAME_MAX: usize = 4_096;
 
@@ -613,6 +631,11 @@ fn commands_of(work: &Work) -> usize {
         Work::Admin(_) => 4,
         Work::Read(_) => 0,
     }
+}
+
+/// Whether a command closes its member.
+fn closes(command: &Command) -> bool {
+    matches!(command.action, Action::Standing { change: Standing::Closed, .. })
 }
 
 /// Whether a request may write only where the clock has not leapt ahead.

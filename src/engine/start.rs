@@ -372,7 +372,8 @@ fn write_snapshot(ledger: &mut Ledger, mut facts: SnapshotFacts, room: &dyn Snap
 pub(super) fn replay_all(disk: &dyn Disk, upto: Option<u64>) -> Result<Ledger, String> {
     let genesis = crate::journal::genesis_of(disk).map_err(|error| error.to_string())?.ok_or("there is no book")?;
     let prints = Prints::new(genesis.secret);
-    let mut ledger = Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX });
+    let mut ledger =
+        Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX, lots_bytes_max: usize::MAX });
     let mut visit = |visit: crate::journal::Visit<'_>| {
         if upto.is_some_and(|upto| visit.op > upto) {
             return Ok(());

@@ -25,6 +25,7 @@ pub(super) fn spec() -> ProgramSpec {
             kind: "purchase".into(),
             rate: Ratio { numerator: 1, denominator: 10 },
             rounding: Rounding::Floor,
+            more: Default::default(),
         }],
         campaigns: vec![CampaignSpec {
             id: "double".into(),
@@ -35,7 +36,9 @@ pub(super) fn spec() -> ProgramSpec {
             group: "default".into(),
             on_exhausted: OnExhausted::Clip,
             cap: None,
+            asset: Default::default(),
         }],
+        more: Default::default(),
     }
 }
 
@@ -99,7 +102,7 @@ impl Client {
 
 pub(super) fn config(segment_bytes: u64) -> EngineConfig {
     EngineConfig {
-        limits: Limits { members_max: 1_000, cap_counters_max: 1_000 },
+        limits: Limits { members_max: 1_000, cap_counters_max: 1_000, lots_bytes_max: usize::MAX },
         queue_requests_max: 1_024,
         queue_age_max_us: 60_000_000,
         journal: JournalOptions::with_segment_bytes(segment_bytes),
@@ -118,7 +121,12 @@ pub(super) fn start(disk: &SimDisk) -> (Engine, Client) {
 }
 
 pub(super) fn earn(amount: u64) -> Action {
-    Action::Earn { basis: Basis::Spend(amount), event_kind: Some("purchase".into()) }
+    Action::Earn {
+        basis: Basis::Spend(amount),
+        event_kind: Some("purchase".into()),
+        asset: crate::ledger::ids::AssetNo::POINTS,
+        matures: None,
+    }
 }
 
 pub(super) fn set_up(client: &Client, budget: u64) {
@@ -130,7 +138,7 @@ pub(super) fn set_up(client: &Client, budget: u64) {
 }
 
 pub(super) fn redeem(points: u64) -> Action {
-    Action::Redeem { points, purpose: Purpose::Gift }
+    Action::Redeem { asset: crate::ledger::ids::AssetNo::POINTS, points, purpose: Purpose::Gift }
 }
 
 pub(super) fn refund(original: Original, amount: u64) -> Action {
@@ -246,7 +254,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 fn a_command_that_leaves_no_event_does_not_turn_the_day() {
     for atomic in [false, true] {
         let (disk, clock) = (SimDisk::new(5), Arc::new(SimClock::new(1_800_000_000_000_000)));
-        let limits = Limits { members_max: 1, cap_counters_max: 1_000 };
+        let limits = Limits { members_max: 1, cap_counters_max: 1_000, lots_bytes_max: usize::MAX };
         let config = EngineConfig { limits, ..config(1 << 20) };
         let engine = Engine::start(Arc::new(disk.clone()), clock.clone(), &config).unwrap();
         let client = Client { handle: engine.handle() };
@@ -266,7 +274,10 @@ fn a_day_that_turns_makes_room_for_counters_and_a_replay_agrees() {
     for atomic in [false, true] {
         let (disk, begun_us) = (SimDisk::new(6), 1_800_000_000_000_000);
         let clock = Arc::new(SimClock::new(begun_us));
-        let config = EngineConfig { limits: Limits { members_max: 10, cap_counters_max: 2 }, ..config(1 << 20) };
+        let config = EngineConfig {
+            limits: Limits { members_max: 10, cap_counters_max: 2, lots_bytes_max: usize::MAX },
+            ..config(1 << 20)
+        };
         let engine = Engine::start(Arc::new(disk.clone()), clock.clone(), &config).unwrap();
         let client = Client { handle: engine.handle() };
         let mut spec = ProgramSpec { import_mode: false, ..spec() };

@@ -160,7 +160,7 @@ fn keys_become_runs_between_the_pages_of_a_view_and_its_checkpoint_names_none_of
     let opened =
         Journal::open(Arc::new(house.disk.clone()), || panic!("there is a book"), options, &mut visit).unwrap();
     let prints = Prints::new(genesis.secret);
-    let limits = Limits { members_max: 1_000, cap_counters_max: 1_000 };
+    let limits = Limits { members_max: 1_000, cap_counters_max: 1_000, lots_bytes_max: usize::MAX };
     let mut told = Told { ledger: Ledger::new(limits), events, prints: prints.clone() };
     let (say, inbox) = unbounded();
     let view_op = ends[ends.len() / 2];

@@ -206,6 +206,11 @@ impl FrameBuilder {
         self.first_op
     }
 
+    /// Book time of its events, in microseconds since the Unix epoch.
+    pub fn book_time_us(&self) -> i64 {
+        self.book_time_us
+    }
+
     /// Number of events so far.
     pub fn count(&self) -> u32 {
         self.closed_events + to_u32(self.open_ends.len())
@@ -288,7 +293,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::constants::{COMMANDS_PER_BATCH_MAX, EVENT_BYTES_MAX};
+    use crate::constants::{COMMAND_BYTES_MAX, COMMANDS_PER_BATCH_MAX, EVENT_BYTES_MAX};
 
     fn event(seed: usize, length: usize) -> Vec<u8> {
         (0..length).map(|at| u8::try_from((seed * 31 + at) % 251).unwrap()).collect()
@@ -345,13 +350,14 @@ mod tests {
         let mut builder = FrameBuilder::new(1, 0, Vec::new());
         for _ in 0..COMMANDS_PER_BATCH_MAX {
             builder.push(&[7; EVENT_BYTES_MAX]).unwrap();
+            builder.push(&[7; COMMAND_BYTES_MAX - EVENT_BYTES_MAX]).unwrap();
         }
         let mut more = 0;
         while builder.push(&[7; EVENT_BYTES_MAX]).is_ok() {
             more += 1;
         }
         assert!(more < 1000);
-        assert_eq!(to_usize(builder.count().into()), COMMANDS_PER_BATCH_MAX + more);
+        assert_eq!(to_usize(builder.count().into()), 2 * COMMANDS_PER_BATCH_MAX + more);
         assert!(builder.bytes() <= FRAME_BYTES_MAX);
     }
 

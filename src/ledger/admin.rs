@@ -3,12 +3,12 @@
 use super::command::{AdminAction, AdminCommand, Leap};
 use super::decide::{NO_PROGRAM, clear};
 use super::event::{
-    Account, AdminCommon, AdminKind, AdminRejected, Asset, CampaignChange, CampaignChanged, ClockConfirmed, Event, Leg,
-    Legs, ProgramPut, SnapshotDeleted, SnapshotTaken,
+    Account, AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, Event, Leg, Legs,
+    ProgramPut, SnapshotDeleted, SnapshotTaken,
 };
-use super::ids::{CampaignNo, Op, ProgramNo, VersionNo};
+use super::ids::{AssetNo, CampaignNo, Op, ProgramNo, VersionNo};
 use super::reason::Reason;
-use super::spec::ProgramSpec;
+use super::spec::{CampaignSpec, ProgramSpec};
 use super::state::{CAMPAIGNS_MAX, Ledger, Moment, PROGRAMS_MAX, Program, SNAPSHOTS_MAX, VERSIONS_MAX};
 use super::view::CampaignStatus;
 
@@ -77,6 +77,9 @@ impl Ledger {
         let fixed = |newest: &ProgramSpec| newest.currency == spec.currency && newest.time_zone == spec.time_zone;
         if newest.is_some_and(|newest| !fixed(&newest.spec)) {
             return Err((Reason::ProgramFixedField, "definition"));
+        }
+        if let Some(program) = program {
+            check_assets(program, spec)?;
         }
         let effective_from_us = match newest {
             None => i64::MIN,
@@ -160,16 +163,17 @@ impl Ledger {
         let overflow = (Reason::AmountOverflow, "points");
         let budget_after = purse.budget.balance.checked_add(moved).ok_or(overflow)?;
         purse.funded.checked_add(moved).ok_or(overflow)?;
-        let issuance = program.totals.issuance;
+        let asset = program.campaign(campaign_no).map_or(AssetNo::POINTS, |campaign| campaign.spec.asset_no());
+        let issuance = program.accounts(asset).issuance;
         // As for members' commands, the range is symmetric, so that every balance can be negated.
         issuance.balance.checked_sub(moved).filter(|after| *after > i64::MIN).ok_or(overflow)?;
         let link = at.op.distance_from(purse.budget.head);
         let mut legs = Legs::default();
         if moved != 0 {
             let from = Account::Issuance { link: at.op.distance_from(issuance.head) };
-            legs.0.push(Leg { account: from, asset: Asset::Points, amount: -moved });
+            let _room = legs.push(Leg { account: from, asset, amount: -moved });
             let to = Account::Campaign { campaign: campaign_no, link };
-            legs.0.push(Leg { account: to, asset: Asset::Points, amount: moved });
+            let _room = legs.push(Leg { account: to, asset, amount: moved });
         }
         let common = common_of(command, number, false);
         let (campaign, campaign_link) = (campaign_no, link);
@@ -197,6 +201,24 @@ fn confirm_clock(command: &AdminCommand, clock_us: i64, leap: Option<Leap>) -> R
     // A clock that was put right meanwhile may be behind the book, whose time does not go back.
     let to_us = leap.clock_us.max(leap.book_us);
     Ok(Event::ClockConfirmed(ClockConfirmed { common, from_us: leap.book_us, to_us }))
+}
+
+/// The numbers of assets are in every event, so a version keeps those that there are, and a campaign its own: its budget is
+/// in units of it.
+fn check_assets(program: &Program, spec: &ProgramSpec) -> Result<(), Refused> {
+    let known = program.newest().map(|newest| newest.spec.terms().assets.as_slice()).unwrap_or_default();
+    let mut assets = spec.terms().assets.iter();
+    if !known.iter().all(|old| assets.next().is_some_and(|new| (&new.id, new.kind) == (&old.id, old.kind))) {
+        return Err((Reason::AssetFixed, "definition"));
+    }
+    let moved = |new: &CampaignSpec| {
+        let number = program.campaign_number(&new.id);
+        number.and_then(|number| program.campaign(number)).is_some_and(|old| old.spec.asset != new.asset)
+    };
+    match spec.campaigns.iter().any(moved) {
+        true => Err((Reason::CampaignAssetFixed, "definition")),
+        false => Ok(()),
+    }
 }
 
 /// Outside import mode no window may begin in the past, unless it began so in the version before.

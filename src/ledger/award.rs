@@ -4,10 +4,10 @@
 use arrayvec::ArrayVec;
 
 use super::event::{CapUse, Share, WINNERS_MAX};
-use super::ids::CampaignNo;
+use super::ids::{AssetNo, CampaignNo};
 use super::list::List;
 use super::reason::Reason;
-use super::spec::{OnExhausted, Ratio, Rounding, Rule};
+use super::spec::{OnExhausted, Ratio, Rounding};
 
 /// The most points or minor units that one command may speak of, and the most that its base award may come to.
 pub const POINTS_MAX: u64 = 1_000_000_000_000;
@@ -17,6 +17,8 @@ pub const POINTS_MAX: u64 = 1_000_000_000_000;
 pub struct Candidate<'s> {
     /// Its number.
     pub campaign: CampaignNo,
+    /// The asset that it gives.
+    pub asset: AssetNo,
     /// Its id, which settles ties.
     pub id: &'s str,
     /// Its stacking group.
@@ -31,14 +33,14 @@ pub struct Candidate<'s> {
     pub on_exhausted: OnExhausted,
 }
 
-/// The base award of `amount_minor` under a rule, rounded once; `None` where it is over [`POINTS_MAX`].
+/// The award of `amount_minor` at a rate, rounded once; `None` where it is over [`POINTS_MAX`].
 #[must_use]
-pub fn base(rule: &Rule, amount_minor: u64) -> Option<u64> {
-    let product = u128::from(amount_minor).checked_mul(u128::from(rule.rate.numerator))?;
-    let denominator = u128::from(rule.rate.denominator);
+pub fn base(rate: Ratio, rounding: Rounding, amount_minor: u64) -> Option<u64> {
+    let product = u128::from(amount_minor).checked_mul(u128::from(rate.numerator))?;
+    let denominator = u128::from(rate.denominator);
     let floor = product.checked_div(denominator)?;
     let rest = product.checked_rem(denominator)?;
-    let up = match rule.rounding {
+    let up = match rounding {
         Rounding::Floor => false,
         Rounding::HalfUp => rest.checked_mul(2)? >= denominator,
         Rounding::Ceiling => rest > 0,

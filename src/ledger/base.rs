@@ -3,11 +3,12 @@
 //! varints, see [`super::varint`]; a text is its length and its bytes.
 //!
 //! ```text
-//! base:      version u8 = 1   op   day of the last sweep (signed)   digest of keys [16]   digest of take-backs [16]
-//!            programs   for each {id   versions   campaigns   totals}   snapshots   for each, in order of their ops
+//! base:      version u8 = 2   op   day of the last sweep (signed)   digest of keys [16]   digest of take-backs [16]
+//!            programs   for each {id   versions   campaigns   members   assets}   snapshots   for each, in order of their ops
 //! version:   effective from (signed)   rules, as in their event   definition   the number of each campaign of the rules
 //! campaign:  status u8 (0 open, 1 paused, 2 stopped, 3 closed)   budget posted   funded (signed)   awarded (signed)
-//! totals:    issuance, adjustment, opening, six redemptions, each posted   available (signed)   debt (signed)   members
+//! asset:     issuance, adjustment, opening, breakage, cash, eight redemptions, each posted   lots (signed)
+//!            held (signed)   pending (signed)   debt (signed)
 //! posted:    balance (signed)   head op
 //! snapshot:  name   op   book time (signed)   0, or 1 and the retention (signed)   the op that deleted it, or 0
 //! ```
@@ -20,16 +21,16 @@ use super::codec;
 use super::generation::Generation;
 use super::ids::{CampaignNo, Op, VersionNo};
 use super::members::Members;
-use super::spec::ProgramSpec;
+use super::spec::{ASSETS_MAX, ProgramSpec};
 use super::state::{
-    CAMPAIGNS_MAX, Campaign, Ledger, Limits, PROGRAMS_MAX, Posted, Program, Purse, SNAPSHOTS_MAX, Totals, VERSIONS_MAX,
-    Version,
+    Accounts, AssetBooks, CAMPAIGNS_MAX, Campaign, Ledger, Limits, PROGRAMS_MAX, Posted, Program, Purse, SNAPSHOTS_MAX,
+    Sums, VERSIONS_MAX, Version,
 };
 use super::varint::{ImageError, Reader, Writer};
-use super::view::{BaseProgram, CampaignStatus, SnapshotView};
+use super::view::{BaseProgram, CampaignStatus, SnapshotView, asset_ids};
 
 /// The version that leads the base image.
-const BASE_VERSION: u8 = 1;
+const BASE_VERSION: u8 = 2;
 
 fn write_posted(out: &mut Writer<'_>, posted: &Posted) {
     out.signed(posted.balance);
@@ -40,24 +41,29 @@ fn read_posted(reader: &mut Reader<'_>) -> Result<Posted, ImageError> {
     Ok(Posted { balance: reader.signed()?, head: Op(reader.number()?) })
 }
 
-fn write_totals(out: &mut Writer<'_>, totals: &Totals) {
-    let Totals { issuance, adjustment, opening, redemption, available, debt, members } = totals;
-    for posted in [issuance, adjustment, opening].into_iter().chain(redemption) {
-        write_posted(out, posted);
-    }
-    out.signed(*available);
-    out.signed(*debt);
-    out.number(*members);
+fn posted_of(accounts: &mut Accounts) -> impl Iterator<Item = &mut Posted> {
+    let Accounts { issuance, adjustment, opening, breakage, cash, redemption } = accounts;
+    [issuance, adjustment, opening, breakage, cash].into_iter().chain(redemption)
 }
 
-fn read_totals(reader: &mut Reader<'_>) -> Result<Totals, ImageError> {
-    let mut totals = Totals::default();
-    let Totals { issuance, adjustment, opening, redemption, available, debt, members } = &mut totals;
-    for posted in [issuance, adjustment, opening].into_iter().chain(redemption) {
+fn write_asset(out: &mut Writer<'_>, books: &AssetBooks) {
+    let mut accounts = books.accounts;
+    posted_of(&mut accounts).for_each(|posted| write_posted(out, posted));
+    // What lapses when is the pages' to say.
+    let Sums { lots, held, pending, debt, lapsing: _ } = &books.sums;
+    [lots, held, pending, debt].into_iter().for_each(|sum| out.signed(*sum));
+}
+
+fn read_asset(reader: &mut Reader<'_>) -> Result<AssetBooks, ImageError> {
+    let mut books = AssetBooks::default();
+    for posted in posted_of(&mut books.accounts) {
         *posted = read_posted(reader)?;
     }
-    (*available, *debt, *members) = (reader.signed()?, reader.signed()?, reader.number()?);
-    Ok(totals)
+    let Sums { lots, held, pending, debt, lapsing: _ } = &mut books.sums;
+    for sum in [lots, held, pending, debt] {
+        *sum = reader.signed()?;
+    }
+    Ok(books)
 }
 
 fn write_program(out: &mut Writer<'_>, program: &Program) {
@@ -86,7 +92,9 @@ fn write_program(out: &mut Writer<'_>, program: &Program) {
         out.signed(*funded);
         out.signed(*awarded);
     }
-    write_totals(out, &program.totals);
+    out.number(program.members);
+    out.count(program.assets.len());
+    program.assets.iter().for_each(|books| write_asset(out, books));
 }
 
 fn read_version(reader: &mut Reader<'_>, number: u32) -> Result<Version, ImageError> {
@@ -98,7 +106,8 @@ fn read_version(reader: &mut Reader<'_>, number: u32) -> Result<Version, ImageEr
     for _ in &spec.campaigns {
         campaigns.push(CampaignNo(reader.small()?));
     }
-    Ok(Version { number: VersionNo(number), effective_from_us, spec: Arc::new(spec), definition, campaigns })
+    let more = spec.more.as_deref().cloned().unwrap_or_default();
+    Ok(Version { number: VersionNo(number), effective_from_us, spec: Arc::new(spec), definition, campaigns, more })
 }
 
 fn read_purse(reader: &mut Reader<'_>) -> Result<Purse, ImageError> {
@@ -133,7 +142,13 @@ fn read_program(reader: &mut Reader<'_>) -> Result<Program, ImageError> {
     let campaigns = campaigns_of(&versions, &purses).ok_or_else(|| reader.wrong("a campaign is in no version"))?;
     let newest = versions.last().map(|version| version.spec.time_zone.as_str()).unwrap_or_default();
     let zone = TimeZone::get(newest).map_err(|_| reader.wrong("a program's time zone is unknown"))?;
-    Ok(Program { id, zone, campaigns, versions, totals: read_totals(reader)? })
+    let members = reader.number()?;
+    let assets = reader.count()?;
+    if assets == 0 || assets > ASSETS_MAX {
+        return Err(reader.wrong("a program has no asset, or too many"));
+    }
+    let assets = (0..assets).map(|_| read_asset(reader)).collect::<Result<_, _>>()?;
+    Ok(Program { id, zone, campaigns, versions, assets, members })
 }
 
 /// A campaign's rules are those of the newest version that names it.
@@ -221,12 +236,12 @@ impl Ledger {
 
     /// How many members the programs' totals count.
     pub(crate) fn members_to_load(&self) -> u64 {
-        self.programs.iter().fold(0_u64, |sum, program| sum.saturating_add(program.totals.members))
+        self.programs.iter().fold(0_u64, |sum, program| sum.saturating_add(program.members))
     }
 }
 
 /// Limits for a ledger that takes no member.
-const NOBODY: Limits = Limits { members_max: 0, cap_counters_max: 0 };
+const NOBODY: Limits = Limits { members_max: 0, cap_counters_max: 0, lots_bytes_max: 0 };
 
 /// The programs of a base image, in order of their numbers.
 ///
@@ -242,6 +257,7 @@ pub fn programs_of(base: &[u8]) -> Result<Vec<BaseProgram>, ImageError> {
             currency: spec.currency.clone(),
             time_zone: spec.time_zone.clone(),
             campaigns: program.campaigns.iter().map(|campaign| campaign.spec.id.clone()).collect(),
+            assets: asset_ids(spec),
         })
     };
     Ok(ledger.trial_balance().into_iter().zip(&ledger.programs).filter_map(view).collect())

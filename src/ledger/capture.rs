@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use super::holding::Slot;
 use super::ids::{Op, ProgramNo};
 use super::image::{PageId, PageKind, state_hash_of, write_holdings, write_names};
 use super::members::{MEMBERS_PER_PAGE, Members};
+use super::slot::Slot;
 use super::state::{CapKey, Ledger};
 
 /// What a page still owes to a capture.
@@ -53,8 +53,11 @@ impl Pending {
             return 0;
         }
         *bits |= bit;
-        log.slots.push((place, *slot));
-        size_of::<(usize, Slot)>()
+        // The bytes of the copy, which are those that are given back when it goes.
+        let copy = slot.clone();
+        let bytes = size_of::<(usize, Slot)>() + copy.bytes_beside();
+        log.slots.push((place, copy));
+        bytes
     }
 
     /// Keeps what a counter was before it changed. Returns the bytes that it took.
@@ -67,7 +70,10 @@ impl Pending {
     fn bytes(&self) -> usize {
         match self {
             Self::Log(log) => {
-                log.slots.len() * size_of::<(usize, Slot)>() + log.caps.len() * size_of::<(CapKey, Option<u64>)>()
+                let beside: usize = log.slots.iter().map(|(_, slot)| slot.bytes_beside()).sum();
+                log.slots.len() * size_of::<(usize, Slot)>()
+                    + beside
+                    + log.caps.len() * size_of::<(CapKey, Option<u64>)>()
             }
             _ => 0,
         }
@@ -129,7 +135,7 @@ impl PageCopy {
                 let mut slots = slots.clone();
                 for (place, before) in &log.slots {
                     if let Some(slot) = slots.get_mut(*place) {
-                        *slot = *before;
+                        slot.clone_from(before);
                     }
                 }
                 let mut caps: HashMap<CapKey, u64> = caps.iter().copied().collect();

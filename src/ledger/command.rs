@@ -1,6 +1,6 @@
 //! What a caller asks, its shape already checked and its hashes made on the threads that received it.
 
-use super::ids::{Op, ProgramNo};
+use super::ids::{AssetNo, Op, ProgramNo};
 use super::spec::ProgramSpec;
 
 /// The amount a command speaks of.
@@ -13,7 +13,7 @@ pub enum Basis {
 }
 
 /// Where redeemed points go; each is an account `redemption/<purpose>`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, bincode::Encode, bincode::Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, bincode::Encode, bincode::Decode)]
 pub enum Purpose {
     /// Set against the price of a purchase.
     CashOffset,
@@ -27,11 +27,24 @@ pub enum Purpose {
     Charity,
     /// Moved into a miles scheme.
     Miles,
+    /// Stored value that paid for a purchase.
+    Payment,
+    /// An entitlement that was used.
+    Use,
 }
 
 impl Purpose {
     /// Every purpose, in the order of the accounts.
-    pub const ALL: [Self; 6] = [Self::CashOffset, Self::Gift, Self::Coupon, Self::Lottery, Self::Charity, Self::Miles];
+    pub const ALL: [Self; 8] = [
+        Self::CashOffset,
+        Self::Gift,
+        Self::Coupon,
+        Self::Lottery,
+        Self::Charity,
+        Self::Miles,
+        Self::Payment,
+        Self::Use,
+    ];
 
     /// The place of its account among the purposes' accounts.
     #[must_use]
@@ -43,6 +56,8 @@ impl Purpose {
             Self::Lottery => 3,
             Self::Charity => 4,
             Self::Miles => 5,
+            Self::Payment => 6,
+            Self::Use => 7,
         }
     }
 
@@ -56,6 +71,8 @@ impl Purpose {
             Self::Lottery => "lottery",
             Self::Charity => "charity",
             Self::Miles => "miles",
+            Self::Payment => "payment",
+            Self::Use => "use",
         }
     }
 }
@@ -73,15 +90,28 @@ pub enum Original {
     Reference(String),
 }
 
+/// When an earn that is pending becomes available.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Matures {
+    /// At that instant, microseconds since the Unix epoch.
+    At(i64),
+    /// When it is activated.
+    Activated,
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Award points for a purchase or another event.
+    /// Award units for a purchase or another event.
     Earn {
-        /// Money spent, or points.
+        /// Money spent, or units of the asset.
         basis: Basis,
         /// The event kind: always there for spend; with points, campaigns take part only if it is.
         event_kind: Option<String>,
+        /// The asset that `Basis::Points` counts; `points` for an award by spend, whose assets are the rule's to say.
+        asset: AssetNo,
+        /// Until when the award is pending. `None`: as the rule of the event kind says, and not at all without one.
+        matures: Option<Matures>,
     },
     /// Take back what a returned purchase earned.
     Refund {
@@ -92,16 +122,75 @@ pub enum Action {
         /// The event kind whose base rate applies to a refund without original.
         event_kind: Option<String>,
     },
-    /// Spend points.
+    /// Spend units of an asset.
     Redeem {
-        /// Points, from 1.
+        /// The asset.
+        asset: AssetNo,
+        /// Units, from 1.
         points: u64,
-        /// What for.
+        /// What for. `Use` is for entitlements and `Payment` for stored value, and for them alone.
         purpose: Purpose,
     },
-    /// An operator's act: points given or taken, with who and why.
+    /// Undo a redemption, a capture, an adjustment, a top-up or a grant, in parts or whole.
+    Reverse {
+        /// What is undone; never [`Original::None`].
+        original: Original,
+        /// Units of it, from 1; `None` for all that is left.
+        units: Option<u64>,
+    },
+    /// Pin units for a while, so that nobody else spends them.
+    Hold {
+        /// The asset.
+        asset: AssetNo,
+        /// Units, from 1.
+        units: u64,
+        /// Until when, microseconds since the Unix epoch; `None` for as long as the program lets it.
+        until_us: Option<i64>,
+        /// What they are to be spent on.
+        purpose: Purpose,
+    },
+    /// Spend units that a hold pins.
+    Capture {
+        /// The hold, by op or key.
+        hold: Original,
+        /// Units, from 1.
+        units: u64,
+        /// Whether the rest of the hold is released.
+        last: bool,
+    },
+    /// Let go of what a hold pins.
+    Release {
+        /// The hold, by op or key.
+        hold: Original,
+    },
+    /// Make an earn that is pending available.
+    Activate {
+        /// The earn; never [`Original::None`].
+        original: Original,
+    },
+    /// Load stored value against `cash`.
+    TopUp {
+        /// The asset, of stored value.
+        asset: AssetNo,
+        /// What was paid, in minor units, from 1.
+        principal: u64,
+        /// What is given on top, against `issuance`; spent after the principal.
+        bonus: u64,
+    },
+    /// Give an entitlement.
+    Grant {
+        /// The asset, an entitlement.
+        asset: AssetNo,
+        /// Units, from 1.
+        units: u64,
+        /// When they lapse, microseconds since the Unix epoch, rounded up to a minute; `None` as the asset's policy says.
+        lapses_us: Option<i64>,
+    },
+    /// An operator's act: units given or taken, with who and why.
     Adjust {
-        /// Points, positive to credit the member, never 0.
+        /// The asset.
+        asset: AssetNo,
+        /// Units, positive to credit the member, never 0.
         points: i64,
         /// Who does it.
         actor: String,
@@ -110,13 +199,38 @@ pub enum Action {
     },
     /// A balance brought over from another system, in import mode.
     Opening {
-        /// Points, positive to credit the member, negative for a debt, never 0.
+        /// The asset.
+        asset: AssetNo,
+        /// Units, positive to credit the member, negative for a debt, never 0.
         points: i64,
+        /// When they lapse, microseconds since the Unix epoch, rounded up to a minute; `None`: as the asset's policy says,
+        /// from the command's business time on.
+        lapses_us: Option<i64>,
         /// Who does it.
         actor: String,
         /// Why.
         reason: String,
     },
+    /// Change what a member may do.
+    Standing {
+        /// What becomes of it.
+        change: Standing,
+        /// Who does it.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What becomes of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode)]
+pub enum Standing {
+    /// Earns and spends as any other.
+    Open,
+    /// Earns, but spends no more.
+    Frozen,
+    /// For good: what is left goes to breakage, earns are refused, refunds still post.
+    Closed,
 }
 
 /// What a caller says about the command beside the action; kept in the event as sent.

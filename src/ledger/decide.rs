@@ -4,21 +4,19 @@
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 
-use super::award::{self, Candidate, POINTS_MAX};
-use super::command::{Action, Basis, Command, Notes, Original, Purpose};
+use super::command::{Action, Basis, Command, Notes, Original, Purpose, Standing};
 use super::event::{
-    Account, Adjusted, Balances, CapSpan, CapUse, CommandKind, Common, Earned, Event, Leg, Legs, NotesRef, Opened,
-    Redeemed, Rejected, Share, Source, Text,
+    Account, Balances, CommandKind, Common, Event, Expiry, Leg, LotId, NotesRef, Rejected, Source, Text,
 };
+use super::expiry::lapse_minute;
 use super::holding::Holding;
-use super::ids::{MemberNo, MemberRef, Op, ProgramNo};
-use super::list::List;
+use super::ids::{AssetNo, MemberNo, MemberRef, ProgramNo};
+use super::later::Later;
 use super::original::Resolved;
-use super::posting::{Posting, units};
+use super::posting::Posting;
 use super::reason::Reason;
-use super::spec::{CampaignSpec, CapPer};
-use super::state::{Ledger, Moment, Program, Version};
-use super::view::CampaignStatus;
+use super::spec::{AssetSpec, CapPer, Lifetime};
+use super::state::{Ledger, Moment, Program, Sums, Version};
 
 /// How far business time may lie behind book time outside import mode: 30 days, in microseconds.
 pub const LATE_MAX_US: i64 = 30 * 24 * 3600 * 1_000_000;
@@ -81,20 +79,30 @@ pub fn cap_day(program_zone: &jiff::tz::TimeZone, per: CapPer, occurred_at_us: i
 }
 
 impl Ledger {
-    /// What a command comes to. The caller has looked up the key and found it free; `resolved` is what the book says
-    /// of a refund's original.
+    /// What a command comes to. The caller has looked up the key and found it free, and written what was due of the
+    /// member; `resolved` is what the book says of the event that the command names.
     #[must_use]
     pub fn decide<'c>(&self, command: &'c Command, resolved: Option<&Resolved>, at: Moment) -> Decision<'c> {
         let known = self.members.find(command.member_hash);
         let outcome = match &command.action {
-            Action::Earn { basis, event_kind } => self.earn(command, *basis, event_kind.as_deref(), known, at),
+            Action::Earn { .. } => self.earn(command, known, at),
             Action::Refund { original, basis, event_kind } => match original {
                 Original::None => self.refund_alone(command, *basis, event_kind.as_deref(), known, at),
                 _ => self.refund(command, *basis, resolved, known, at),
             },
-            Action::Redeem { points, purpose } => self.redeem(command, *points, *purpose, known, at),
-            Action::Adjust { points, actor, reason } => self.adjust(command, *points, (actor, reason), known, at),
-            Action::Opening { points, actor, reason } => self.opening(command, *points, (actor, reason), known, at),
+            Action::Redeem { asset, points, purpose } => self.redeem(command, (*asset, *points, *purpose), known, at),
+            Action::Reverse { units, .. } => self.reverse(command, *units, resolved, known, at),
+            Action::Hold { .. } => self.hold(command, known, at),
+            Action::Capture { units, last, .. } => self.capture(command, (*units, *last), resolved, known, at),
+            Action::Release { .. } => self.release(command, resolved, known, at),
+            Action::Activate { .. } => self.activate(command, resolved, known, at),
+            Action::TopUp { asset, principal, bonus } => self.top_up(command, (*asset, *principal, *bonus), known, at),
+            Action::Grant { asset, units, lapses_us } => self.grant(command, (*asset, *units), *lapses_us, known, at),
+            Action::Adjust { asset, points, .. } => self.adjust(command, (*asset, *points), known, at),
+            Action::Opening { asset, points, lapses_us, .. } => {
+                self.opening(command, (*asset, *points), *lapses_us, known, at)
+            }
+            Action::Standing { change, .. } => self.stand(command, *change, known, at),
         };
         let outcome = outcome.and_then(|event| match self.fits(command.program, event.legs()) {
             true => Ok(event),
@@ -117,8 +125,13 @@ impl Ledger {
             Some(number) => (MemberRef::Known(number), self.members.holding(number)),
             None => (MemberRef::Unknown(&command.member), None),
         };
-        let common = common_of(command, member, &holding.unwrap_or_default(), at);
-        Event::Rejected(Rejected { common, kind: kind_of(command), reason, field })
+        let (kind, asset) = kind_of(command);
+        let posting = Posting::on(holding.unwrap_or_default(), at);
+        let mut common = common_of(command, member, &posting, at);
+        if known.is_some() {
+            common.others = Later::new(posting.holding.others(&[asset]));
+        }
+        Event::Rejected(Rejected { common, kind, reason, field })
     }
 
     /// Whether every balance and every sum over members that the legs change stays in range: what would not fit is
@@ -127,31 +140,44 @@ impl Ledger {
         let Some(program) = self.program(program) else {
             return false;
         };
-        let totals = &program.totals;
-        let (mut available, mut debt) = (totals.available, totals.debt);
+        let sum = |asset: AssetNo, of: fn(&Account) -> bool| {
+            let legs = legs.iter().filter(|leg| leg.asset == asset && of(&leg.account));
+            legs.map(|leg| i128::from(leg.amount)).sum::<i128>()
+        };
+        let in_range = |balance: i64, moved: i128| {
+            // The range is symmetric, so that every balance can be negated.
+            let after = i128::from(balance) + moved;
+            i64::try_from(after).is_ok_and(|after| after > i64::MIN)
+        };
         legs.iter().all(|leg| {
-            let balance = match leg.account {
-                Account::Available { .. } => available,
-                Account::Debt => debt.saturating_neg(),
-                Account::Issuance { .. } => totals.issuance.balance,
-                Account::Adjustment { .. } => totals.adjustment.balance,
-                Account::Opening { .. } => totals.opening.balance,
+            let accounts = program.accounts(leg.asset);
+            let Sums { lots, pending, debt, .. } = match program.assets.get(usize::from(leg.asset.0)) {
+                Some(books) => &books.sums,
+                None => return false,
+            };
+            let amount = i128::from(leg.amount);
+            match leg.account {
+                Account::Available { .. } => {
+                    in_range(*lots, sum(leg.asset, |account| matches!(account, Account::Available { .. })))
+                }
+                Account::Debt => in_range(debt.saturating_neg(), amount),
+                Account::Pending { .. } => {
+                    in_range(*pending, sum(leg.asset, |account| matches!(account, Account::Pending { .. })))
+                }
+                // What is pinned and let go stays within the lots.
+                Account::Free { .. } | Account::Held { .. } => true,
+                Account::Issuance { .. } => in_range(accounts.issuance.balance, amount),
+                Account::Adjustment { .. } => in_range(accounts.adjustment.balance, amount),
+                Account::Opening { .. } => in_range(accounts.opening.balance, amount),
+                Account::Breakage { .. } => in_range(accounts.breakage.balance, amount),
+                Account::Cash { .. } => in_range(accounts.cash.balance, amount),
                 Account::Redemption { purpose, .. } => {
-                    totals.redemption.get(purpose.place()).map_or(0, |posted| posted.balance)
+                    accounts.redemption.get(purpose.place()).is_some_and(|posted| in_range(posted.balance, amount))
                 }
                 Account::Campaign { campaign, .. } => {
-                    program.campaign(campaign).map_or(0, |campaign| campaign.purse.budget.balance)
+                    program.campaign(campaign).is_some_and(|known| in_range(known.purse.budget.balance, amount))
                 }
-            };
-            let Some(after) = balance.checked_add(leg.amount).filter(|after| *after > i64::MIN) else {
-                return false;
-            };
-            match leg.account {
-                Account::Available { .. } => available = after,
-                Account::Debt => debt = after.saturating_neg(),
-                _ => {}
             }
-            true
         })
     }
 
@@ -180,7 +206,7 @@ impl Ledger {
         &self,
         command: &'c Command,
         known: Option<MemberNo>,
-        op: Op,
+        at: Moment,
     ) -> Result<(MemberRef<'c>, Posting), Halt> {
         let (member, holding) = match known {
             Some(number) => (MemberRef::Known(number), self.members.holding(number).unwrap_or_default()),
@@ -189,238 +215,127 @@ impl Ledger {
                 (MemberRef::Opened(number, &command.member), Holding::default())
             }
         };
-        Ok((member, Posting { op, holding, legs: Legs::default() }))
+        Ok((member, Posting::on(holding, at)))
     }
 
-    fn earn<'c>(
+    /// The posting on a member that exists.
+    pub(super) fn posting_of<'c>(
         &self,
         command: &'c Command,
-        basis: Basis,
-        event_kind: Option<&'c str>,
         known: Option<MemberNo>,
         at: Moment,
-    ) -> Result<Event<'c>, Halt> {
-        let (program, version, occurred) = self.admit(command, at)?;
-        let (base, field) = base_of(version, basis, event_kind, ("earn.event_kind", AMOUNT))?;
-        let (member, mut posting) = self.posting(command, known, at.op)?;
-        let mut shares = List::default();
-        if let Some(kind) = event_kind
-            && base > 0
-        {
-            let candidates = self.candidates(program, version, kind, known, occurred);
-            shares =
-                award::shares(base, version.spec.greatest_total, &candidates).ok_or((Reason::AmountOverflow, field))?;
-            if !self.counters_fit(known, &shares, at) {
-                return Err(Halt::Limit);
-            }
-        }
-        let bonus = fund_award(program, &mut posting, base, &shares, field)?;
-        posting.credit(&[(Source::Base, base), (Source::Campaign, bonus)], field)?;
-        let common = common_of(command, member, &posting.holding, at);
-        let version = version.number;
-        Ok(Event::Earned(Earned { common, basis, event_kind, version, base, shares, legs: posting.legs }))
-    }
-
-    /// Whether the counters that an award begins find room beside those that there are.
-    fn counters_fit(&self, member: Option<MemberNo>, shares: &[Share], at: Moment) -> bool {
-        let begins = |share: &&Share| {
-            let key = member.zip(share.cap).map(|(member, cap)| (member, share.campaign, cap.span));
-            share.cap.is_some() && share.awarded > 0 && key.as_ref().is_none_or(|key| self.members.cap(key).is_none())
-        };
-        let begun = shares.iter().filter(begins).count();
-        let fits = |there: usize| there.saturating_add(begun) <= self.limits.cap_counters_max;
-        begun == 0 || fits(self.members.caps_len()) || fits(self.caps_at(at.book_time_us))
-    }
-
-    /// The open campaigns of a version whose window and kinds take the event in.
-    pub(crate) fn candidates<'s>(
-        &self,
-        program: &Program,
-        version: &'s Version,
-        kind: &str,
-        member: Option<MemberNo>,
-        occurred_at_us: i64,
-    ) -> Vec<Candidate<'s>> {
-        let takes = |spec: &CampaignSpec| {
-            spec.start_us <= occurred_at_us
-                && occurred_at_us < spec.end_us
-                && (spec.kinds.is_empty() || spec.kinds.iter().any(|known| known == kind))
-        };
-        let mut candidates = Vec::new();
-        for (spec, number) in version.spec.campaigns.iter().zip(&version.campaigns).filter(|(spec, _)| takes(spec)) {
-            let Some(campaign) = program.campaign(*number) else {
-                continue;
-            };
-            if campaign.purse.status != CampaignStatus::Open {
-                continue;
-            }
-            let cap = spec.cap.map(|cap| {
-                let first_day = cap_day(&program.zone, cap.per, occurred_at_us).unwrap_or(0);
-                let span = CapSpan { per: cap.per, first_day };
-                let used = member.and_then(|m| self.members.cap(&(m, *number, span))).unwrap_or(0);
-                CapUse { span, room: cap.points.saturating_sub(used) }
-            });
-            candidates.push(Candidate {
-                campaign: *number,
-                id: &spec.id,
-                group: &spec.group,
-                multiplier: spec.multiplier,
-                budget_left: u64::try_from(campaign.purse.budget.balance).unwrap_or(0),
-                cap,
-                on_exhausted: spec.on_exhausted,
-            });
-        }
-        candidates
-    }
-
-    fn redeem<'c>(
-        &self,
-        command: &'c Command,
-        points: u64,
-        purpose: Purpose,
-        known: Option<MemberNo>,
-        at: Moment,
-    ) -> Result<Event<'c>, Halt> {
-        const FIELD: &str = "redeem.points";
-        let (program, _, _) = self.admit(command, at)?;
+    ) -> Result<(MemberRef<'c>, Posting), Halt> {
         let number = known.ok_or((Reason::MemberUnknown, "member"))?;
-        let (member, mut posting) = self.posting(command, Some(number), at.op)?;
-        if posting.debit(points, &[]) > 0 {
-            return Err((Reason::InsufficientPoints, FIELD).into());
-        }
-        let head = program.totals.redemption.get(purpose.place()).map_or(Op(0), |posted| posted.head);
-        let account = Account::Redemption { purpose, link: at.op.distance_from(head) };
-        posting.push(account, units(points, FIELD)?);
-        let common = common_of(command, member, &posting.holding, at);
-        Ok(Event::Redeemed(Redeemed { common, points, purpose, legs: posting.legs }))
-    }
-
-    fn adjust<'c>(
-        &self,
-        command: &'c Command,
-        points: i64,
-        (actor, reason): (&'c str, &'c str),
-        known: Option<MemberNo>,
-        at: Moment,
-    ) -> Result<Event<'c>, Halt> {
-        const FIELD: &str = "adjust.points";
-        let (program, _, _) = self.admit(command, at)?;
-        if points < 0 && known.is_none() {
-            return Err((Reason::MemberUnknown, "member").into());
-        }
-        let (member, mut posting) = self.posting(command, known, at.op)?;
-        let link = at.op.distance_from(program.totals.adjustment.head);
-        posting.push(Account::Adjustment { link }, points.checked_neg().ok_or((Reason::AmountOverflow, FIELD))?);
-        if points > 0 {
-            posting.credit(&[(Source::Granted, points.unsigned_abs())], FIELD)?;
-        } else if posting.debit(points.unsigned_abs(), &[]) > 0 {
-            return Err((Reason::InsufficientPoints, FIELD).into());
-        }
-        let common = common_of(command, member, &posting.holding, at);
-        let (actor, reason) = (clear(actor), clear(reason));
-        Ok(Event::Adjusted(Adjusted { common, points, actor, reason, legs: posting.legs }))
-    }
-
-    /// A balance brought over from another system: points go through the member's account as any credit does, and a debt
-    /// is owed as it was there, whatever the member has here.
-    fn opening<'c>(
-        &self,
-        command: &'c Command,
-        points: i64,
-        (actor, reason): (&'c str, &'c str),
-        known: Option<MemberNo>,
-        at: Moment,
-    ) -> Result<Event<'c>, Halt> {
-        const FIELD: &str = "opening.points";
-        let newest = self.program(command.program).and_then(Program::newest);
-        if newest.is_some_and(|newest| !newest.spec.import_mode) {
-            return Err((Reason::NotImporting, "opening").into());
-        }
-        let (program, _, _) = self.admit(command, at)?;
-        let overflow = (Reason::AmountOverflow, FIELD);
-        let (member, mut posting) = self.posting(command, known, at.op)?;
-        let link = at.op.distance_from(program.totals.opening.head);
-        posting.push(Account::Opening { link }, points.checked_neg().ok_or(overflow)?);
-        if points > 0 {
-            posting.credit(&[(Source::Opening, points.unsigned_abs())], FIELD)?;
-        } else {
-            let debt = posting.holding.balances.debt.checked_sub(points);
-            posting.holding.balances.debt = debt.ok_or(overflow)?;
-            posting.push(Account::Debt, points);
-        }
-        let common = common_of(command, member, &posting.holding, at);
-        let (actor, reason) = (clear(actor), clear(reason));
-        Ok(Event::Opened(Opened { common, points, actor, reason, legs: posting.legs }))
+        self.posting(command, Some(number), at)
     }
 }
 
-fn kind_of(command: &Command) -> CommandKind {
+impl Ledger {
+    /// Whether there is room for what a command may add to what members own.
+    pub(super) fn takes_lots(&self) -> Result<(), Halt> {
+        match self.members.beside_bytes() < self.limits.lots_bytes_max {
+            true => Ok(()),
+            false => Err(Halt::Limit),
+        }
+    }
+}
+
+/// Refuses what a member who is closed, or frozen and about to spend, may not do.
+pub(super) fn may(holding: &Holding, spends: bool) -> Result<(), Refused> {
+    match holding.standing {
+        Standing::Closed => Err((Reason::MemberClosed, "member")),
+        Standing::Frozen if spends => Err((Reason::MemberFrozen, "member")),
+        _ => Ok(()),
+    }
+}
+
+/// The asset of a command as a version has it.
+pub(super) fn asset_of<'v>(
+    version: &'v Version,
+    asset: AssetNo,
+    field: &'static str,
+) -> Result<&'v AssetSpec, Refused> {
+    version.asset(asset).ok_or((Reason::AssetUnknown, field))
+}
+
+/// The lot that units of an asset enter which begin to live at an instant.
+pub(super) fn lot_for(program: &Program, version: &Version, asset: AssetNo, source: Source, start_us: i64) -> LotId {
+    let Some(spec) = version.asset(asset) else { return LotId { source, expiry: Expiry::Never } };
+    let expiry = match spec.expiry.lifetime {
+        Lifetime::Never => Expiry::Never,
+        Lifetime::RollingDays(_) | Lifetime::RollingMonths(_) => Expiry::Rolling,
+        Lifetime::Days(_) | Lifetime::Months(_) | Lifetime::Until(_) => {
+            lapse_minute(&spec.expiry, &program.zone, start_us).map_or(Expiry::Never, Expiry::At)
+        }
+    };
+    LotId { source, expiry }
+}
+
+/// Until when the member's rolling units of an asset live after an activity at an instant, where they roll at all: never
+/// less than before.
+pub(super) fn roll(
+    program: &Program,
+    version: &Version,
+    asset: AssetNo,
+    posting: &mut Posting,
+    active_us: i64,
+) -> Option<u32> {
+    let policy = &version.asset(asset)?.expiry;
+    if !matches!(policy.lifetime, Lifetime::RollingDays(_) | Lifetime::RollingMonths(_)) {
+        return None;
+    }
+    let until = lapse_minute(policy, &program.zone, active_us).unwrap_or(u32::MAX);
+    let until = until.max(posting.holding.rolls_until(asset).unwrap_or(0));
+    posting.holding.set_roll(asset, until);
+    Some(until)
+}
+
+fn kind_of(command: &Command) -> (CommandKind, AssetNo) {
+    let points = AssetNo::POINTS;
     match command.action {
-        Action::Earn { .. } => CommandKind::Earn,
-        Action::Refund { .. } => CommandKind::Refund,
-        Action::Redeem { .. } => CommandKind::Redeem,
-        Action::Adjust { .. } => CommandKind::Adjust,
-        Action::Opening { .. } => CommandKind::Opening,
+        Action::Earn { asset, .. } => (CommandKind::Earn, asset),
+        Action::Refund { .. } => (CommandKind::Refund, points),
+        Action::Redeem { asset, .. } => (CommandKind::Redeem, asset),
+        Action::Adjust { asset, .. } => (CommandKind::Adjust, asset),
+        Action::Opening { asset, .. } => (CommandKind::Opening, asset),
+        Action::Reverse { .. } => (CommandKind::Reverse, points),
+        Action::Hold { asset, .. } => (CommandKind::Hold, asset),
+        Action::Capture { .. } => (CommandKind::Capture, points),
+        Action::Release { .. } => (CommandKind::Release, points),
+        Action::Activate { .. } => (CommandKind::Activate, points),
+        Action::TopUp { asset, .. } => (CommandKind::TopUp, asset),
+        Action::Grant { asset, .. } => (CommandKind::Grant, asset),
+        Action::Standing { .. } => (CommandKind::Standing, points),
     }
 }
 
-pub(super) fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, holding: &Holding, at: Moment) -> Common<'c> {
-    let Holding { balances, head, .. } = holding;
+pub(super) fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, posting: &Posting, at: Moment) -> Common<'c> {
+    let (after, others) = match member {
+        MemberRef::Unknown(_) => (Balances::default(), Vec::new()),
+        _ => (posting.holding.points(), posting.others()),
+    };
     Common {
         program: command.program,
         key: &command.key,
         body_hash: command.body_hash,
         member,
-        member_link: at.op.distance_from(*head),
+        member_link: at.op.distance_from(posting.holding.head),
         behind_us: at.book_time_us.saturating_sub(command.occurred_at_us.unwrap_or(at.book_time_us)),
         notes: command.notes.as_deref().map(notes_of),
-        after: match member {
-            MemberRef::Unknown(_) => Balances::default(),
-            _ => *balances,
-        },
+        after,
+        others: Later::new(others),
     }
-}
-
-/// The base award of spend under the rule of its kind, or the points that the caller names.
-pub(super) fn base_of(
-    version: &Version,
-    basis: Basis,
-    event_kind: Option<&str>,
-    (kind_field, amount_field): (&'static str, &'static str),
-) -> Result<(u64, &'static str), Refused> {
-    let rule = match event_kind {
-        Some(kind) => Some(version.rule(kind).ok_or((Reason::EventKindUnknown, kind_field))?),
-        None => None,
-    };
-    let base = match (basis, rule) {
-        (Basis::Spend(amount), Some(rule)) => award::base(rule, amount),
-        (Basis::Spend(_), None) => return Err((Reason::EventKindUnknown, kind_field)),
-        (Basis::Points(points), _) => Some(points).filter(|points| *points <= POINTS_MAX),
-    };
-    Ok((base.ok_or((Reason::AmountOverflow, amount_field))?, amount_field))
-}
-
-/// Puts the legs that pay for an award: `issuance` for the base, each campaign's budget for its share.
-fn fund_award(
-    program: &Program,
-    posting: &mut Posting,
-    base: u64,
-    shares: &[Share],
-    field: &'static str,
-) -> Result<u64, Halt> {
-    posting.on_issuance(program, -units(base, field)?);
-    let mut bonus = 0_u64;
-    for share in shares {
-        posting.on_budget(program, share.campaign, -units(share.awarded, field)?);
-        bonus = bonus.checked_add(share.awarded).ok_or((Reason::AmountOverflow, field))?;
-    }
-    Ok(bonus)
 }
 
 /// The amount of a command, whichever field of its action holds it; see [`path_of`].
 pub(super) const AMOUNT: &str = "amount";
 /// The name of a refund's original, whichever field holds it; see [`path_of`].
 pub(super) const ORIGINAL: &str = "original";
+
+/// The asset of a command; see [`path_of`].
+pub(super) const ASSET: &str = "asset";
+/// When units of a command lapse; see [`path_of`].
+pub(super) const LAPSES: &str = "lapses";
 
 /// The path of a field in the contract: what the rules call amount or original is a field of the action that was sent.
 fn path_of(command: &Command, field: &'static str) -> &'static str {
@@ -429,12 +344,38 @@ fn path_of(command: &Command, field: &'static str) -> &'static str {
         (AMOUNT, Action::Earn { basis: Basis::Points(_), .. }) => "earn.points",
         (AMOUNT, Action::Refund { basis: Basis::Spend(_), .. }) => "refund.amount_minor",
         (AMOUNT, Action::Refund { basis: Basis::Points(_), .. }) => "refund.points",
+        (AMOUNT, Action::Redeem { purpose: Purpose::Use, .. }) => "use.units",
         (AMOUNT, Action::Redeem { .. }) => "redeem.points",
         (AMOUNT, Action::Adjust { .. }) => "adjust.points",
         (AMOUNT, Action::Opening { .. }) => "opening.points",
+        (AMOUNT, Action::Reverse { .. }) => "reverse.units",
+        (AMOUNT, Action::Hold { .. }) => "hold.units",
+        (AMOUNT, Action::Capture { .. }) => "capture.units",
+        (AMOUNT, Action::TopUp { .. }) => "top_up.principal_minor",
+        (AMOUNT, Action::Grant { .. }) => "grant.units",
         (ORIGINAL, Action::Refund { original: Original::Op(_), .. }) => "refund.original_op",
         (ORIGINAL, Action::Refund { original: Original::Key(_), .. }) => "refund.original_key",
         (ORIGINAL, Action::Refund { original: Original::Reference(_), .. }) => "refund.original_reference",
+        (ORIGINAL, Action::Reverse { original: Original::Op(_), .. }) => "reverse.original_op",
+        (ORIGINAL, Action::Reverse { original: Original::Key(_), .. }) => "reverse.original_key",
+        (ORIGINAL, Action::Reverse { .. }) => "reverse.original_reference",
+        (ORIGINAL, Action::Activate { original: Original::Op(_) }) => "activate.original_op",
+        (ORIGINAL, Action::Activate { original: Original::Key(_) }) => "activate.original_key",
+        (ORIGINAL, Action::Activate { .. }) => "activate.original_reference",
+        (ORIGINAL, Action::Capture { hold: Original::Key(_), .. }) => "capture.hold_key",
+        (ORIGINAL, Action::Capture { .. }) => "capture.hold_op",
+        (ORIGINAL, Action::Release { hold: Original::Key(_) }) => "release.hold_key",
+        (ORIGINAL, Action::Release { .. }) => "release.hold_op",
+        (ASSET, Action::Earn { .. }) => "earn.asset",
+        (ASSET, Action::Redeem { purpose: Purpose::Use, .. }) => "use.asset",
+        (ASSET, Action::Redeem { .. }) => "redeem.asset",
+        (ASSET, Action::Adjust { .. }) => "adjust.asset",
+        (ASSET, Action::Opening { .. }) => "opening.asset",
+        (ASSET, Action::Hold { .. }) => "hold.asset",
+        (ASSET, Action::TopUp { .. }) => "top_up.asset",
+        (ASSET, Action::Grant { .. }) => "grant.asset",
+        (LAPSES, Action::Opening { .. }) => "opening.lapses_at_us",
+        (LAPSES, Action::Grant { .. }) => "grant.lapses_at_us",
         _ => field,
     }
 }

@@ -7,18 +7,12 @@ pub use super::admin_event::{
     AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, ProgramPut,
     SnapshotDeleted, SnapshotTaken,
 };
-use super::command::{Basis, Purpose};
-use super::ids::{CampaignNo, MemberNo, MemberRef, ProgramNo, VersionNo};
-use super::list::List;
+pub use super::command::{Basis, Matures, Purpose, Standing};
+use super::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, ProgramNo, VersionNo};
+use super::later::Later;
+use super::list::{List, LongList};
 use super::reason::Reason;
 use super::spec::CapPer;
-
-/// What is counted. Only points so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub enum Asset {
-    /// Spendable points.
-    Points,
-}
 
 /// Where the units of a lot came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -31,13 +25,21 @@ pub enum Source {
     Granted,
     /// A balance brought over from another system.
     Opening,
+    /// What a top-up gave beside what was paid.
+    Bonus,
+    /// Units that another member gave.
+    Transferred,
 }
 
-/// When units of a lot lapse. Never, so far.
+/// When units of a lot lapse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Expiry {
     /// They do not.
     Never,
+    /// At that instant, in minutes since the Unix epoch: from then on they have lapsed.
+    At(u32),
+    /// So long after the member's last activity: at the instant that stands with the member's asset.
+    Rolling,
 }
 
 /// A lot of one member and asset.
@@ -50,7 +52,7 @@ pub struct LotId {
 }
 
 /// An account in a leg. `link` is the distance in ops back to the account's previous event, 0 for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum Account {
     /// The member's available units in one lot. `position` counts the units that had entered the lot before a credit, or
     /// had left it before a debit: the leg moves the interval of that many units that begins there.
@@ -91,32 +93,80 @@ pub enum Account {
         /// Back to the previous event of this account.
         link: u64,
     },
+    /// The member's available units in one lot, where they are pinned or let go without leaving it.
+    Free {
+        /// The lot.
+        lot: LotId,
+    },
+    /// The member's units in one lot that a hold pins.
+    Held {
+        /// The lot.
+        lot: LotId,
+        /// Where the interval begins that leaves the lot; `None` where units are pinned or let go.
+        position: Option<u64>,
+    },
+    /// The member's pending units of one earn.
+    Pending {
+        /// The distance in ops back to the earn, 0 for this event itself.
+        earn_link: u64,
+        /// The lot that they will enter.
+        lot: LotId,
+    },
+    /// What lapsed.
+    Breakage {
+        /// Back to the previous event of this account.
+        link: u64,
+    },
+    /// Money of stored value.
+    Cash {
+        /// Back to the previous event of this account.
+        link: u64,
+    },
 }
 
 /// One posting: a signed amount on one account, credit positive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Leg {
     /// The account.
     pub account: Account,
     /// What is counted.
-    pub asset: Asset,
+    pub asset: AssetNo,
     /// Units, credit positive, never 0.
     pub amount: i64,
 }
 
 /// Groups of campaigns that may win in one award.
 pub const WINNERS_MAX: usize = 4;
-/// The legs of an event: issuance, a leg a winner, four lots, debt.
-pub const LEGS_MAX: usize = 2 + WINNERS_MAX + 4;
+/// Lots that a member may have of an asset, those apart that one event adds before neighbours are merged.
+pub const LOTS_MAX: usize = 32;
+/// The legs of an event at most.
+pub const LEGS_MAX: usize = 100;
+/// The legs that an event holds without memory of its own.
+pub const LEGS_INLINE: usize = 6;
 
 /// The legs of an event; they sum to zero per asset.
-pub type Legs = List<Leg, LEGS_MAX>;
+pub type Legs = LongList<Leg, LEGS_INLINE, LEGS_MAX>;
 
-/// A member's balances after an event.
+/// A member's points after an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Balances {
+    /// Points that may be spent.
+    pub available: i64,
+    /// Points owed by the member.
+    pub debt: i64,
+}
+
+/// What a member has of an asset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AssetBalances {
+    /// The asset.
+    pub asset: AssetNo,
     /// Units that may be spent.
     pub available: i64,
+    /// Units that holds pin.
+    pub held: i64,
+    /// Units that are not available yet.
+    pub pending: i64,
     /// Units owed by the member.
     pub debt: i64,
 }
@@ -162,8 +212,11 @@ pub struct Common<'a> {
     pub behind_us: i64,
     /// The caller's notes, if any.
     pub notes: Option<NotesRef<'a>>,
-    /// The member's balances after the event; zeros for an id that names no member.
+    /// The member's points after the event; zeros for an id that names no member.
     pub after: Balances,
+    /// The member's balances after the event in the assets that `after` does not tell in whole: those touched beside
+    /// `points`, and `points` where some are held or pending.
+    pub others: Later<Vec<AssetBalances>>,
 }
 
 /// A span that a member's cap counts in.
@@ -218,6 +271,8 @@ pub struct Earned<'a> {
     pub shares: List<Share, WINNERS_MAX>,
     /// The legs.
     pub legs: Legs,
+    /// What the first earns did not know.
+    pub more: Later<EarnMore>,
 }
 
 /// A campaign's part in a refund.
@@ -256,6 +311,75 @@ pub struct TakenFrom {
     pub shares: List<TakenShare, WINNERS_MAX>,
 }
 
+/// What an earn says beside the first award.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct EarnMore {
+    /// The asset of the base award.
+    pub asset: AssetNo,
+    /// The second award, and how much it is.
+    pub also: Option<(AssetNo, u64)>,
+    /// Until when the award is pending; none: it is available.
+    pub matures: Option<Matures>,
+    /// Units that had lapsed before they were booked and went to `breakage`, by asset.
+    pub lapsed: Vec<(AssetNo, u64)>,
+    /// Until when the member's rolling units live now, by asset, in minutes since the Unix epoch.
+    pub rolls: Vec<(AssetNo, u32)>,
+}
+
+/// What a refund says beside the first award. Amounts in order of the parts: base, second award, campaigns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RefundMore {
+    /// The asset of the base award.
+    pub asset: AssetNo,
+    /// The second award: its asset, what it was, what this refund asks of it, what all asked so far.
+    pub also: Option<AlsoTaken>,
+    /// Units that came from what had lapsed of the original's own, by asset: in this refund, and in all so far.
+    pub lapsed: Vec<(AssetNo, u64, u64)>,
+    /// Units that count as taken and were not, by part, where that is not 0: the part (0 base, 1 second award, from 2 on
+    /// the campaigns in their order) and the units.
+    pub not_taken: Vec<(u8, u64)>,
+}
+
+/// The number of a refund's first campaign among its parts: base, second award, campaigns.
+pub const FIRST_CAMPAIGN_PART: usize = 2;
+
+impl Refunded<'_> {
+    /// Units of a part that count as taken and were not.
+    #[must_use]
+    pub fn not_taken(&self, part: usize) -> u64 {
+        let parts = self.more.as_deref().map(|more| more.not_taken.as_slice()).unwrap_or_default();
+        parts.iter().find(|(number, _)| usize::from(*number) == part).map_or(0, |(_, units)| *units)
+    }
+}
+
+/// A second award in a refund.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AlsoTaken {
+    /// Its asset.
+    pub asset: AssetNo,
+    /// What the original awarded.
+    pub of: u64,
+    /// What this refund asks of it.
+    pub taken: u64,
+    /// What all refunds of the original asked of it so far, this one included.
+    pub taken_total: u64,
+}
+
+/// What a redemption, adjustment or opening says of assets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AssetMore {
+    /// The asset.
+    pub asset: AssetNo,
+    /// Units that were asked for; 0 where all of them moved.
+    pub asked: u64,
+    /// Minor units of money that the points stand for; 0 where they stand for none.
+    pub minor: u64,
+    /// Units that had lapsed before they were booked and went to `breakage`.
+    pub lapsed: u64,
+    /// Until when the member's rolling units live now, in minutes since the Unix epoch.
+    pub rolls: Option<u32>,
+}
+
 /// A refund that was applied.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
 pub struct Refunded<'a> {
@@ -273,6 +397,8 @@ pub struct Refunded<'a> {
     pub from: Option<TakenFrom>,
     /// The legs.
     pub legs: Legs,
+    /// What the first refunds did not know.
+    pub more: Later<RefundMore>,
 }
 
 /// A redemption that was applied.
@@ -286,6 +412,8 @@ pub struct Redeemed<'a> {
     pub purpose: Purpose,
     /// The legs.
     pub legs: Legs,
+    /// The asset, where it is not `points`, and what was set against a price.
+    pub more: Later<AssetMore>,
 }
 
 /// An operator's adjustment that was applied.
@@ -301,6 +429,8 @@ pub struct Adjusted<'a> {
     pub reason: Text<'a>,
     /// The legs.
     pub legs: Legs,
+    /// The asset, where it is not `points`.
+    pub more: Later<AssetMore>,
 }
 
 /// An opening balance that was brought over.
@@ -316,6 +446,8 @@ pub struct Opened<'a> {
     pub reason: Text<'a>,
     /// The legs.
     pub legs: Legs,
+    /// The asset, where it is not `points`.
+    pub more: Later<AssetMore>,
 }
 
 /// The kinds of a member's command.
@@ -331,6 +463,210 @@ pub enum CommandKind {
     Adjust,
     /// `opening`
     Opening,
+    /// `reverse`
+    Reverse,
+    /// `hold`
+    Hold,
+    /// `capture`
+    Capture,
+    /// `release`
+    Release,
+    /// `activate`
+    Activate,
+    /// `top_up`
+    TopUp,
+    /// `grant`
+    Grant,
+    /// `standing`
+    Standing,
+}
+
+/// What the ledger does by itself when an instant comes, or a bound is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum DueKind {
+    /// What is available of a lot lapsed.
+    Expired {
+        /// When, in minutes since the Unix epoch.
+        lapsed_min: u32,
+    },
+    /// A lot went into its neighbour of the same source that lapses later, since there were more than [`LOTS_MAX`].
+    LotsMerged,
+    /// A pending earn became available.
+    Matured {
+        /// The distance in ops back to the earn.
+        earn_link: u64,
+        /// When, microseconds since the Unix epoch.
+        matured_us: i64,
+    },
+    /// A hold ended at its deadline.
+    HoldEnded {
+        /// The distance in ops back to the hold.
+        hold_link: u64,
+        /// When, microseconds since the Unix epoch.
+        ended_us: i64,
+    },
+}
+
+/// What fell due of one member. It takes no caller's key: its fingerprint is that of its op.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Due {
+    /// The program.
+    pub program: ProgramNo,
+    /// The member.
+    pub member: MemberNo,
+    /// The distance in ops back to the member's previous event.
+    pub member_link: u64,
+    /// The distance in ops back to the previous event that moved lots or pending units of the member as they are, 0 for none.
+    pub ends_link: u64,
+    /// What happened.
+    pub kind: DueKind,
+    /// The member's balances after it in the assets that it touches.
+    pub after: List<AssetBalances, DUE_ASSETS_MAX>,
+    /// The legs.
+    pub legs: Legs,
+}
+
+/// Assets that one earn awards at most, and so those that one due event touches.
+pub const DUE_ASSETS_MAX: usize = 2;
+
+/// A pending earn made available.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct Activated<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// The distance in ops back to the earn.
+    pub earn_link: u64,
+    /// As in [`Due`].
+    pub ends_link: u64,
+    /// Units that had lapsed before they became available, by asset.
+    pub lapsed: Vec<(AssetNo, u64)>,
+    /// The legs.
+    pub legs: Legs,
+}
+
+/// An event undone in parts or whole.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct Reversed<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// The distance in ops back to the event that is undone.
+    pub original_link: u64,
+    /// The distance in ops back to the latest reversal of the same original before this one, 0 for none.
+    pub previous_link: u64,
+    /// The asset.
+    pub asset: AssetNo,
+    /// The original's units.
+    pub of: u64,
+    /// Units undone by this event.
+    pub units: u64,
+    /// Units undone by all reversals of the original so far, this one included.
+    pub units_total: u64,
+    /// Of spending undone: units that came back after their lot had lapsed and went on to `breakage`. Of a gift undone:
+    /// units that came from what had lapsed of it.
+    pub lapsed: u64,
+    /// Of a gift undone: `lapsed` of all reversals of the original so far, this one included; else 0.
+    pub lapsed_total: u64,
+    /// Units that were to be taken from the member and that the asset's policy let go.
+    pub not_taken: u64,
+    /// The legs.
+    pub legs: Legs,
+}
+
+/// Units pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct Held<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// The asset.
+    pub asset: AssetNo,
+    /// Units.
+    pub units: u64,
+    /// What they are to be spent on.
+    pub purpose: Purpose,
+    /// Until when, microseconds since the Unix epoch.
+    pub until_us: i64,
+    /// The legs.
+    pub legs: Legs,
+}
+
+/// Pinned units spent.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct Captured<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// The distance in ops back to the hold.
+    pub hold_link: u64,
+    /// The asset.
+    pub asset: AssetNo,
+    /// Units spent.
+    pub units: u64,
+    /// What on.
+    pub purpose: Purpose,
+    /// Units that were let go with it.
+    pub released: u64,
+    /// Whether the hold is over.
+    pub over: bool,
+    /// Units that were let go after their lot had lapsed, and went to `breakage`.
+    pub lapsed: u64,
+    /// As in [`Due`], where some lapsed; else 0.
+    pub ends_link: u64,
+    /// Until when the member's rolling units live now, in minutes since the Unix epoch.
+    pub rolls: Option<u32>,
+    /// The legs.
+    pub legs: Legs,
+}
+
+/// Pinned units let go.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct Released<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// The distance in ops back to the hold.
+    pub hold_link: u64,
+    /// The asset.
+    pub asset: AssetNo,
+    /// Units.
+    pub units: u64,
+    /// Units that were let go after their lot had lapsed, and went to `breakage`.
+    pub lapsed: u64,
+    /// As in [`Due`], where some lapsed; else 0.
+    pub ends_link: u64,
+    /// The legs.
+    pub legs: Legs,
+}
+
+/// Stored value loaded, or an entitlement given.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct Granted<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// The asset.
+    pub asset: AssetNo,
+    /// Whether it was paid for: a top-up, against `cash`.
+    pub topped_up: bool,
+    /// Units paid for, or given.
+    pub units: u64,
+    /// Units given on top of a top-up.
+    pub bonus: u64,
+    /// Units that had lapsed before they were booked and went to `breakage`.
+    pub lapsed: u64,
+    /// Until when the member's rolling units live now, in minutes since the Unix epoch.
+    pub rolls: Option<u32>,
+    /// The legs.
+    pub legs: Legs,
+}
+
+/// What a member may do, changed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct StandingChanged<'a> {
+    /// The common part.
+    pub common: Common<'a>,
+    /// What became of the member.
+    pub change: Standing,
+    /// Who did it.
+    pub actor: Text<'a>,
+    /// Why.
+    pub reason: Text<'a>,
 }
 
 /// A command that a rule refused; remembered like any other outcome.
@@ -372,23 +708,56 @@ pub enum Event<'a> {
     SnapshotTaken(SnapshotTaken<'a>),
     /// A snapshot deleted.
     SnapshotDeleted(SnapshotDeleted<'a>),
+    /// What fell due of a member.
+    Due(Due),
+    /// A pending earn made available.
+    Activated(Activated<'a>),
+    /// An event undone.
+    Reversed(Reversed<'a>),
+    /// Units pinned.
+    Held(Held<'a>),
+    /// Pinned units spent.
+    Captured(Captured<'a>),
+    /// Pinned units let go.
+    Released(Released<'a>),
+    /// Stored value loaded, or an entitlement given.
+    Granted(Granted<'a>),
+    /// What a member may do, changed.
+    StandingChanged(StandingChanged<'a>),
     /// A wall clock confirmed.
     ClockConfirmed(ClockConfirmed<'a>),
 }
 
+/// Calls for the common part, or the legs, of every kind of event that has them.
+macro_rules! of_member {
+    ($event:expr, $e:ident => $part:expr) => {
+        match $event {
+            Self::Earned($e) => Some($part),
+            Self::Refunded($e) => Some($part),
+            Self::Redeemed($e) => Some($part),
+            Self::Adjusted($e) => Some($part),
+            Self::Opened($e) => Some($part),
+            Self::Activated($e) => Some($part),
+            Self::Reversed($e) => Some($part),
+            Self::Held($e) => Some($part),
+            Self::Captured($e) => Some($part),
+            Self::Released($e) => Some($part),
+            Self::Granted($e) => Some($part),
+            Self::Due(_) | Self::Rejected(_) | Self::ProgramPut(_) | Self::CampaignChanged(_) => None,
+            Self::AdminRejected(_) | Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) => None,
+            Self::StandingChanged(_) | Self::ClockConfirmed(_) => None,
+        }
+    };
+}
+
 impl<'a> Event<'a> {
-    /// The common part of a member's event.
+    /// The common part of the event of a member's command.
     #[must_use]
     pub fn common(&self) -> Option<&Common<'a>> {
         match self {
-            Self::Earned(e) => Some(&e.common),
-            Self::Refunded(e) => Some(&e.common),
-            Self::Redeemed(e) => Some(&e.common),
-            Self::Adjusted(e) => Some(&e.common),
             Self::Rejected(e) => Some(&e.common),
-            Self::Opened(e) => Some(&e.common),
-            Self::ProgramPut(_) | Self::CampaignChanged(_) | Self::AdminRejected(_) => None,
-            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) | Self::ClockConfirmed(_) => None,
+            Self::StandingChanged(e) => Some(&e.common),
+            _ => of_member!(self, e => &e.common),
         }
     }
 
@@ -406,13 +775,14 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The program's number, the key and the hash of the body.
+    /// The program's number, the key and the hash of the body; the key is empty where the ledger acted by itself.
     #[must_use]
     pub fn identity(&self) -> (ProgramNo, &'a str, [u8; 16]) {
-        match (self.common(), self.admin_common()) {
-            (Some(c), _) => (c.program, c.key, c.body_hash),
-            (None, Some(c)) => (c.program, c.key, c.body_hash),
-            (None, None) => (ProgramNo(0), "", [0; 16]),
+        match (self, self.common(), self.admin_common()) {
+            (_, Some(c), _) => (c.program, c.key, c.body_hash),
+            (_, None, Some(c)) => (c.program, c.key, c.body_hash),
+            (Self::Due(due), None, None) => (due.program, "", [0; 16]),
+            (_, None, None) => (ProgramNo(0), "", [0; 16]),
         }
     }
 
@@ -420,21 +790,28 @@ impl<'a> Event<'a> {
     #[must_use]
     pub fn legs(&self) -> &[Leg] {
         match self {
-            Self::Earned(e) => &e.legs,
-            Self::Refunded(e) => &e.legs,
-            Self::Redeemed(e) => &e.legs,
-            Self::Adjusted(e) => &e.legs,
+            Self::Due(e) => &e.legs,
             Self::CampaignChanged(e) => &e.legs,
-            Self::Opened(e) => &e.legs,
-            Self::Rejected(_) | Self::ProgramPut(_) | Self::AdminRejected(_) => &[],
-            Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) | Self::ClockConfirmed(_) => &[],
+            _ => of_member!(self, e => &*e.legs).unwrap_or_default(),
         }
     }
 
     /// The member concerned.
     #[must_use]
     pub fn member(&self) -> Option<MemberNo> {
-        self.common().and_then(|c| c.member.number())
+        match self {
+            Self::Due(due) => Some(due.member),
+            _ => self.common().and_then(|c| c.member.number()),
+        }
+    }
+
+    /// The distance in ops back to the member's previous event; `None` for an event that concerns no member.
+    #[must_use]
+    pub fn member_link(&self) -> Option<u64> {
+        match self {
+            Self::Due(due) => Some(due.member_link),
+            _ => self.common().map(|common| common.member_link),
+        }
     }
 
     /// Why the command was refused, if it was.

@@ -8,13 +8,15 @@ use thiserror::Error;
 
 use super::codec::Named;
 use super::event::{
-    Account, CampaignChange, CampaignChanged, ClockConfirmed, Common, Event, Leg, ProgramPut, SnapshotDeleted,
-    SnapshotTaken,
+    Account, CampaignChange, CampaignChanged, ClockConfirmed, Common, Due, Event, FIRST_CAMPAIGN_PART, Leg, ProgramPut,
+    Refunded, SnapshotDeleted, SnapshotTaken, TakenFrom,
 };
-use super::holding::{Holding, OP_MAX};
+use super::holding::Holding;
 use super::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use super::print::Prints;
-use super::state::{Campaign, Ledger, Moment, Posted, Program, Purse, Totals, Undo, Version};
+use super::slot::OP_MAX;
+use super::state::{Campaign, Ledger, Moment, Posted, Program, Purse, Undo, Version};
+use super::turn::Turn;
 use super::view::{CampaignStatus, SnapshotView};
 
 /// Why an event does not fit the state.
@@ -51,6 +53,7 @@ fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
 /// programs that earlier events created, so that another thread may make them. `None` for a program that is unknown.
 pub fn hashes_of<'p>(
     named: &Named<'_>,
+    op: Op,
     program_ids: impl Fn(ProgramNo) -> Option<&'p str>,
     prints: &Prints,
 ) -> Option<Hashes> {
@@ -62,7 +65,21 @@ pub fn hashes_of<'p>(
         Some(MemberRef::Opened(_, member)) => prints.member(id, member),
         _ => 0,
     };
-    Some(Hashes { key: prints.key(id, named.key), member })
+    let key = match named.key.is_empty() {
+        true => prints.own(op),
+        false => prints.key(id, named.key),
+    };
+    Some(Hashes { key, member })
+}
+
+/// Whether legs sum to zero in each asset.
+fn sum_to_zero(legs: &[Leg]) -> bool {
+    let Some(first) = legs.first().map(|leg| leg.asset) else { return true };
+    let sum_of = |asset| {
+        let legs = legs.iter().filter(|leg| leg.asset == asset);
+        legs.fold(0_i128, |sum, leg| sum + i128::from(leg.amount))
+    };
+    sum_of(first) == 0 && legs.iter().filter(|leg| leg.asset != first).all(|leg| sum_of(leg.asset) == 0)
 }
 
 /// A confirmed clock changes nothing but the time of the events from its own on.
@@ -81,7 +98,7 @@ impl Ledger {
     pub fn replay(&mut self, at: Moment, event: &Event<'_>, prints: &Prints) -> Result<(), Inconsistent> {
         let id = |number| self.program(number).map(|program| &*program.id);
         let unknown = Inconsistent { op: at.op, what: "the event's program is unknown" };
-        let hashes = hashes_of(&Named::from(event), id, prints).ok_or(unknown)?;
+        let hashes = hashes_of(&Named::from(event), at.op, id, prints).ok_or(unknown)?;
         self.evolve(at, event, hashes)
     }
 
@@ -98,9 +115,8 @@ impl Ledger {
             return Err("the event's op does not follow the one before it");
         }
         self.turn_day(at.book_time_us);
-        match event.legs().iter().try_fold(0_i64, |sum, leg| sum.checked_add(leg.amount)) {
-            Some(0) => {}
-            _ => return Err("the event's legs do not sum to zero"),
+        if !sum_to_zero(event.legs()) {
+            return Err("the event's legs do not sum to zero");
         }
         if at.op > OP_MAX {
             return Err("ops are used up");
@@ -110,27 +126,31 @@ impl Ledger {
         match event {
             Event::ProgramPut(put) => self.put_program(put)?,
             Event::CampaignChanged(changed) => self.change_campaign(at.op, changed)?,
-            Event::AdminRejected(_) => {}
+            Event::AdminRejected(_) | Event::ClockConfirmed(_) => {}
             Event::SnapshotTaken(taken) => self.take_snapshot(at, taken)?,
             Event::SnapshotDeleted(deleted) => self.delete_snapshot(at.op, deleted)?,
+            Event::Due(due) => self.post_due(at.op, due)?,
+            _ => self.post_member(at.op, event, hashes)?,
+        }
+        match event {
             Event::ClockConfirmed(confirmed) => check_confirmed(at, confirmed)?,
             Event::Earned(earned) => {
-                self.post_member(at.op, &earned.common, &earned.legs, hashes)?;
                 for share in earned.shares.iter() {
                     self.count_share(&earned.common, share)?;
                 }
             }
             Event::Refunded(refunded) => {
-                self.post_member(at.op, &refunded.common, &refunded.legs, hashes)?;
                 if let Some(from) = &refunded.from {
                     let original = at.op.back(from.original_link).ok_or("a refund's original is missing")?;
-                    self.take_back(at.op, original, &refunded.common, from)?;
+                    self.take_back(at.op, original, refunded, from)?;
                 }
             }
-            Event::Redeemed(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
-            Event::Opened(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
-            Event::Adjusted(e) => self.post_member(at.op, &e.common, &e.legs, hashes)?,
-            Event::Rejected(e) => self.post_member(at.op, &e.common, &[], hashes)?,
+            Event::Reversed(reversed) => {
+                let original = at.op.back(reversed.original_link).ok_or("a reversal's original is missing")?;
+                let before = self.take_refund(original, at.op.back(reversed.previous_link), at.op)?;
+                self.note(|_| Some(Undo::TakenBack(original, before)));
+            }
+            _ => {}
         }
         self.newest = at.op;
         Ok(())
@@ -140,107 +160,107 @@ impl Ledger {
         if self.members.open(program, hash, id) != Some(number) {
             return Err("the event opens a member out of order, or one that exists");
         }
-        self.note(|_| Some(Undo::Opened(hash)));
+        self.note(|_| Some(Undo::Opened(program, hash)));
         let program = self.program_mut(program).ok_or("the event's program is unknown")?;
-        program.totals.members = program.totals.members.checked_add(1).ok_or("too many members")?;
+        program.members = program.members.checked_add(1).ok_or("too many members")?;
         Ok(())
     }
 
     /// Posts the legs of a member's event and links the event to the member's previous one.
-    fn post_member(&mut self, op: Op, common: &Common<'_>, legs: &[Leg], hashes: Hashes) -> Step {
+    fn post_member(&mut self, op: Op, event: &Event<'_>, hashes: Hashes) -> Step {
+        let Some(common) = event.common() else { return Err("an event of nobody") };
         let program = common.program;
-        self.note(|ledger| ledger.program(program).map(|known| Undo::Totals(program, known.totals)));
         if let MemberRef::Opened(number, id) = common.member {
             self.open_member(program, number, id, hashes.member)?;
         }
         let Some(number) = common.member.number() else {
-            return if legs.is_empty() { Ok(()) } else { Err("an unknown member has legs") };
+            return if event.legs().is_empty() { Ok(()) } else { Err("an unknown member has legs") };
         };
+        let turn = Turn::of(op, event)?;
+        let holding = self.post_holding(op, (program, number), common.member_link, event.legs(), &turn)?;
+        if holding.points() != common.after {
+            return Err("the balances after the event are not those that it says");
+        }
+        let others = common.others.as_deref().map(Vec::as_slice).unwrap_or_default();
+        match others.iter().all(|told| holding.balances(told.asset) == *told) {
+            true => Ok(()),
+            false => Err("the balances after the event are not those that it says"),
+        }
+    }
+
+    fn post_due(&mut self, op: Op, due: &Due) -> Step {
+        let turn = Turn::of_due(op, due)?;
+        let holding = self.post_holding(op, (due.program, due.member), due.member_link, &due.legs, &turn)?;
+        match due.after.iter().all(|told| holding.balances(told.asset) == *told) {
+            true => Ok(()),
+            false => Err("the balances after the event are not those that it says"),
+        }
+    }
+
+    /// Posts the legs of an event of one member; what he has then.
+    fn post_holding(
+        &mut self,
+        op: Op,
+        (program, number): (ProgramNo, MemberNo),
+        link: u64,
+        legs: &[Leg],
+        turn: &Turn<'_>,
+    ) -> Result<Holding, &'static str> {
         if self.members.program(number) != Some(program) {
             return Err("the event's member is not of its program");
         }
-        let mut holding = self.members.holding(number).ok_or("the event's member is unknown")?;
-        self.note(|_| Some(Undo::Holding(number, holding)));
+        let before = self.members.holding(number).ok_or("the event's member is unknown")?;
+        self.note(|_| Some(Undo::Holding(number, Box::new(before.clone()))));
+        let mut holding = before.clone();
         for leg in legs {
-            match leg.account {
-                Account::Available { .. } | Account::Debt => self.post_holding(op, program, &mut holding, leg)?,
-                _ => self.post_program(op, program, leg)?,
+            if !turn.post(&mut holding, leg)? {
+                self.post_program(op, program, leg)?;
             }
         }
-        if common.member_link != op.distance_from(holding.head) {
+        turn.end(&mut holding, legs)?;
+        if link != op.distance_from(holding.head) {
             return Err("the event's link does not lead to the member's previous event");
         }
         holding.head = op;
-        if holding.balances != common.after {
-            return Err("the balances after the event are not those that it says");
-        }
-        self.members.set_holding(number, &holding).ok_or("the event's member is unknown")
-    }
-
-    fn post_holding(&mut self, op: Op, program: ProgramNo, holding: &mut Holding, leg: &Leg) -> Step {
-        const OVERFLOW: &str = "a member's balance overflows";
-        let units = leg.amount.unsigned_abs();
-        match leg.account {
-            Account::Available { lot: id, position } => {
-                let lot = holding.lot_mut(id.source);
-                let (place, entered) = match leg.amount >= 0 {
-                    true => (lot.entered, true),
-                    false => (lot.left, false),
-                };
-                if place != position {
-                    return Err("a leg's position is not where the lot stands");
-                }
-                if entered {
-                    if lot.units() == 0 {
-                        lot.opened = op;
-                    }
-                    lot.entered = lot.entered.checked_add(units).ok_or(OVERFLOW)?;
-                } else {
-                    let left = lot.left.checked_add(units).filter(|left| *left <= lot.entered);
-                    lot.left = left.ok_or("more leaves a lot than it holds")?;
-                }
-                holding.balances.available = holding.balances.available.checked_add(leg.amount).ok_or(OVERFLOW)?;
-            }
-            _ => {
-                let debt = holding.balances.debt.checked_sub(leg.amount).ok_or(OVERFLOW)?;
-                if debt < 0 {
-                    return Err("a member's debt falls below zero");
-                }
-                holding.balances.debt = debt;
-            }
-        }
-        let totals = &mut self.program_mut(program).ok_or("the event's program is unknown")?.totals;
-        match leg.account {
-            Account::Available { .. } => totals.available = totals.available.checked_add(leg.amount).ok_or(OVERFLOW)?,
-            _ => totals.debt = totals.debt.checked_sub(leg.amount).ok_or(OVERFLOW)?,
-        }
-        Ok(())
+        self.count(program, &before, &holding)?;
+        self.members.set_holding(number, &holding).ok_or("the event's member is unknown")?;
+        Ok(holding)
     }
 
     fn post_program(&mut self, op: Op, number: ProgramNo, leg: &Leg) -> Step {
         if let Account::Campaign { campaign, .. } = leg.account {
             self.note_purse(number, campaign);
+            let purse = &mut self.campaign_mut(number, campaign)?.purse;
+            let Account::Campaign { link, .. } = leg.account else { return Ok(()) };
+            post(&mut purse.budget, leg.amount, link, op)?;
+            return match purse.budget.balance < 0 {
+                true => Err("a campaign's budget falls below zero"),
+                false => Ok(()),
+            };
         }
+        self.note(|ledger| {
+            let accounts = ledger.program(number)?.assets.get(usize::from(leg.asset.0))?.accounts;
+            Some(Undo::Accounts(number, leg.asset, Box::new(accounts)))
+        });
         let program = self.program_mut(number).ok_or("the event's program is unknown")?;
-        let Totals { issuance, adjustment, opening, redemption, .. } = &mut program.totals;
+        let accounts = &mut program.books_mut(leg.asset).ok_or("a leg is in an asset that there is not")?.accounts;
         match leg.account {
-            Account::Issuance { link } => post(issuance, leg.amount, link, op),
-            Account::Adjustment { link } => post(adjustment, leg.amount, link, op),
-            Account::Opening { link } => post(opening, leg.amount, link, op),
+            Account::Issuance { link } => post(&mut accounts.issuance, leg.amount, link, op),
+            Account::Adjustment { link } => post(&mut accounts.adjustment, leg.amount, link, op),
+            Account::Opening { link } => post(&mut accounts.opening, leg.amount, link, op),
+            Account::Breakage { link } => post(&mut accounts.breakage, leg.amount, link, op),
+            Account::Cash { link } => post(&mut accounts.cash, leg.amount, link, op),
             Account::Redemption { purpose, link } => {
-                let place = redemption.get_mut(purpose.place()).ok_or("a purpose is unknown")?;
+                let place = accounts.redemption.get_mut(purpose.place()).ok_or("a purpose is unknown")?;
                 post(place, leg.amount, link, op)
             }
-            Account::Campaign { campaign, link } => {
-                let purse = &mut program.campaign_mut(campaign).ok_or("a leg's campaign is unknown")?.purse;
-                post(&mut purse.budget, leg.amount, link, op)?;
-                if purse.budget.balance < 0 {
-                    return Err("a campaign's budget falls below zero");
-                }
-                Ok(())
-            }
-            Account::Available { .. } | Account::Debt => Err("a member's leg in a program's event"),
+            _ => Err("a member's leg in a program's event"),
         }
+    }
+
+    fn campaign_mut(&mut self, program: ProgramNo, campaign: CampaignNo) -> Result<&mut Campaign, &'static str> {
+        let program = self.program_mut(program).ok_or("the event's program is unknown")?;
+        program.campaign_mut(campaign).ok_or("a leg's campaign is unknown")
     }
 
     fn note_purse(&mut self, program: ProgramNo, campaign: CampaignNo) {
@@ -272,14 +292,15 @@ impl Ledger {
         Ok(())
     }
 
-    fn take_back(&mut self, op: Op, original: Op, common: &Common<'_>, from: &super::event::TakenFrom) -> Step {
+    fn take_back(&mut self, op: Op, original: Op, refunded: &Refunded<'_>, from: &TakenFrom) -> Step {
+        let common = &refunded.common;
         let before = self.take_refund(original, op.back(from.previous_link), op)?;
         self.note(|_| Some(Undo::TakenBack(original, before)));
-        for share in from.shares.iter() {
+        for (place, share) in from.shares.iter().enumerate() {
             self.note_purse(common.program, share.campaign);
-            let program = self.program_mut(common.program).ok_or("the event's program is unknown")?;
-            let purse = &mut program.campaign_mut(share.campaign).ok_or("a share's campaign is unknown")?.purse;
-            let taken = i64::try_from(share.taken).map_err(|_| "a share overflows")?;
+            let purse = &mut self.campaign_mut(common.program, share.campaign)?.purse;
+            let taken = share.taken.checked_sub(refunded.not_taken(FIRST_CAMPAIGN_PART + place));
+            let taken = taken.and_then(|taken| i64::try_from(taken).ok()).ok_or("a share overflows")?;
             purse.awarded = purse.awarded.checked_sub(taken).ok_or("a campaign's awards overflow")?;
             if let (Some(span), Some(member)) = (share.cap, common.member.number()) {
                 let key = (member, share.campaign, span);
@@ -329,7 +350,8 @@ impl Ledger {
                 zone,
                 versions: Vec::new(),
                 campaigns: Vec::new(),
-                totals: Totals::default(),
+                assets: Vec::new(),
+                members: 0,
             });
         }
         let program = self.program_mut(number).ok_or("a program is created out of order")?;
@@ -352,7 +374,10 @@ impl Ledger {
                 None => return Err("a campaign is created out of order"),
             }
         }
+        let more = put.spec.more.as_deref().cloned().unwrap_or_default();
+        program.grow_assets(more.assets.len());
         program.versions.push(Version {
+            more,
             number: put.version,
             effective_from_us: put.effective_from_us,
             spec: Arc::new(put.spec.clone()),

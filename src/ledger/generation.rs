@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     fn ledger() -> Ledger {
-        Ledger::new(Limits { members_max: 10, cap_counters_max: 10 })
+        Ledger::new(Limits { members_max: 10, cap_counters_max: 10, lots_bytes_max: usize::MAX })
     }
 
     #[test]

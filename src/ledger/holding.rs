@@ -1,18 +1,36 @@
-//! What a member owns: as the rules see it, and packed as it lies in a page.
+//! What a member owns, as the rules see it: lots, debts, pending earns, holds. How it lies in a page is in
+//! [`super::slot`].
 
-use std::hint::black_box;
+use smallvec::SmallVec;
 
-use super::event::{Balances, Source};
-use super::ids::{Op, ProgramNo};
+use super::command::{Matures, Purpose, Standing};
+use super::event::{AssetBalances, Balances, Expiry, LotId};
+use super::ids::{AssetNo, Op};
 
-/// The lots that a member may have: one a source, as none expires yet.
-pub(crate) const LOTS: usize = 4;
-/// The greatest op that a slot can hold.
-pub(crate) const OP_MAX: Op = Op((1 << 48) - 1);
+/// A minute in microseconds.
+pub(crate) const MINUTE_US: i64 = 60_000_000;
+/// Earns of one member that may be pending at a time.
+pub(crate) const PENDING_MAX: usize = 64;
+/// Open holds of one member.
+pub(crate) const HOLDS_MAX: usize = 32;
 
-/// One lot: what has entered and what has left, so that each event's units are an interval of positions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The instant of a minute, in microseconds since the Unix epoch.
+pub(crate) fn instant_of(minute: u32) -> i64 {
+    i64::from(minute).saturating_mul(MINUTE_US)
+}
+
+/// A lot among the lots of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LotKey {
+    pub(crate) asset: AssetNo,
+    pub(crate) lot: LotId,
+}
+
+/// One lot: what has entered and what has left, so that each event's units are an interval of positions. Units that a hold
+/// pins have not left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lot {
+    pub(crate) key: LotKey,
     pub(crate) entered: u64,
     pub(crate) left: u64,
     /// The op that put units into it when it was last empty.
@@ -20,105 +38,235 @@ pub(crate) struct Lot {
 }
 
 impl Lot {
-    pub(crate) fn units(self) -> u64 {
+    pub(crate) fn units(&self) -> u64 {
         self.entered.saturating_sub(self.left)
     }
 }
 
+/// An earn whose units are not available yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) earn: Op,
+    pub(crate) matures: Matures,
+    /// What waits for which lot, in the order in which it will enter.
+    pub(crate) parts: SmallVec<[(LotKey, u64); 2]>,
+}
+
+/// Units that are pinned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) op: Op,
+    pub(crate) asset: AssetNo,
+    pub(crate) purpose: Purpose,
+    pub(crate) until_us: i64,
+    /// How many of which lot, in the order in which they are spent.
+    pub(crate) parts: SmallVec<[(LotId, u64); 2]>,
+}
+
+impl Hold {
+    pub(crate) fn units(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, (_, units)| sum.saturating_add(*units))
+    }
+}
+
 /// What a member owns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holding {
-    pub(crate) balances: Balances,
     /// The member's newest event.
     pub(crate) head: Op,
-    pub(crate) lots: [Lot; LOTS],
+    /// The newest event that moved lots or pending units as they are: see [`super::event::Due::ends_link`].
+    pub(crate) ends: Op,
+    /// Where a dated lot begins to count: no dated lot that went had an interval beyond it.
+    pub(crate) floor: u64,
+    pub(crate) standing: Standing,
+    /// What is owed, by asset; none of them 0.
+    pub(crate) debts: SmallVec<[(AssetNo, i64); 1]>,
+    /// In order of their keys.
+    pub(crate) lots: SmallVec<[Lot; 2]>,
+    /// Until when rolling units live, by asset.
+    pub(crate) rolls: Vec<(AssetNo, u32)>,
+    /// In order of their earns.
+    pub(crate) pending: Vec<Pending>,
+    /// In order of their ops.
+    pub(crate) holds: Vec<Hold>,
 }
 
-pub(crate) const SOURCES: [Source; LOTS] = [Source::Base, Source::Campaign, Source::Granted, Source::Opening];
+impl Default for Holding {
+    fn default() -> Self {
+        Self {
+            head: Op(0),
+            ends: Op(0),
+            floor: 0,
+            standing: Standing::Open,
+            debts: SmallVec::new(),
+            lots: SmallVec::new(),
+            rolls: Vec::new(),
+            pending: Vec::new(),
+            holds: Vec::new(),
+        }
+    }
+}
+
+fn signed(units: u64) -> i64 {
+    // Who changed the holding saw that its sums fit.
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
 
 impl Holding {
-    pub(crate) fn lot(&self, source: Source) -> Lot {
-        let [base, campaign, granted, opening] = self.lots;
-        match source {
-            Source::Base => base,
-            Source::Campaign => campaign,
-            Source::Granted => granted,
-            Source::Opening => opening,
+    pub(crate) fn lot(&self, key: LotKey) -> Option<&Lot> {
+        self.lots.binary_search_by_key(&key, |lot| lot.key).ok().and_then(|place| self.lots.get(place))
+    }
+
+    /// Units of a lot that holds pin.
+    pub(crate) fn held_in(&self, key: LotKey) -> u64 {
+        let of_lot = |hold: &&Hold| hold.asset == key.asset;
+        let parts = self.holds.iter().filter(of_lot).flat_map(|hold| &hold.parts);
+        parts.filter(|(lot, _)| *lot == key.lot).fold(0, |sum, (_, units)| sum.saturating_add(*units))
+    }
+
+    /// Units of a lot that may be spent, its date apart.
+    pub(crate) fn free_in(&self, lot: &Lot) -> u64 {
+        lot.units().saturating_sub(self.held_in(lot.key))
+    }
+
+    pub(crate) fn debt(&self, asset: AssetNo) -> i64 {
+        self.debts.iter().find(|(known, _)| *known == asset).map_or(0, |(_, debt)| *debt)
+    }
+
+    pub(crate) fn set_debt(&mut self, asset: AssetNo, debt: i64) {
+        match self.debts.binary_search_by_key(&asset, |(known, _)| *known) {
+            Ok(place) if debt == 0 => {
+                self.debts.remove(place);
+            }
+            Ok(place) => {
+                if let Some(known) = self.debts.get_mut(place) {
+                    known.1 = debt;
+                }
+            }
+            Err(_) if debt == 0 => {}
+            Err(place) => self.debts.insert(place, (asset, debt)),
         }
     }
 
-    pub(crate) fn lot_mut(&mut self, source: Source) -> &mut Lot {
-        let [base, campaign, granted, opening] = &mut self.lots;
-        match source {
-            Source::Base => base,
-            Source::Campaign => campaign,
-            Source::Granted => granted,
-            Source::Opening => opening,
-        }
-    }
-}
-
-/// An op in six bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct ShortOp([u8; 6]);
-
-impl ShortOp {
-    fn of(op: Op) -> Self {
-        let [a, b, c, d, e, f, ..] = op.0.to_le_bytes();
-        Self([a, b, c, d, e, f])
+    /// Until when rolling units of an asset live, in minutes.
+    pub(crate) fn rolls_until(&self, asset: AssetNo) -> Option<u32> {
+        self.rolls.iter().find(|(known, _)| *known == asset).map(|(_, until)| *until)
     }
 
-    fn op(self) -> Op {
-        let [a, b, c, d, e, f] = self.0;
-        Op(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
-    }
-}
-
-/// A member's place in a page. What is available is not kept: it is what the lots hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
-    debt: i64,
-    /// What entered and what left each lot.
-    lots: [(u64, u64); LOTS],
-    opened: [ShortOp; LOTS],
-    head: ShortOp,
-    program: ProgramNo,
-}
-
-const _: () = assert!(size_of::<Slot>() == 104, "ten million members are a GiB of slots");
-
-impl Slot {
-    pub(crate) fn new(program: ProgramNo) -> Self {
-        let (opened, head) = Default::default();
-        Self { debt: 0, lots: [(0, 0); LOTS], opened, head, program }
-    }
-
-    pub(crate) fn program(&self) -> ProgramNo {
-        self.program
-    }
-
-    pub(crate) fn holding(&self) -> Holding {
-        let mut lots = [Lot::default(); LOTS];
-        let mut units = 0_u64;
-        for ((lot, (entered, left)), opened) in lots.iter_mut().zip(self.lots).zip(self.opened) {
-            *lot = Lot { entered, left, opened: opened.op() };
-            units = units.saturating_add(lot.units());
-        }
-        // Who wrote the slot saw that what its lots hold fits.
-        let available = i64::try_from(units).unwrap_or(i64::MAX);
-        Holding { balances: Balances { available, debt: self.debt }, head: self.head.op(), lots }
-    }
-
-    pub(crate) fn set(&mut self, holding: &Holding) {
-        self.debt = holding.balances.debt;
-        self.head = ShortOp::of(holding.head);
-        for ((place, opened), lot) in self.lots.iter_mut().zip(&mut self.opened).zip(holding.lots) {
-            (*place, *opened) = ((lot.entered, lot.left), ShortOp::of(lot.opened));
+    pub(crate) fn set_roll(&mut self, asset: AssetNo, until: u32) {
+        match self.rolls.binary_search_by_key(&asset, |(known, _)| *known) {
+            Ok(place) => {
+                if let Some(known) = self.rolls.get_mut(place) {
+                    known.1 = until;
+                }
+            }
+            Err(place) => self.rolls.insert(place, (asset, until)),
         }
     }
 
-    /// Loads both ends of it.
-    pub(crate) fn touch(&self) {
-        black_box((self.debt, self.head));
+    /// When what is in a lot lapses, in minutes; `None` for never.
+    pub(crate) fn lapse_of(&self, key: LotKey) -> Option<u32> {
+        match key.lot.expiry {
+            Expiry::Never => None,
+            Expiry::At(minute) => Some(minute),
+            Expiry::Rolling => self.rolls_until(key.asset),
+        }
+    }
+
+    /// What the member has of an asset.
+    pub(crate) fn balances(&self, asset: AssetNo) -> AssetBalances {
+        let lots = self.lots.iter().filter(|lot| lot.key.asset == asset);
+        let units = lots.fold(0_u64, |sum, lot| sum.saturating_add(lot.units()));
+        let holds = self.holds.iter().filter(|hold| hold.asset == asset);
+        let held = holds.fold(0_u64, |sum, hold| sum.saturating_add(hold.units()));
+        let waiting = self.pending.iter().flat_map(|pending| &pending.parts).filter(|(key, _)| key.asset == asset);
+        let pending = waiting.fold(0_u64, |sum, (_, units)| sum.saturating_add(*units));
+        AssetBalances {
+            asset,
+            available: signed(units.saturating_sub(held)),
+            held: signed(held),
+            pending: signed(pending),
+            debt: self.debt(asset),
+        }
+    }
+
+    /// The member's points.
+    pub(crate) fn points(&self) -> Balances {
+        let AssetBalances { available, debt, .. } = self.balances(AssetNo::POINTS);
+        Balances { available, debt }
+    }
+
+    /// The balances that an event tells beside [`Self::points`]: see `Common::others`.
+    pub(crate) fn others(&self, touched: &[AssetNo]) -> Vec<AssetBalances> {
+        let mut assets: SmallVec<[AssetNo; 4]> =
+            touched.iter().copied().filter(|asset| *asset != AssetNo::POINTS).collect();
+        if !self.holds.is_empty() || !self.pending.is_empty() {
+            assets.push(AssetNo::POINTS);
+        }
+        assets.sort_unstable();
+        assets.dedup();
+        let told =
+            |balances: &AssetBalances| balances.asset != AssetNo::POINTS || balances.held != 0 || balances.pending != 0;
+        assets.into_iter().map(|asset| self.balances(asset)).filter(told).collect()
+    }
+
+    /// Puts units into a lot; where they begin in it. `None` where the lot or the balance would overflow.
+    pub(crate) fn enter(&mut self, key: LotKey, units: u64, op: Op) -> Option<u64> {
+        let after = self.balances(key.asset).available.checked_add(i64::try_from(units).ok()?)?;
+        let place = match self.lots.binary_search_by_key(&key, |lot| lot.key) {
+            Ok(place) => place,
+            Err(place) => {
+                let start = if matches!(key.lot.expiry, Expiry::At(_)) { self.floor } else { 0 };
+                self.lots.insert(place, Lot { key, entered: start, left: start, opened: op });
+                place
+            }
+        };
+        let lot = self.lots.get_mut(place)?;
+        if lot.units() == 0 {
+            lot.opened = op;
+        }
+        let position = lot.entered;
+        lot.entered = lot.entered.checked_add(units).filter(|_| after >= 0)?;
+        Some(position)
+    }
+
+    /// Takes units out of a lot; where they began in it. `None` where it has not as many. A dated lot that holds nothing
+    /// any more goes.
+    pub(crate) fn leave(&mut self, key: LotKey, units: u64) -> Option<u64> {
+        let place = self.lots.binary_search_by_key(&key, |lot| lot.key).ok()?;
+        let lot = self.lots.get_mut(place)?;
+        let position = lot.left;
+        lot.left = lot.left.checked_add(units).filter(|left| *left <= lot.entered)?;
+        if lot.units() == 0 && matches!(key.lot.expiry, Expiry::At(_)) {
+            self.floor = self.floor.max(lot.entered);
+            self.lots.remove(place);
+        }
+        Some(position)
+    }
+
+    /// The lots of an asset in the order in which they are spent: with `bonus_last` what a top-up gave beside what was
+    /// paid goes after all else.
+    pub(crate) fn spending_order(&self, asset: AssetNo, bonus_last: bool) -> SmallVec<[Lot; 4]> {
+        let mut order: SmallVec<[Lot; 4]> = self.lots.iter().filter(|lot| lot.key.asset == asset).copied().collect();
+        let bonus = |lot: &Lot| bonus_last && lot.key.lot.source == super::event::Source::Bonus;
+        order.sort_by_key(|lot| {
+            (bonus(lot), self.lapse_of(lot.key).unwrap_or(u32::MAX), lot.opened, lot.key.lot.source)
+        });
+        order
+    }
+
+    /// The first instant at which something of the member falls due, in microseconds since the Unix epoch; `i64::MAX` for
+    /// none.
+    pub(crate) fn next_due_us(&self) -> i64 {
+        let lots = self.lots.iter().filter_map(|lot| {
+            let minute = self.lapse_of(lot.key)?;
+            (self.free_in(lot) > 0).then(|| instant_of(minute))
+        });
+        let holds = self.holds.iter().map(|hold| hold.until_us);
+        let pending = self.pending.iter().filter_map(|pending| match pending.matures {
+            Matures::At(instant) => Some(instant),
+            Matures::Activated => None,
+        });
+        lots.chain(holds).chain(pending).min().unwrap_or(i64::MAX)
     }
 }

@@ -41,6 +41,15 @@ pub struct MemberNo(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct CampaignNo(pub u16);
 
+/// An asset's number within its program: the order in which versions first named it. 0 is always `points`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct AssetNo(pub u8);
+
+impl AssetNo {
+    /// The asset that every program has.
+    pub const POINTS: Self = Self(0);
+}
+
 /// The number of a version of a program's rules, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct VersionNo(pub u32);

@@ -3,27 +3,40 @@
 //!
 //! ```text
 //! names:     version u8 = 1   members   for each {program   length of the id   the id}
-//! holdings:  version u8 = 1   members   for each {debt   head op   lots u8   lots}
+//! holdings:  version u8 = 2   members   for each {head op   what there is u8   lots   for each {lot}   for each bit of what there is}
 //!            counters   for each, in order {place in the page   campaign   span u8   first day (signed)   used}
-//! lots:      a bit each: 1 base, 2 campaign, 4 granted, 8 opening; for each that ever held something
-//!            {entered   left   head op less the op that opened it}
+//! lot:       asset u8   source u8   date   entered   left   head op less the op that opened it
+//! date:      0 never, 1 rolling, else the minute plus 2
+//! bits:      1 debts {asset u8   owed}   2 ends: head op less it   4 floor   8 standing u8 (1 frozen, 2 closed)
+//!            16 rolling {asset u8   minute}   32 pending {earn   0, or 1 and the instant (signed)   parts {asset u8   source u8   date   units}}
+//!            64 holds {op   asset u8   purpose u8   until (signed)   parts {source u8   date   units}}
+//!            each list begins with its count
 //! span:      0 campaign, 1 day, 2 week, 3 month
 //! ```
 
-use arrayvec::ArrayVec;
+use smallvec::SmallVec;
 
-use super::event::{Balances, CapSpan, Source};
-use super::holding::{Holding, LOTS, Lot, OP_MAX, SOURCES, Slot};
-use super::ids::{CampaignNo, MemberNo, Op, ProgramNo};
+use super::command::{Matures, Purpose, Standing};
+use super::event::{AssetBalances, CapSpan, Expiry, LotId, Source};
+use super::holding::{HOLDS_MAX, Hold, Holding, Lot, LotKey, PENDING_MAX, Pending};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo};
 use super::members::{ID_BYTES_MAX, MEMBERS_PER_PAGE};
-use super::spec::CapPer;
+use super::slot::{OP_MAX, Slot};
+use super::spec::{ASSETS_MAX, CapPer};
 use super::state::CapKey;
 use super::varint::{ImageError, Reader, Writer};
 
-/// The version that leads each page's image.
-const PAGE_VERSION: u8 = 1;
+/// The version that leads a page of names.
+const NAMES_VERSION: u8 = 1;
+/// The version that leads a page of holdings.
+const HOLDINGS_VERSION: u8 = 2;
 /// The version of the canonical form that the state hash covers.
-pub const STATE_HASH_VERSION: u8 = 2;
+pub const STATE_HASH_VERSION: u8 = 3;
+/// Lots that an image may give a member: more than any event leaves him.
+const LOTS_READ_MAX: usize = 4_096;
+/// Every source, by its number in an image.
+const SOURCES: [Source; 6] =
+    [Source::Base, Source::Campaign, Source::Granted, Source::Opening, Source::Bonus, Source::Transferred];
 
 /// What a page holds. Their order is that of the state hash.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -63,12 +76,16 @@ pub struct PageId {
 /// A lot of a member, as it stands in an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LotView {
-    /// Where its units came from.
-    pub source: Source,
+    /// The asset.
+    pub asset: AssetNo,
+    /// Where its units came from, and when they lapse.
+    pub lot: LotId,
     /// Units that entered it so far.
     pub entered: u64,
     /// Units that left it so far.
     pub left: u64,
+    /// How many of the others a hold pins.
+    pub held: u64,
     /// The op that put units into it when it was last empty.
     pub opened: Op,
 }
@@ -76,12 +93,12 @@ pub struct LotView {
 /// What a member owns, as it stands in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HoldingView {
-    /// What is available and what is owed.
-    pub balances: Balances,
+    /// What there is of each asset of which there is something, in order.
+    pub balances: Vec<AssetBalances>,
     /// The member's newest event.
     pub head: Op,
-    /// The lots that ever held something, in order of their sources.
-    pub lots: ArrayVec<LotView, LOTS>,
+    /// The lots, in order of asset, source and date.
+    pub lots: Vec<LotView>,
 }
 
 /// The hash of a state from its parts: the base image, and the BLAKE3 hash of each page's image in order, all pages of
@@ -98,7 +115,7 @@ pub fn state_hash_of(op: Op, base: &[u8], hashes: impl Iterator<Item = [u8; 32]>
 }
 
 pub(crate) fn write_names<'n>(members: usize, names: impl Iterator<Item = (ProgramNo, &'n [u8])>, out: &mut Vec<u8>) {
-    out.push(PAGE_VERSION);
+    out.push(NAMES_VERSION);
     let mut out = Writer(out);
     out.count(members);
     for (program, id) in names {
@@ -112,7 +129,7 @@ pub(crate) fn write_names<'n>(members: usize, names: impl Iterator<Item = (Progr
 /// # Errors
 /// [`ImageError`] where the bytes are no image of such a page.
 pub fn names_of(bytes: &[u8]) -> Result<Vec<(ProgramNo, &str)>, ImageError> {
-    let mut reader = Reader::new(bytes, PAGE_VERSION)?;
+    let mut reader = Reader::new(bytes, NAMES_VERSION)?;
     let count = members_of(&mut reader)?;
     let mut names = Vec::with_capacity(count);
     for _ in 0..count {
@@ -134,23 +151,112 @@ fn members_of(reader: &mut Reader<'_>) -> Result<usize, ImageError> {
     }
 }
 
-/// `caps` are in order.
-pub(crate) fn write_holdings(slots: &[Slot], caps: &[(CapKey, u64)], out: &mut Vec<u8>) {
-    out.push(PAGE_VERSION);
-    let mut out = Writer(out);
-    out.count(slots.len());
-    for holding in slots.iter().map(Slot::holding) {
-        out.number(holding.balances.debt.unsigned_abs());
-        out.number(holding.head.0);
-        let bits = [1_u8, 2, 4, 8];
-        let there = |lot: &Lot| *lot != Lot::default();
-        out.byte(bits.iter().zip(&holding.lots).filter(|(_, lot)| there(lot)).map(|(bit, _)| bit).sum());
-        for lot in holding.lots.iter().filter(|lot| there(lot)) {
-            out.number(lot.entered);
-            out.number(lot.left);
-            out.number(holding.head.0.saturating_sub(lot.opened.0));
+fn write_date(out: &mut Writer<'_>, expiry: Expiry) {
+    out.number(match expiry {
+        Expiry::Never => 0_u64,
+        Expiry::Rolling => 1,
+        Expiry::At(minute) => u64::from(minute) + 2,
+    });
+}
+
+fn write_lot_id(out: &mut Writer<'_>, lot: LotId) {
+    let place = SOURCES.iter().position(|source| *source == lot.source).unwrap_or(0);
+    out.byte(u8::try_from(place).unwrap_or(0));
+    write_date(out, lot.expiry);
+}
+
+fn write_holding(out: &mut Writer<'_>, holding: &Holding) {
+    let Holding { head, ends, floor, standing, debts, lots, rolls, pending, holds } = holding;
+    let behind = |op: &Op| head.0.saturating_sub(op.0);
+    out.number(head.0);
+    let there = [
+        !debts.is_empty(),
+        ends.0 > 0,
+        *floor > 0,
+        *standing != Standing::Open,
+        !rolls.is_empty(),
+        !pending.is_empty(),
+        !holds.is_empty(),
+    ];
+    out.byte(there.iter().enumerate().filter(|(_, there)| **there).map(|(bit, _)| 1_u8 << bit).sum());
+    out.count(lots.len());
+    for lot in lots {
+        out.byte(lot.key.asset.0);
+        write_lot_id(out, lot.key.lot);
+        out.number(lot.entered);
+        out.number(lot.left);
+        out.number(behind(&lot.opened));
+    }
+    let [with_debts, with_ends, with_floor, with_standing, with_rolls, with_pending, with_holds] = there;
+    if with_debts {
+        out.count(debts.len());
+        for (asset, debt) in debts {
+            out.byte(asset.0);
+            out.number(debt.unsigned_abs());
         }
     }
+    if with_ends {
+        out.number(behind(ends));
+    }
+    if with_floor {
+        out.number(*floor);
+    }
+    if with_standing {
+        out.byte(match standing {
+            Standing::Open => 0,
+            Standing::Frozen => 1,
+            Standing::Closed => 2,
+        });
+    }
+    if with_rolls {
+        out.count(rolls.len());
+        for (asset, minute) in rolls {
+            out.byte(asset.0);
+            out.number(*minute);
+        }
+    }
+    if with_pending {
+        out.count(pending.len());
+        pending.iter().for_each(|pending| write_pending(out, pending));
+    }
+    if with_holds {
+        out.count(holds.len());
+        holds.iter().for_each(|hold| write_hold(out, hold));
+    }
+}
+
+fn write_pending(out: &mut Writer<'_>, pending: &Pending) {
+    out.number(pending.earn.0);
+    out.optional(match pending.matures {
+        Matures::At(instant) => Some(instant),
+        Matures::Activated => None,
+    });
+    out.count(pending.parts.len());
+    for (key, units) in &pending.parts {
+        out.byte(key.asset.0);
+        write_lot_id(out, key.lot);
+        out.number(*units);
+    }
+}
+
+fn write_hold(out: &mut Writer<'_>, hold: &Hold) {
+    out.number(hold.op.0);
+    out.byte(hold.asset.0);
+    out.byte(u8::try_from(hold.purpose.place()).unwrap_or(0));
+    out.signed(hold.until_us);
+    out.count(hold.parts.len());
+    for (lot, units) in &hold.parts {
+        write_lot_id(out, *lot);
+        out.number(*units);
+    }
+}
+
+/// `caps` are in order.
+pub(crate) fn write_holdings(slots: &[Slot], caps: &[(CapKey, u64)], out: &mut Vec<u8>) {
+    out.push(HOLDINGS_VERSION);
+    let mut out = Writer(out);
+    out.count(slots.len());
+    slots.iter().for_each(|slot| write_holding(&mut out, &slot.holding()));
     out.count(caps.len());
     for ((member, campaign, span), used) in caps {
         out.count(usize::try_from(member.0).unwrap_or(0) % MEMBERS_PER_PAGE);
@@ -166,27 +272,131 @@ pub(crate) fn write_holdings(slots: &[Slot], caps: &[(CapKey, u64)], out: &mut V
     }
 }
 
+fn read_asset(reader: &mut Reader<'_>) -> Result<AssetNo, ImageError> {
+    match reader.byte()? {
+        asset if usize::from(asset) < ASSETS_MAX => Ok(AssetNo(asset)),
+        _ => Err(reader.wrong("an asset is too great")),
+    }
+}
+
+fn read_lot_id(reader: &mut Reader<'_>) -> Result<LotId, ImageError> {
+    let source = SOURCES.get(usize::from(reader.byte()?)).copied();
+    let source = source.ok_or_else(|| reader.wrong("a lot is of an unknown source"))?;
+    let expiry = match reader.number()? {
+        0 => Expiry::Never,
+        1 => Expiry::Rolling,
+        date => Expiry::At(u32::try_from(date - 2).map_err(|_| reader.wrong("the date of a lot is too great"))?),
+    };
+    Ok(LotId { source, expiry })
+}
+
+/// A list of at most `max` values.
+fn read_list<T>(
+    reader: &mut Reader<'_>,
+    max: usize,
+    mut read: impl FnMut(&mut Reader<'_>) -> Result<T, ImageError>,
+) -> Result<Vec<T>, ImageError> {
+    let count = reader.count()?;
+    if count > max {
+        return Err(reader.wrong("a list of a member is too long"));
+    }
+    (0..count).map(|_| read(reader)).collect()
+}
+
 fn read_holding(reader: &mut Reader<'_>) -> Result<Holding, ImageError> {
-    let debt: i64 = reader.small()?;
     let head = Op(reader.number()?);
     if head > OP_MAX {
         return Err(reader.wrong("an op is too great"));
     }
     let there = reader.byte()?;
-    if there > 15 {
-        return Err(reader.wrong("a member has a lot of an unknown source"));
+    let before = |reader: &mut Reader<'_>| {
+        let behind = reader.number()?;
+        head.0.checked_sub(behind).map(Op).ok_or_else(|| reader.wrong("an op is later than the member's newest"))
+    };
+    let mut holding = Holding { head, ..Holding::default() };
+    holding.lots = SmallVec::from_vec(read_list(reader, LOTS_READ_MAX, |reader| {
+        let key = LotKey { asset: read_asset(reader)?, lot: read_lot_id(reader)? };
+        Ok(Lot { key, entered: reader.number()?, left: reader.number()?, opened: before(reader)? })
+    })?);
+    let has = |bit: u8| there & bit > 0;
+    if has(1) {
+        let debts = read_list(reader, ASSETS_MAX, |reader| Ok((read_asset(reader)?, reader.small()?)))?;
+        holding.debts = SmallVec::from_vec(debts);
     }
-    let mut holding = Holding { balances: Balances { available: 0, debt }, head, ..Holding::default() };
-    let mut units = 0_u64;
-    for (lot, _) in holding.lots.iter_mut().zip([1, 2, 4, 8]).filter(|(_, bit)| there & bit > 0) {
-        let (entered, left, behind) = (reader.number()?, reader.number()?, reader.number()?);
-        let opened = head.0.checked_sub(behind).map(Op).ok_or_else(|| reader.wrong("a lot is from a later op"))?;
-        *lot = Lot { entered, left, opened };
-        let sum = units.checked_add(lot.units()).filter(|_| left <= entered && *lot != Lot::default());
-        units = sum.ok_or_else(|| reader.wrong("a lot holds what it cannot"))?;
+    if has(2) {
+        holding.ends = before(reader)?;
     }
-    holding.balances.available = i64::try_from(units).map_err(|_| reader.wrong("a balance is too great"))?;
-    Ok(holding)
+    if has(4) {
+        holding.floor = reader.number()?;
+    }
+    if has(8) {
+        holding.standing = match reader.byte()? {
+            1 => Standing::Frozen,
+            2 => Standing::Closed,
+            _ => return Err(reader.wrong("a member's standing is unknown")),
+        };
+    }
+    if has(16) {
+        holding.rolls = read_list(reader, ASSETS_MAX, |reader| Ok((read_asset(reader)?, reader.small()?)))?;
+    }
+    if has(32) {
+        holding.pending = read_list(reader, PENDING_MAX, read_pending)?;
+    }
+    if has(64) {
+        holding.holds = read_list(reader, HOLDS_MAX, read_hold)?;
+    }
+    match there < 128 && is_sound(&holding) {
+        true => Ok(holding),
+        false => Err(reader.wrong("a member holds what nobody can")),
+    }
+}
+
+fn read_pending(reader: &mut Reader<'_>) -> Result<Pending, ImageError> {
+    let earn = Op(reader.number()?);
+    let matures = reader.optional()?.map_or(Matures::Activated, Matures::At);
+    let parts = read_list(reader, LOTS_READ_MAX, |reader| {
+        let key = LotKey { asset: read_asset(reader)?, lot: read_lot_id(reader)? };
+        Ok((key, reader.number()?))
+    })?;
+    Ok(Pending { earn, matures, parts: SmallVec::from_vec(parts) })
+}
+
+fn read_hold(reader: &mut Reader<'_>) -> Result<Hold, ImageError> {
+    let (op, asset) = (Op(reader.number()?), read_asset(reader)?);
+    let purpose = Purpose::ALL.get(usize::from(reader.byte()?)).copied();
+    let purpose = purpose.ok_or_else(|| reader.wrong("the purpose of a hold is unknown"))?;
+    let until_us = reader.signed()?;
+    let parts = read_list(reader, LOTS_READ_MAX, |reader| Ok((read_lot_id(reader)?, reader.number()?)))?;
+    Ok(Hold { op, asset, purpose, until_us, parts: SmallVec::from_vec(parts) })
+}
+
+/// Whether a holding has its one form, and its sums fit: lots and lists in order, nothing that is nothing, no more held
+/// than there is.
+fn is_sound(holding: &Holding) -> bool {
+    let lot = |lot: &Lot| {
+        let there = lot.left <= lot.entered && (lot.units() > 0 || !matches!(lot.key.lot.expiry, Expiry::At(_)));
+        let dated = lot.key.lot.expiry != Expiry::Rolling || holding.rolls_until(lot.key.asset).is_some();
+        there && dated && holding.held_in(lot.key) <= lot.units()
+    };
+    let fits = |asset: AssetNo| {
+        let lots = holding.lots.iter().filter(|lot| lot.key.asset == asset).map(|lot| i128::from(lot.units()));
+        let waiting = holding.pending.iter().flat_map(|pending| &pending.parts).filter(|(key, _)| key.asset == asset);
+        lots.chain(waiting.map(|(_, units)| i128::from(*units))).sum::<i128>() <= i128::from(i64::MAX)
+    };
+    holding.lots.iter().all(lot)
+        && holding.lots.is_sorted_by(|a, b| a.key < b.key)
+        && holding.lots.iter().all(|lot| fits(lot.key.asset))
+        && holding.debts.is_sorted_by(|a, b| a.0 < b.0)
+        && holding.debts.iter().all(|(_, debt)| *debt > 0)
+        && holding.rolls.is_sorted_by(|a, b| a.0 < b.0)
+        && holding.pending.is_sorted_by(|a, b| a.earn < b.earn)
+        && holding.pending.iter().flat_map(|pending| &pending.parts).all(|(key, units)| *units > 0 && fits(key.asset))
+        && holding.holds.is_sorted_by(|a, b| a.op < b.op)
+        && holding.holds.iter().all(|hold| {
+            hold.parts
+                .iter()
+                .all(|(lot, units)| *units > 0 && holding.lot(LotKey { asset: hold.asset, lot: *lot }).is_some())
+        })
 }
 
 fn read_cap(reader: &mut Reader<'_>, page: u32, members: usize) -> Result<(CapKey, u64), ImageError> {
@@ -214,7 +424,7 @@ type HoldingsImage = (Vec<Holding>, Vec<(CapKey, u64)>);
 
 /// What the image of page `page` holds: its members' holdings, and the counters of their caps.
 pub(crate) fn read_holdings(bytes: &[u8], page: u32) -> Result<HoldingsImage, ImageError> {
-    let mut reader = Reader::new(bytes, PAGE_VERSION)?;
+    let mut reader = Reader::new(bytes, HOLDINGS_VERSION)?;
     let members = members_of(&mut reader)?;
     let mut holdings = Vec::with_capacity(members);
     for _ in 0..members {
@@ -239,9 +449,20 @@ pub(crate) fn read_holdings(bytes: &[u8], page: u32) -> Result<HoldingsImage, Im
 /// [`ImageError`] where the bytes are no image of such a page.
 pub fn holdings_of(bytes: &[u8]) -> Result<Vec<HoldingView>, ImageError> {
     let view = |holding: Holding| {
-        let lots = SOURCES.into_iter().zip(holding.lots).filter(|(_, lot)| *lot != Lot::default());
-        let lot = |(source, Lot { entered, left, opened }): (Source, Lot)| LotView { source, entered, left, opened };
-        HoldingView { balances: holding.balances, head: holding.head, lots: lots.map(lot).collect() }
+        let mut assets: Vec<AssetNo> = holding.lots.iter().map(|lot| lot.key.asset).collect();
+        assets.extend(holding.debts.iter().map(|(asset, _)| *asset));
+        assets.extend(holding.pending.iter().flat_map(|pending| &pending.parts).map(|(key, _)| key.asset));
+        assets.sort_unstable();
+        assets.dedup();
+        let lots = holding.lots.iter().map(|lot| {
+            let Lot { key: LotKey { asset, lot: id }, entered, left, opened } = *lot;
+            LotView { asset, lot: id, entered, left, held: holding.held_in(lot.key), opened }
+        });
+        HoldingView {
+            balances: assets.into_iter().map(|asset| holding.balances(asset)).collect(),
+            head: holding.head,
+            lots: lots.collect(),
+        }
     };
     Ok(read_holdings(bytes, 0)?.0.into_iter().map(view).collect())
 }

@@ -80,6 +80,10 @@ impl Ledger {
             if holding.head > self.newest {
                 return Err(wrong("a member's newest event is none of the book"));
             }
+            let program = self.members.program(MemberNo(member));
+            let program =
+                program.and_then(|program| self.program_mut(program)).ok_or(wrong("a member has no program"))?;
+            program.count_lapsing(holding).map_err(wrong)?;
             self.members.set_holding(MemberNo(member), holding);
         }
         caps.into_iter().for_each(|(key, used)| self.members.set_cap(key, Some(used)));

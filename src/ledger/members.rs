@@ -5,9 +5,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::capture::Pending;
-use super::holding::{Holding, Slot};
+use super::event::LOTS_MAX;
+use super::holding::Holding;
 use super::ids::{MemberNo, ProgramNo};
 use super::index::Index;
+use super::slot::Slot;
 use super::state::{CapKey, ProgramSpan};
 
 /// Members of a page.
@@ -61,6 +63,8 @@ pub(crate) struct Page {
     pub(crate) slots: Vec<Slot>,
     pub(crate) changed: bool,
     pub(crate) pending: Pending,
+    /// Nothing of its members falls due before this instant, in microseconds since the Unix epoch.
+    due_us: i64,
 }
 
 /// The members of all programs.
@@ -75,6 +79,8 @@ pub(crate) struct Members {
     caps_count: usize,
     /// How many of the counters are of each span, so that what is over is known without a look at all of them.
     caps_by_span: HashMap<ProgramSpan, usize>,
+    /// Bytes of what members own beside their slots.
+    beside_bytes: usize,
     /// Bytes of the pre-images that pages keep for a capture.
     pub(crate) log_bytes: usize,
 }
@@ -83,6 +89,10 @@ pub(crate) struct Members {
 fn place(number: MemberNo) -> (usize, usize) {
     let number = usize::try_from(number.0).unwrap_or(usize::MAX);
     (number / MEMBERS_PER_PAGE, number % MEMBERS_PER_PAGE)
+}
+
+fn number_of(page: usize, slot: usize) -> Option<MemberNo> {
+    u32::try_from(page * MEMBERS_PER_PAGE + slot).ok().map(MemberNo)
 }
 
 impl Members {
@@ -100,6 +110,7 @@ impl Members {
             count: 0,
             caps_count: 0,
             caps_by_span: HashMap::new(),
+            beside_bytes: 0,
             log_bytes: 0,
         }
     }
@@ -138,7 +149,7 @@ impl Members {
         if self.count.is_multiple_of(MEMBERS_PER_PAGE) {
             self.names.push(Names::default());
             let slots = Vec::with_capacity(MEMBERS_PER_PAGE);
-            self.pages.push(Page { slots, changed: false, pending: Pending::No });
+            self.pages.push(Page { slots, changed: false, pending: Pending::No, due_us: i64::MAX });
             self.caps.push(HashMap::new());
         }
         let (names, page) = (self.names.last_mut()?, self.pages.last_mut()?);
@@ -189,8 +200,58 @@ impl Members {
         let slot = page.slots.get_mut(place)?;
         page.changed = true;
         self.log_bytes += page.pending.keep_slot(place, slot);
+        let before = slot.bytes_beside();
         slot.set(holding);
+        self.beside_bytes = (self.beside_bytes + slot.bytes_beside()).saturating_sub(before);
+        page.due_us = page.due_us.min(holding.next_due_us());
         Some(())
+    }
+
+    /// The first member from `from` on of whom something is due at an instant, looking at no more than `pages_max` pages
+    /// that may hold one; and where to go on, `None` at the end.
+    pub(crate) fn find_due(
+        &mut self,
+        from: MemberNo,
+        now_us: i64,
+        pages_max: usize,
+    ) -> (Option<MemberNo>, Option<MemberNo>) {
+        let (first, mut start) = place(from);
+        let mut looked = 0;
+        for (number, page) in self.pages.iter_mut().enumerate().skip(first) {
+            if page.due_us > now_us {
+                start = 0;
+                continue;
+            }
+            if looked == pages_max {
+                return (None, number_of(number, 0));
+            }
+            looked += 1;
+            let mut slots = page.slots.iter().enumerate().skip(start);
+            if let Some((slot, _)) = slots.find(|(_, slot)| slot.next_due_us() <= now_us) {
+                return (number_of(number, slot), number_of(number, slot + 1));
+            }
+            if start == 0 {
+                page.due_us = page.slots.iter().map(Slot::next_due_us).min().unwrap_or(i64::MAX);
+            }
+            start = 0;
+        }
+        (None, None)
+    }
+
+    /// Whether nothing can be due of a member at an instant, told without a look at all that he owns; `None` for a number
+    /// that no member has.
+    pub(crate) fn is_quiet(&self, number: MemberNo, now_us: i64) -> Option<bool> {
+        self.slot(number).map(|slot| slot.is_quiet(now_us))
+    }
+
+    /// Bytes of what members own beside their slots.
+    pub(crate) fn beside_bytes(&self) -> usize {
+        self.beside_bytes
+    }
+
+    /// Whether a member has no more lots than one asset may have.
+    pub(crate) fn is_roomy(&self, number: MemberNo) -> bool {
+        self.slot(number).is_none_or(|slot| slot.lots_len() <= LOTS_MAX)
     }
 
     /// The counter of a cap.
@@ -241,7 +302,7 @@ impl Members {
             return;
         }
         for (caps, page) in self.caps.iter_mut().zip(&mut self.pages).filter(|(caps, _)| !caps.is_empty()) {
-            let Page { slots, changed, pending } = page;
+            let Page { slots, changed, pending, .. } = page;
             let log_bytes = &mut self.log_bytes;
             caps.retain(|key, used| {
                 let program = slots.get(place(key.0).1).map(Slot::program);
@@ -271,7 +332,7 @@ impl Members {
         (
             self.numbers.bytes(),
             self.names.iter().map(names).sum(),
-            self.pages.iter().map(slots).sum(),
+            self.pages.iter().map(slots).sum::<usize>() + self.beside_bytes,
             self.caps.iter().map(caps).sum(),
         )
     }

@@ -30,8 +30,18 @@ impl Prints {
     /// The fingerprint under which the runs keep that an earn was taken back.
     #[must_use]
     pub fn taken(&self, original: Op) -> u128 {
+        self.of_op(b't', original)
+    }
+
+    /// The fingerprint of an event that no caller asked for, and that has no key.
+    #[must_use]
+    pub fn own(&self, op: Op) -> u128 {
+        self.of_op(b'o', op)
+    }
+
+    fn of_op(&self, domain: u8, op: Op) -> u128 {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(b"t").update(&original.0.to_le_bytes());
+        hasher.update(&[domain]).update(&op.0.to_le_bytes());
         u128::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().unwrap_or(&[0; 16]))
     }
 

@@ -1,10 +1,12 @@
 //! Proves an award: the command is rebuilt from the inputs in its event, decided again against the state before it,
 //! and must come to the same event, to the point.
 
-use super::command::{Action, Command, Notes, Original};
+use super::command::{Action, Command, Matures, Notes, Original, Standing};
 use super::decide::Decision;
-use super::event::{Common, Event, NotesRef, TakenFrom};
-use super::ids::{MemberRef, Op};
+use super::event::{Account, AssetMore, Common, Due, Event, Expiry, Leg, LotId, NotesRef, Text};
+use super::holding::instant_of;
+use super::ids::{AssetNo, MemberRef, Op};
+use super::later::Later;
 use super::original::Resolved;
 use super::print::Prints;
 use super::state::{Ledger, Moment};
@@ -19,29 +21,84 @@ fn notes_of(notes: &NotesRef<'_>) -> Notes {
     }
 }
 
-fn original_of(from: Option<&TakenFrom>, op: Op) -> Original {
-    from.and_then(|from| op.back(from.original_link)).map_or(Original::None, Original::Op)
+fn named(op: Op, link: u64) -> Original {
+    op.back(link).map_or(Original::None, Original::Op)
+}
+
+/// When the units of a lot lapse, as a caller may have said it or a policy: either leads to the same lot.
+fn lapses_of(legs: &[Leg], lapsed: u64) -> Option<i64> {
+    let date = |leg: &Leg| match leg.account {
+        Account::Available { lot: LotId { expiry: Expiry::At(minute), .. }, .. } => Some(instant_of(minute)),
+        _ => None,
+    };
+    legs.iter().find_map(date).filter(|_| lapsed == 0)
 }
 
 fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
     let kind = |kind: Option<&str>| kind.map(str::to_owned);
+    let text = |text: &Text<'_>| text.text.to_owned();
+    let of = |more: &Later<AssetMore>| more.as_deref().cloned().unwrap_or_default();
     match event {
-        Event::Earned(e) => Some(Action::Earn { basis: e.basis, event_kind: kind(e.event_kind) }),
+        Event::Earned(e) => {
+            let more = e.more.as_deref();
+            Some(Action::Earn {
+                basis: e.basis,
+                event_kind: kind(e.event_kind),
+                asset: more.map_or(AssetNo::POINTS, |more| more.asset),
+                // An award that does not wait is as one that waited until the beginning of time, whatever its rule says.
+                matures: more.and_then(|more| more.matures).or(Some(Matures::At(i64::MIN))),
+            })
+        }
         Event::Refunded(e) => Some(Action::Refund {
-            original: original_of(e.from.as_ref(), op),
+            original: e.from.as_ref().map_or(Original::None, |from| named(op, from.original_link)),
             basis: e.basis,
             event_kind: kind(e.event_kind),
         }),
-        Event::Redeemed(e) => Some(Action::Redeem { points: e.points, purpose: e.purpose }),
+        Event::Redeemed(e) => {
+            let AssetMore { asset, asked, .. } = of(&e.more);
+            Some(Action::Redeem { asset, points: if asked > 0 { asked } else { e.points }, purpose: e.purpose })
+        }
         Event::Adjusted(e) => {
-            Some(Action::Adjust { points: e.points, actor: e.actor.text.to_owned(), reason: e.reason.text.to_owned() })
+            let asset = of(&e.more).asset;
+            Some(Action::Adjust { asset, points: e.points, actor: text(&e.actor), reason: text(&e.reason) })
         }
         Event::Opened(e) => {
-            Some(Action::Opening { points: e.points, actor: e.actor.text.to_owned(), reason: e.reason.text.to_owned() })
+            let AssetMore { asset, lapsed, .. } = of(&e.more);
+            let (lapses_us, points) = (lapses_of(&e.legs, lapsed), e.points);
+            Some(Action::Opening { asset, points, lapses_us, actor: text(&e.actor), reason: text(&e.reason) })
         }
-        Event::Rejected(_) | Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::AdminRejected(_) => None,
-        Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) | Event::ClockConfirmed(_) => None,
+        Event::Activated(e) => Some(Action::Activate { original: named(op, e.earn_link) }),
+        Event::Reversed(e) => Some(Action::Reverse { original: named(op, e.original_link), units: Some(e.units) }),
+        Event::Held(e) => {
+            let (asset, units, purpose) = (e.asset, e.units, e.purpose);
+            Some(Action::Hold { asset, units, until_us: Some(e.until_us), purpose })
+        }
+        Event::Captured(e) => Some(Action::Capture { hold: named(op, e.hold_link), units: e.units, last: e.over }),
+        Event::Released(e) => Some(Action::Release { hold: named(op, e.hold_link) }),
+        Event::Granted(e) if e.topped_up => Some(Action::TopUp { asset: e.asset, principal: e.units, bonus: e.bonus }),
+        Event::Granted(e) => {
+            Some(Action::Grant { asset: e.asset, units: e.units, lapses_us: lapses_of(&e.legs, e.lapsed) })
+        }
+        Event::StandingChanged(e) => {
+            Some(Action::Standing { change: e.change, actor: text(&e.actor), reason: text(&e.reason) })
+        }
+        Event::Due(_) | Event::Rejected(_) | Event::ProgramPut(_) | Event::CampaignChanged(_) => None,
+        Event::AdminRejected(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => None,
+        Event::ClockConfirmed(_) => None,
     }
+}
+
+/// An event of spending with its legs in order: the first books had them in order of the lots, later ones have them in the
+/// order of spending.
+fn in_order<'a>(event: &Event<'a>) -> Event<'a> {
+    let mut event = event.clone();
+    match &mut event {
+        Event::Redeemed(e) => e.legs.sort(),
+        Event::Adjusted(e) => e.legs.sort(),
+        Event::Refunded(e) => e.legs.sort(),
+        _ => {}
+    }
+    event
 }
 
 /// Says where two events of one command differ, in the words of an auditor.
@@ -75,14 +132,38 @@ impl Ledger {
         resolved: Option<&Resolved>,
         prints: &Prints,
     ) -> Result<(), String> {
+        if let Event::Due(due) = event {
+            return self.prove_due(at, due);
+        }
         let (Some(common), Some(action)) = (event.common(), action_of(event, at.op)) else {
             return Ok(());
         };
+        self.prove_nothing_due(at, common)?;
         let command = self.command_of(common, action, at, prints)?;
         match self.decide(&command, resolved, at) {
-            Decision::Event(again) if *event == again => Ok(()),
+            Decision::Event(again) if *event == again || in_order(event) == in_order(&again) => Ok(()),
             Decision::Event(again) => Err(difference(event, &again)),
             Decision::LimitReached => Err("the state holds more members or cap counters than it may".to_owned()),
+        }
+    }
+
+    /// What fell due is what the state says, to the unit.
+    fn prove_due(&self, at: Moment, due: &Due) -> Result<(), String> {
+        let is = |again: Option<Event<'static>>| matches!(again, Some(Event::Due(again)) if again == *due);
+        match is(self.due(due.member, at)) || is(self.crowded(due.member, at)) {
+            true => Ok(()),
+            false => Err("what fell due is not what the rules give".to_owned()),
+        }
+    }
+
+    /// What ends at an instant has ended for every decision. A member who is closed loses what he has behind the request
+    /// that closed him.
+    fn prove_nothing_due(&self, at: Moment, common: &Common<'_>) -> Result<(), String> {
+        let Some(number) = common.member.number() else { return Ok(()) };
+        let closed = || self.members.holding(number).is_some_and(|holding| holding.standing == Standing::Closed);
+        match self.due(number, at) {
+            Some(_) if !closed() => Err("it was decided before what had fallen due was written".to_owned()),
+            _ => Ok(()),
         }
     }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::command::Purpose;
-use super::ids::ProgramNo;
-use super::state::{Ledger, Program};
-use super::view::{CampaignView, ProgramTrial, ProgramView, TrialRow};
+use super::ids::{AssetNo, ProgramNo};
+use super::spec::CampaignSpec;
+use super::state::{Ledger, Posted, Program, Sums};
+use super::view::{CampaignView, ProgramTrial, ProgramView, TrialRow, asset_ids};
 
 pub use super::image::STATE_HASH_VERSION;
 
@@ -34,10 +35,12 @@ impl Ledger {
             return Vec::new();
         };
         let in_force = program.newest().map(|version| version.campaigns.as_slice()).unwrap_or_default();
+        let asset = |campaign: &CampaignSpec| program.newest()?.spec.asset(campaign.asset_no()).map(|a| a.id.clone());
         let numbers = (0..=u16::MAX).map(super::ids::CampaignNo);
         let view = |(number, campaign): (super::ids::CampaignNo, &super::state::Campaign)| CampaignView {
             number,
             spec: campaign.spec.clone(),
+            asset: asset(&campaign.spec).unwrap_or_default(),
             in_force: in_force.contains(&number),
             status: campaign.purse.status,
             funded: campaign.purse.funded,
@@ -47,26 +50,40 @@ impl Ledger {
         numbers.zip(&program.campaigns).map(view).collect()
     }
 
-    pub(crate) fn trial_rows(&self, program: &Program) -> Vec<TrialRow> {
-        let row = |account: String, balance: i64| TrialRow { account, balance };
-        let totals = &program.totals;
-        let mut rows = vec![row("issuance".into(), totals.issuance.balance)];
-        for campaign in &program.campaigns {
-            rows.push(row(format!("campaign/{}", campaign.spec.id), campaign.purse.budget.balance));
-        }
-        for (purpose, posted) in Purpose::ALL.iter().zip(&totals.redemption) {
-            if posted.head.0 > 0 {
-                rows.push(row(format!("redemption/{}", purpose.name()), posted.balance));
+    /// The rows of a program's trial balance, see [`ProgramTrial`].
+    pub(crate) fn trial_of(&self, program: &Program) -> Vec<(AssetNo, TrialRow)> {
+        let mut rows = Vec::new();
+        let ids = program.newest().map(|version| asset_ids(&version.spec)).unwrap_or_default();
+        for ((number, books), id) in (0..).zip(&program.assets).zip(ids) {
+            let asset = AssetNo(number);
+            let points = asset == AssetNo::POINTS;
+            let mut row = |account: String, balance: i64, there: bool| {
+                if there {
+                    rows.push((asset, TrialRow { asset: id.clone(), account, balance }));
+                }
+            };
+            let accounts = &books.accounts;
+            let mut posted = |account: &str, posted: &Posted, always: bool| {
+                row(account.to_owned(), posted.balance, always || posted.head.0 > 0);
+            };
+            posted("issuance", &accounts.issuance, points);
+            for campaign in program.campaigns.iter().filter(|campaign| campaign.spec.asset_no() == asset) {
+                posted(&format!("campaign/{}", campaign.spec.id), &campaign.purse.budget, true);
             }
+            for (purpose, redeemed) in Purpose::ALL.iter().zip(&accounts.redemption) {
+                posted(&format!("redemption/{}", purpose.name()), redeemed, false);
+            }
+            posted("adjustment", &accounts.adjustment, false);
+            posted("opening", &accounts.opening, false);
+            posted("breakage", &accounts.breakage, false);
+            posted("cash", &accounts.cash, false);
+            let Sums { lots, held, pending, debt, .. } = &books.sums;
+            let available = lots.saturating_sub(*held);
+            row("member/available".into(), available, points || available != 0);
+            row("member/held".into(), *held, *held != 0);
+            row("member/pending".into(), *pending, *pending != 0);
+            row("member/debt".into(), debt.saturating_neg(), points || *debt != 0);
         }
-        if totals.adjustment.head.0 > 0 {
-            rows.push(row("adjustment".into(), totals.adjustment.balance));
-        }
-        if totals.opening.head.0 > 0 {
-            rows.push(row("opening".into(), totals.opening.balance));
-        }
-        rows.push(row("member/available".into(), totals.available));
-        rows.push(row("member/debt".into(), totals.debt.saturating_neg()));
         rows
     }
 
@@ -75,8 +92,8 @@ impl Ledger {
     pub fn trial_balance(&self) -> Vec<ProgramTrial> {
         let trial = |program: &Program| ProgramTrial {
             program: program.id.to_string(),
-            members: program.totals.members,
-            rows: self.trial_rows(program),
+            members: program.members,
+            rows: self.trial_of(program).into_iter().map(|(_, row)| row).collect(),
         };
         self.programs.iter().map(trial).collect()
     }

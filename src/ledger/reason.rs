@@ -88,10 +88,46 @@ reasons! {
     SnapshotRetained = 27,
     /// Opening balances are taken in import mode alone.
     NotImporting = 28,
+    /// The member is frozen: it earns and does not spend.
+    MemberFrozen = 31,
+    /// The member is closed.
+    MemberClosed = 32,
+    /// The member already stands as asked.
+    StandingUnchanged = 33,
+    /// The asset is of another kind than the command is for.
+    AssetKindMismatch = 34,
+    /// No open hold answers to what the command names: it is used up, released or over.
+    HoldUnknown = 35,
+    /// The hold pins fewer units than asked.
+    HoldExceeded = 36,
+    /// The hold would last longer than the program lets it, or ends in the past.
+    HoldDeadline = 37,
+    /// The member has as many open holds as it may have.
+    HoldsFull = 38,
+    /// The member has as many pending earns as it may have.
+    PendingFull = 39,
+    /// Nothing of what the command names is pending.
+    NotPending = 40,
+    /// The instant at which units lapse has passed.
+    LapsesPast = 41,
+    /// What the command names cannot be undone.
+    NotReversible = 42,
+    /// More would be undone than there is left of it.
+    ReverseExceedsOriginal = 43,
+    /// The asset's policy takes back all or nothing, and the member has not all of it.
+    RefundNotCovered = 44,
+    /// The points make no whole unit of money.
+    OffsetTooSmall = 45,
+    /// A version of a program leaves out an asset, changes its kind, or puts one before another.
+    AssetFixed = 46,
+    /// A campaign may not change its asset.
+    CampaignAssetFixed = 47,
     /// The operator's time is another than the server's clock tells.
     ClockDiffers = 29,
     /// The wall clock has not leapt ahead, so that there is nothing to confirm.
     ClockNotLeapt = 30,
+    /// The version of the program in force has no such asset; the newest one has, for else the command's shape is wrong.
+    AssetUnknown = 48,
 }
 
 impl Encode for Reason {

@@ -1,5 +1,6 @@
 //! The balances now: what all events so far come to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
@@ -7,13 +8,13 @@ use jiff::tz::TimeZone;
 use super::capture::Capture;
 use super::command::{Command, Purpose};
 use super::decide::LATE_MAX_US;
-use super::event::{Balances, CapSpan};
+use super::event::{AssetBalances, Balances, CapSpan, Expiry};
 use super::evolve::Hashes;
 use super::generation::Generation;
-use super::holding::Holding;
-use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
+use super::holding::{Holding, Lot};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::members::Members;
-use super::spec::{CampaignSpec, CapPer, ProgramSpec, Rule};
+use super::spec::{ASSETS_MAX, AssetSpec, CampaignSpec, CapPer, ProgramMore, ProgramSpec, Rule};
 use super::view::{CampaignStatus, SnapshotView};
 
 /// A day in microseconds.
@@ -37,6 +38,8 @@ pub struct Limits {
     pub members_max: u32,
     /// Counters of members' caps, over all campaigns and spans.
     pub cap_counters_max: usize,
+    /// Bytes of lots, holds and pending earns that members have beside the few lots that lie with their balances.
+    pub lots_bytes_max: usize,
 }
 
 /// The op and the book time of one event.
@@ -55,16 +58,34 @@ pub(crate) struct Posted {
     pub(crate) head: Op,
 }
 
-/// The accounts of a program that are neither a member's nor a campaign's, and the sums over its members.
+/// The accounts of one asset of a program that are neither a member's nor a campaign's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
+pub(crate) struct Accounts {
     pub(crate) issuance: Posted,
     pub(crate) adjustment: Posted,
     pub(crate) opening: Posted,
+    pub(crate) breakage: Posted,
+    pub(crate) cash: Posted,
     pub(crate) redemption: [Posted; Purpose::ALL.len()],
-    pub(crate) available: i64,
+}
+
+/// The sums over a program's members in one asset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    /// What lots hold: available and held.
+    pub(crate) lots: i64,
+    pub(crate) held: i64,
+    pub(crate) pending: i64,
     pub(crate) debt: i64,
-    pub(crate) members: u64,
+    /// What lots hold that lapses, by the minute at which it does.
+    pub(crate) lapsing: BTreeMap<u32, i64>,
+}
+
+/// An asset of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AssetBooks {
+    pub(crate) accounts: Accounts,
+    pub(crate) sums: Sums,
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +95,8 @@ pub(crate) struct Version {
     pub(crate) spec: Arc<ProgramSpec>,
     pub(crate) definition: Arc<str>,
     pub(crate) campaigns: Vec<CampaignNo>,
+    /// What the rules say of assets, said or not.
+    pub(crate) more: ProgramMore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +119,41 @@ pub(crate) struct Program {
     pub(crate) zone: TimeZone,
     pub(crate) versions: Vec<Version>,
     pub(crate) campaigns: Vec<Campaign>,
-    pub(crate) totals: Totals,
+    /// By the numbers of the assets.
+    pub(crate) assets: Vec<AssetBooks>,
+    pub(crate) members: u64,
 }
 
 impl Program {
+    /// The accounts of an asset; empty ones for an asset that there is not.
+    pub(crate) fn accounts(&self, asset: AssetNo) -> Accounts {
+        self.assets.get(usize::from(asset.0)).map_or(Accounts::default(), |books| books.accounts)
+    }
+
+    pub(crate) fn books_mut(&mut self, asset: AssetNo) -> Option<&mut AssetBooks> {
+        self.assets.get_mut(usize::from(asset.0))
+    }
+
+    /// Counts when lots of a member lapse that was loaded: the other sums were loaded too.
+    pub(crate) fn count_lapsing(&mut self, holding: &Holding) -> Result<(), &'static str> {
+        for lot in &holding.lots {
+            let Some(minute) = holding.lapse_of(lot.key) else { continue };
+            let units = i64::try_from(lot.units()).map_err(|_| OVERFLOW)?;
+            let sums = &mut self.books_mut(lot.key.asset).ok_or(NO_ASSET)?.sums;
+            sums.add_lot(Some(minute), units)?;
+            sums.lots -= units;
+        }
+        Ok(())
+    }
+
+    /// Makes room for the books of all assets of a version.
+    pub(crate) fn grow_assets(&mut self, count: usize) {
+        let count = count.min(ASSETS_MAX);
+        if self.assets.len() < count {
+            self.assets.resize_with(count, AssetBooks::default);
+        }
+    }
+
     pub(crate) fn newest(&self) -> Option<&Version> {
         self.versions.last()
     }
@@ -107,6 +161,11 @@ impl Program {
     /// The newest version that holds at a business time.
     pub(crate) fn version_at(&self, occurred_at_us: i64) -> Option<&Version> {
         self.versions.iter().rev().find(|version| version.effective_from_us <= occurred_at_us)
+    }
+
+    pub(crate) fn version(&self, number: VersionNo) -> Option<&Version> {
+        let place = usize::try_from(number.0).ok()?.checked_sub(1)?;
+        self.versions.get(place)
     }
 
     pub(crate) fn campaign(&self, number: CampaignNo) -> Option<&Campaign> {
@@ -124,9 +183,47 @@ impl Program {
 }
 
 impl Version {
+    /// What the rules say of an asset.
+    pub(crate) fn asset(&self, asset: AssetNo) -> Option<&AssetSpec> {
+        self.more.assets.get(usize::from(asset.0))
+    }
+
     pub(crate) fn rule(&self, kind: &str) -> Option<&Rule> {
         self.spec.rules.iter().find(|rule| rule.kind == kind)
     }
+}
+
+const OVERFLOW: &str = "a sum over members overflows";
+const NO_ASSET: &str = "an event is in an asset that its program has not";
+
+impl Sums {
+    fn add_lot(&mut self, minute: Option<u32>, units: i64) -> Result<(), &'static str> {
+        self.lots = self.lots.checked_add(units).ok_or(OVERFLOW)?;
+        if let (Some(minute), true) = (minute, units != 0) {
+            let lapsing = self.lapsing.entry(minute).or_default();
+            *lapsing = lapsing.checked_add(units).ok_or(OVERFLOW)?;
+            if *lapsing == 0 {
+                self.lapsing.remove(&minute);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds what a member has to the sums of a program's assets.
+fn add_holding(sums: &mut [Sums], holding: &Holding) -> Result<(), &'static str> {
+    for lot in &holding.lots {
+        let units = i64::try_from(lot.units()).map_err(|_| OVERFLOW)?;
+        let sums = sums.get_mut(usize::from(lot.key.asset.0)).ok_or(NO_ASSET)?;
+        sums.add_lot(holding.lapse_of(lot.key), units)?;
+    }
+    for (place, sums) in (0_u8..).zip(sums.iter_mut()) {
+        let AssetBalances { held, pending, debt, .. } = holding.balances(AssetNo(place));
+        for (sum, units) in [(&mut sums.held, held), (&mut sums.pending, pending), (&mut sums.debt, debt)] {
+            *sum = sum.checked_add(units).ok_or(OVERFLOW)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a cap counts: a member, a campaign of the member's program, a span.
@@ -159,10 +256,10 @@ pub(crate) enum Undo {
         keys_digest: u128,
         taken_digest: u128,
     },
-    /// A member, by the hash of the id.
-    Opened(u128),
-    Holding(MemberNo, Holding),
-    Totals(ProgramNo, Totals),
+    /// A member, by program and the hash of the id.
+    Opened(ProgramNo, u128),
+    Holding(MemberNo, Box<Holding>),
+    Accounts(ProgramNo, AssetNo, Box<Accounts>),
     Purse(ProgramNo, CampaignNo, Purse),
     Key(u128),
     TakenBack(Op, Option<Op>),
@@ -255,7 +352,7 @@ impl Ledger {
     /// A member's balances; zeros for a number that no member has.
     #[must_use]
     pub fn balances(&self, member: MemberNo) -> Balances {
-        self.members.holding(member).map_or(Balances::default(), |holding| holding.balances)
+        self.members.holding(member).map_or(Balances::default(), |holding| holding.points())
     }
 
     /// A member's newest event.
@@ -297,26 +394,71 @@ impl Ledger {
         &self.snapshots
     }
 
-    /// Whether the members' balances come to the totals of their programs, and the accounts of every program sum to
-    /// zero; the first that does not is named. What is available to a member is what the lots hold, and nothing beside.
+    /// Brings what changed between two states of a member's holding into the sums over members.
+    ///
+    /// # Errors
+    /// What would overflow, or a program or asset that there is not.
+    pub(crate) fn count(&mut self, program: ProgramNo, before: &Holding, after: &Holding) -> Result<(), &'static str> {
+        let program = self.program_mut(program).ok_or("the event's program is unknown")?;
+        let rolled = before.rolls != after.rolls;
+        let same = |lot: &Lot, other: Option<&Lot>| {
+            // A rolling lot moves in time without a change of its own.
+            other == Some(lot) && !(rolled && lot.key.lot.expiry == Expiry::Rolling)
+        };
+        for (holding, other, sign) in [(before, after, -1_i64), (after, before, 1)] {
+            for lot in holding.lots.iter().filter(|lot| !same(lot, other.lot(lot.key))) {
+                let units = i64::try_from(lot.units()).map_err(|_| OVERFLOW)?;
+                let minute = holding.lapse_of(lot.key);
+                program.books_mut(lot.key.asset).ok_or(NO_ASSET)?.sums.add_lot(minute, sign * units)?;
+            }
+            let mut add = |asset: AssetNo, part: fn(&mut Sums) -> &mut i64, units: i64| {
+                let sum = part(&mut program.books_mut(asset).ok_or(NO_ASSET)?.sums);
+                *sum = sum.checked_add(sign * units).ok_or(OVERFLOW)?;
+                Ok::<_, &'static str>(())
+            };
+            if before.debts != after.debts {
+                for (asset, debt) in &holding.debts {
+                    add(*asset, |sums| &mut sums.debt, *debt)?;
+                }
+            }
+            if before.holds != after.holds {
+                for hold in &holding.holds {
+                    add(hold.asset, |sums| &mut sums.held, i64::try_from(hold.units()).map_err(|_| OVERFLOW)?)?;
+                }
+            }
+            if before.pending != after.pending {
+                for (key, units) in holding.pending.iter().flat_map(|pending| &pending.parts) {
+                    add(key.asset, |sums| &mut sums.pending, i64::try_from(*units).map_err(|_| OVERFLOW)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the members' balances come to the sums of their programs, and the accounts of every program sum to
+    /// zero in each asset; the first that does not is named. What is available to a member is what the lots hold less
+    /// what is held, and nothing beside.
     ///
     /// # Errors
     /// A sentence that names the program.
     pub fn check_sums(&self) -> Result<(), String> {
-        let mut sums = vec![(0_i128, 0_i128); self.programs.len()];
+        let mut summed: Vec<Vec<Sums>> =
+            self.programs.iter().map(|program| vec![Sums::default(); program.assets.len()]).collect();
         for (program, holding) in self.members.iter() {
-            if let Some(sum) = sums.get_mut(usize::from(program.0)) {
-                sum.0 += i128::from(holding.balances.available);
-                sum.1 += i128::from(holding.balances.debt);
-            }
+            let sums = summed.get_mut(usize::from(program.0)).ok_or("a member's program is unknown")?;
+            add_holding(sums, &holding).map_err(str::to_owned)?;
         }
-        for (program, (available, debt)) in self.programs.iter().zip(sums) {
-            let totals = &program.totals;
-            if i128::from(totals.available) != available || i128::from(totals.debt) != debt {
+        for (program, summed) in self.programs.iter().zip(summed) {
+            if program.assets.iter().map(|books| &books.sums).ne(summed.iter()) {
                 return Err(format!("the members' balances of program {} differ from their total", program.id));
             }
-            let rows = self.trial_rows(program);
-            if rows.iter().map(|row| i128::from(row.balance)).sum::<i128>() != 0 {
+            let mut sums = vec![0_i128; program.assets.len()];
+            for row in self.trial_of(program) {
+                if let Some(sum) = sums.get_mut(usize::from(row.0.0)) {
+                    *sum += i128::from(row.1.balance);
+                }
+            }
+            if sums.iter().any(|sum| *sum != 0) {
                 return Err(format!("the accounts of program {} do not sum to zero", program.id));
             }
         }
@@ -371,13 +513,22 @@ impl Ledger {
         self.day_due = None;
         for step in self.undo.take().unwrap_or_default().into_iter().rev() {
             match step {
-                Undo::Opened(hash) => self.members.close_newest(hash),
-                Undo::Holding(member, before) => {
-                    self.members.set_holding(member, &before);
-                }
-                Undo::Totals(program, before) => {
+                Undo::Opened(program, hash) => {
+                    self.members.close_newest(hash);
                     if let Some(program) = self.program_mut(program) {
-                        program.totals = before;
+                        program.members = program.members.saturating_sub(1);
+                    }
+                }
+                Undo::Holding(member, before) => {
+                    if let (Some(after), Some(program)) = (self.members.holding(member), self.members.program(member)) {
+                        // What was summed once can be summed back.
+                        let _summed = self.count(program, &after, &before);
+                        self.members.set_holding(member, &before);
+                    }
+                }
+                Undo::Accounts(program, asset, before) => {
+                    if let Some(books) = self.program_mut(program).and_then(|program| program.books_mut(asset)) {
+                        books.accounts = *before;
                     }
                 }
                 Undo::Purse(program, campaign, before) => {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::ids::{CampaignNo, Op, ProgramNo, VersionNo};
-use super::spec::{CampaignSpec, ProgramSpec};
+use super::command::Standing;
+use super::event::AssetBalances;
+use super::ids::{AssetNo, CampaignNo, Op, ProgramNo, VersionNo};
+use super::spec::{AssetSpec, CampaignSpec, ProgramSpec};
 
 /// A program's newest version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct CampaignView {
     pub number: CampaignNo,
     /// The rules, of the newest version that names it.
     pub spec: CampaignSpec,
+    /// The id of the asset that it multiplies and gives.
+    pub asset: String,
     /// Whether the newest version of the program names it.
     pub in_force: bool,
     /// Whether it awards.
@@ -54,17 +58,37 @@ pub struct CampaignView {
     pub awarded: i64,
 }
 
-/// A row of a trial balance: one account, or a class of members' accounts together.
+/// A row of a trial balance: one account, or a class of members' accounts together, in one asset.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrialRow {
-    /// The account: `issuance`, `campaign/<id>`, `redemption/<purpose>`, `adjustment`, `opening`,
-    /// `member/available`, `member/debt`.
+    /// The asset's id; `points` in what was written before there were others.
+    #[serde(default = "points")]
+    pub asset: String,
+    /// The account: `issuance`, `campaign/<id>`, `redemption/<purpose>`, `adjustment`, `opening`, `breakage`, `cash`,
+    /// `member/available`, `member/held`, `member/pending`, `member/debt`.
     pub account: String,
     /// The balance, credit positive.
     pub balance: i64,
 }
 
-/// A program's trial balance in points; the balances sum to zero.
+fn points() -> String {
+    AssetSpec::points().id
+}
+
+/// The ids of a program's assets, in order of their numbers.
+#[must_use]
+pub fn asset_ids(spec: &ProgramSpec) -> Vec<String> {
+    match spec.more.as_deref() {
+        Some(more) => more.assets.iter().map(|asset| asset.id.clone()).collect(),
+        None => vec![points()],
+    }
+}
+
+/// A program's trial balance; the balances of each asset sum to zero.
+///
+/// Rows are ordered by the asset's number and within it as [`TrialRow::account`] lists the accounts. Every campaign has one in its
+/// asset, and in points there always are `issuance`, `member/available` and `member/debt`. Of all others there is a row, for an
+/// account of the program, once something moved on it, and for the members' accounts while they do not come to zero.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProgramTrial {
     /// The program's id.
@@ -103,4 +127,37 @@ pub struct BaseProgram {
     pub time_zone: String,
     /// The ids of its campaigns, in order of their numbers.
     pub campaigns: Vec<String>,
+    /// The ids of its assets, in order of their numbers.
+    pub assets: Vec<String>,
+}
+
+/// What a member has and may do, at an instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberCard {
+    /// What the member may do.
+    pub standing: Standing,
+    /// `points` first, then the other assets that the member has or had something of, in the order of their numbers.
+    pub assets: Vec<AssetCard>,
+}
+
+/// What a member has of an asset, at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AssetCard {
+    /// The balances as they stand in the books.
+    pub balances: AssetBalances,
+    /// Units of `balances.available` whose lots have lapsed by then and are not in `breakage` yet; the others can be spent.
+    pub lapsed: i64,
+    /// When free units that have not lapsed lapse next, in minutes since the Unix epoch, and how many then.
+    pub next_lapse: Option<(u32, i64)>,
+}
+
+/// Units in lots of one member, or of all of a program, that lapse together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forecast {
+    /// The asset.
+    pub asset: AssetNo,
+    /// When, in minutes since the Unix epoch.
+    pub at_min: u32,
+    /// Units, from 1.
+    pub units: i64,
 }

@@ -3,16 +3,20 @@
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use toml::de::DeTable;
 
+use super::asset::{self, Assets};
 use super::read::{Field, Remarks, Section};
-use super::value::{Edge, instant, multiplier, reduced};
+use super::value::{Edge, instant, multiplier, pending, reduced};
 use super::{
     CAMPAIGN_KINDS_MAX, CAMPAIGNS_MAX, CAP_POINTS_MAX, DEFINITION_BYTES_MAX, GREATEST_TOTAL_DEFAULT, GROUPS_MAX,
     NAME_BYTES_MAX, RATE_TERM_MAX, RULES_MAX, SPEC_BYTES_MAX, TITLE_BYTES_MAX, warn,
 };
 use crate::ledger::codec;
 use crate::ledger::event::{AdminCommon, Event, ProgramPut, Text};
-use crate::ledger::ids::{ProgramNo, VersionNo};
-use crate::ledger::spec::{CampaignSpec, Cap, CapPer, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
+use crate::ledger::ids::{AssetNo, ProgramNo, VersionNo};
+use crate::ledger::later::Later;
+use crate::ledger::spec::{
+    AlsoAward, CampaignSpec, Cap, CapPer, OnExhausted, ProgramSpec, Ratio, Rounding, Rule, RuleMore,
+};
 
 /// The stacking group of a campaign that names none.
 const GROUP_DEFAULT: &str = "default";
@@ -45,13 +49,17 @@ pub(super) fn program(text: &str, remarks: &mut Remarks<'_>) -> Option<(String, 
         Some(field) => multiplier(&field, remarks),
         None => Some(Ratio { numerator: GREATEST_TOTAL_DEFAULT, denominator: 1 }),
     };
+    let assets = asset::assets(root.optional("assets"), &zone, remarks);
     let mut kinds = Vec::new();
-    let rules = rules(root.required("rules", remarks), &mut kinds, remarks);
-    let campaigns = campaigns(root.optional("campaigns"), &kinds, &zone, remarks);
+    let rules = rules(root.required("rules", remarks), &mut kinds, &assets, remarks);
+    let campaigns = campaigns(root.optional("campaigns"), &Known { kinds, assets: &assets }, &zone, remarks);
+    let terms = asset::terms(&mut root, assets.specs, remarks);
     let offset = root.offset();
     root.finish(remarks);
 
-    let (campaigns, places): (Vec<_>, Vec<_>) = campaigns.into_iter().unzip();
+    let (rules, rule_places) = rules.into_iter().unzip();
+    let (campaigns, campaign_places) = campaigns.into_iter().unzip();
+    let places = Places { assets: assets.places, rules: rule_places, campaigns: campaign_places };
     let spec = ProgramSpec {
         name: name?.to_owned(),
         currency: currency?.to_owned(),
@@ -65,6 +73,7 @@ pub(super) fn program(text: &str, remarks: &mut Remarks<'_>) -> Option<(String, 
         greatest_total: greatest_total?,
         rules,
         campaigns,
+        more: Later::new(terms?),
     };
     check_size(&spec, offset, remarks);
     warn::program(&spec, &places, remarks);
@@ -92,7 +101,12 @@ fn time_zone(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<(String, Ti
 }
 
 /// Reads the rules, and into `kinds` the kinds of all of them, sound or not, so that one fault is told once.
-fn rules<'t>(field: Option<Field<'t>>, kinds: &mut Vec<&'t str>, remarks: &mut Remarks<'_>) -> Vec<Rule> {
+fn rules<'t>(
+    field: Option<Field<'t>>,
+    kinds: &mut Vec<&'t str>,
+    assets: &Assets<'_>,
+    remarks: &mut Remarks<'_>,
+) -> Vec<(Rule, Place)> {
     let Some(field) = field else {
         return Vec::new();
     };
@@ -102,11 +116,12 @@ fn rules<'t>(field: Option<Field<'t>>, kinds: &mut Vec<&'t str>, remarks: &mut R
     if items.is_empty() {
         remarks.error(0, &field.path, "is empty: without a rule nothing can be earned");
     }
-    let mut rules: Vec<Rule> = Vec::with_capacity(items.len());
+    let mut rules = Vec::with_capacity(items.len());
     for item in &items {
         let Some(mut section) = item.section(remarks) else {
             continue;
         };
+        let place = Place { offset: section.offset(), path: item.path.clone() };
         let kind = section.required("kind", remarks).and_then(|field| {
             let kind = field.line(NAME_BYTES_MAX, remarks)?;
             if kinds.contains(&kind) {
@@ -115,32 +130,71 @@ fn rules<'t>(field: Option<Field<'t>>, kinds: &mut Vec<&'t str>, remarks: &mut R
             kinds.push(kind);
             Some(kind)
         });
-        let points = section.required("points", remarks).and_then(|f| f.integer(0..=RATE_TERM_MAX, remarks));
-        let per_minor = section.required("per_minor", remarks).and_then(|f| f.integer(1..=RATE_TERM_MAX, remarks));
-        let words = [("floor", Rounding::Floor), ("half_up", Rounding::HalfUp), ("ceiling", Rounding::Ceiling)];
-        let rounding = match section.optional("rounding") {
-            Some(field) => field.choice(&words, remarks),
-            None => Some(Rounding::Floor),
-        };
+        let award = award(&mut section, remarks);
+        let also = section.optional("also").map(|field| also(&field, assets, remarks));
+        let wait = section.optional("pending").map(|field| pending(&field, remarks));
         section.finish(remarks);
-        if let (Some(kind), Some(points), Some(per_minor), Some(rounding)) = (kind, points, per_minor, rounding)
-            && let Some(rate) = reduced(points, per_minor)
+        // What is absent is `None` and what is faulty `Some(None)`.
+        if let (Some(kind), Some((rate, rounding))) = (kind, award)
+            && also.is_none_or(|read| read.is_some())
+            && wait.is_none_or(|read| read.is_some())
         {
-            rules.push(Rule { kind: kind.to_owned(), rate, rounding });
+            let more = Later::new(RuleMore { also: also.flatten(), pending: wait.flatten() });
+            rules.push((Rule { kind: kind.to_owned(), rate, rounding, more }, place));
         }
     }
     rules
 }
 
-/// A campaign's place in the text, for what is said of it later.
+/// A rate and how it is rounded: what a rule and its second award both say.
+fn award(section: &mut Section<'_>, remarks: &mut Remarks<'_>) -> Option<(Ratio, Rounding)> {
+    let points = section.required("points", remarks).and_then(|f| f.integer(0..=RATE_TERM_MAX, remarks));
+    let per_minor = section.required("per_minor", remarks).and_then(|f| f.integer(1..=RATE_TERM_MAX, remarks));
+    let words = [("floor", Rounding::Floor), ("half_up", Rounding::HalfUp), ("ceiling", Rounding::Ceiling)];
+    let rounding = match section.optional("rounding") {
+        Some(field) => field.choice(&words, remarks),
+        None => Some(Rounding::Floor),
+    };
+    Some((reduced(points?, per_minor?)?, rounding?))
+}
+
+fn also(field: &Field<'_>, assets: &Assets<'_>, remarks: &mut Remarks<'_>) -> Option<AlsoAward> {
+    let mut section = field.section(remarks)?;
+    let asset = section.required("asset", remarks).and_then(|field| {
+        let asset = assets.earned(&field, remarks)?;
+        if asset == AssetNo::POINTS {
+            return field.error(remarks, "is \"points\", which the rule itself awards: name another asset");
+        }
+        Some(asset)
+    });
+    let award = award(&mut section, remarks);
+    section.finish(remarks);
+    let (rate, rounding) = award?;
+    Some(AlsoAward { asset: asset?, rate, rounding })
+}
+
+/// A place in the text, for what is said of it later.
 pub(super) struct Place {
     pub(super) offset: usize,
     pub(super) path: String,
 }
 
+/// The places of what the rules hold, in the order in which they hold it.
+pub(super) struct Places {
+    pub(super) assets: Vec<Option<Place>>,
+    pub(super) rules: Vec<Place>,
+    pub(super) campaigns: Vec<Place>,
+}
+
+/// What a campaign may name.
+struct Known<'a, 't> {
+    kinds: Vec<&'t str>,
+    assets: &'a Assets<'t>,
+}
+
 fn campaigns(
     field: Option<Field<'_>>,
-    known: &[&str],
+    known: &Known<'_, '_>,
     zone: &TimeZone,
     remarks: &mut Remarks<'_>,
 ) -> Vec<(CampaignSpec, Place)> {
@@ -178,7 +232,7 @@ fn campaigns(
 
 fn campaign(
     mut section: Section<'_>,
-    known: &[&str],
+    known: &Known<'_, '_>,
     zone: &TimeZone,
     remarks: &mut Remarks<'_>,
 ) -> Option<CampaignSpec> {
@@ -192,7 +246,7 @@ fn campaign(
         field.error::<()>(remarks, "is not after the start");
     }
     let kinds = match section.optional("kinds") {
-        Some(field) => kinds(&field, known, remarks),
+        Some(field) => kinds(&field, &known.kinds, remarks),
         None => Some(Vec::new()),
     };
     let factor = section.required("multiplier", remarks).and_then(|field| multiplier(&field, remarks));
@@ -206,6 +260,10 @@ fn campaign(
         None => Some(OnExhausted::Clip),
     };
     let cap = section.optional("cap").map(|field| cap(&field, remarks));
+    let asset = match section.optional("asset") {
+        Some(field) => known.assets.earned(&field, remarks),
+        None => Some(AssetNo::POINTS),
+    };
     section.finish(remarks);
     Some(CampaignSpec {
         id: id?.to_owned(),
@@ -219,6 +277,7 @@ fn campaign(
             Some(read) => Some(read?),
             None => None,
         },
+        asset: Later::new(asset?),
     })
 }
 

@@ -3,6 +3,7 @@
 //! Every field is known by name and by place, so that a remark on it names line, column and path. All remarks of a text
 //! are given at once. Nothing here depends on the machine: local times are resolved with the tz database that is built in.
 
+mod asset;
 mod check;
 mod read;
 mod value;
@@ -37,7 +38,17 @@ pub const MULTIPLIER_MAX: u64 = 1_000;
 pub const MULTIPLIER_DENOMINATOR_MAX: u64 = 10_000;
 /// The greatest product of multipliers where a program names none.
 pub const GREATEST_TOTAL_DEFAULT: u64 = 10;
-/// The most points of a cap.
+/// The most fair values that an asset has over time.
+pub const VALUES_MAX: usize = 32;
+/// The longest life of units, in days.
+pub const LIFETIME_DAYS_MAX: u64 = 36_500;
+/// The longest life of units, in months.
+pub const LIFETIME_MONTHS_MAX: u64 = 1_200;
+/// The longest time that awards of a rule are pending, in days.
+pub const PENDING_DAYS_MAX: u64 = 366;
+/// The longest grace that units get which come back lapsed, in days.
+pub const GRACE_DAYS_MAX: u64 = 366;
+/// The most points of a cap, and the most units of an asset that a member may owe.
 pub const CAP_POINTS_MAX: u64 = crate::ledger::award::POINTS_MAX;
 
 /// A campaign's number in an event, at its longest.

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use super::*;
 use crate::ledger::spec::{Cap, CapPer, OnExhausted, Ratio, Rounding};
 
+mod assets;
+
 const HEAD: &str = r#"id = "high-street"
 name = "High Street Club"
 currency = "GBP"
@@ -73,11 +75,15 @@ fn a_program_is_read_as_written() {
 }
 
 #[test]
-fn the_example_program_is_sound_and_raises_no_doubt() {
-    let text = include_str!("../../programs/double-points.toml");
-    let parsed = parse(text, "programs/double-points.toml").unwrap();
-    assert_eq!(parsed.warnings, []);
-    assert!(parsed.spec.import_mode);
+fn the_example_programs_are_sound_and_raise_no_doubt() {
+    for (name, text, import_mode, assets) in [
+        ("double-points.toml", include_str!("../../programs/double-points.toml"), true, 1),
+        ("grocer.toml", include_str!("../../programs/grocer.toml"), false, 4),
+    ] {
+        let parsed = parse(text, name).unwrap();
+        assert_eq!(parsed.warnings, []);
+        assert_eq!((parsed.spec.import_mode, parsed.spec.terms().assets.len()), (import_mode, assets));
+    }
 }
 
 #[test]

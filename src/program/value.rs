@@ -1,4 +1,4 @@
-//! The two values that are more than TOML knows: exact ratios and local times.
+//! The values that are more than TOML knows: exact ratios, local times, and spans of them.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -6,8 +6,10 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use toml::de::DeValue;
 
 use super::read::{Field, Remarks};
-use super::{MULTIPLIER_DENOMINATOR_MAX, MULTIPLIER_MAX};
-use crate::ledger::spec::Ratio;
+use super::{
+    LIFETIME_DAYS_MAX, LIFETIME_MONTHS_MAX, MULTIPLIER_DENOMINATOR_MAX, MULTIPLIER_MAX, PENDING_DAYS_MAX, RATE_TERM_MAX,
+};
+use crate::ledger::spec::{Lifetime, PendingRule, Ratio};
 
 /// A ratio in lowest terms; `None` for a denominator of 0.
 pub(super) fn reduced(numerator: u64, denominator: u64) -> Option<Ratio> {
@@ -37,8 +39,8 @@ fn ratio_of(text: &str) -> Option<Ratio> {
     reduced(digits(whole)?.checked_mul(scale)?.checked_add(digits(part)?)?, scale)
 }
 
-/// A multiplier, or a bound on their product: 1 to 1000, with a denominator of at most 10,000 in lowest terms.
-pub(super) fn multiplier(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<Ratio> {
+/// A whole number, or a string that is an exact ratio.
+fn ratio(field: &Field<'_>, examples: &str, remarks: &mut Remarks<'_>) -> Option<Ratio> {
     let read = match field.value {
         DeValue::String(text) => ratio_of(text),
         DeValue::Integer(integer) => {
@@ -49,9 +51,12 @@ pub(super) fn multiplier(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option
         }
         _ => None,
     };
-    let Some(ratio) = read else {
-        return field.error(remarks, "is not a decimal such as \"1.5\" or a fraction such as \"3/2\"");
-    };
+    read.or_else(|| field.error(remarks, format!("is not a decimal or a fraction such as {examples}")))
+}
+
+/// A multiplier, or a bound on their product: 1 to 1000, with a denominator of at most 10,000 in lowest terms.
+pub(super) fn multiplier(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<Ratio> {
+    let ratio = ratio(field, "\"1.5\" or \"3/2\"", remarks)?;
     if ratio.denominator > MULTIPLIER_DENOMINATOR_MAX {
         let text = format!("is {}/{} in lowest terms", ratio.numerator, ratio.denominator);
         return field.error(remarks, format!("{text}; the denominator may be at most {MULTIPLIER_DENOMINATOR_MAX}"));
@@ -61,6 +66,99 @@ pub(super) fn multiplier(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option
         return field.error(remarks, format!("is not from 1 to {MULTIPLIER_MAX}"));
     }
     Some(ratio)
+}
+
+/// What a unit is worth: any exact ratio whose terms are no greater than those of a rate.
+pub(super) fn worth(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<Ratio> {
+    let ratio = ratio(field, "\"0.01\" or \"1/100\"", remarks)?;
+    if ratio.numerator.max(ratio.denominator) > RATE_TERM_MAX {
+        let text = format!("is {}/{} in lowest terms", ratio.numerator, ratio.denominator);
+        return field.error(remarks, format!("{text}; neither may be over {RATE_TERM_MAX}"));
+    }
+    Some(ratio)
+}
+
+/// The basis points of a percentage such as `85.5%`, if they are a whole number.
+fn basis_points_of(text: &str) -> Option<u64> {
+    let Ratio { numerator, denominator } = ratio_of(text.strip_suffix('%').filter(|number| !number.contains('/'))?)?;
+    let scaled = numerator.checked_mul(100)?;
+    scaled.is_multiple_of(denominator).then(|| scaled / denominator)
+}
+
+/// A share of a whole, as a percentage or in basis points: 0 to 10,000 of them.
+pub(super) fn basis_points(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<u16> {
+    const BAD: &str = "is not a percentage from \"0%\" to \"100%\" with at most two decimals, such as \"85.5%\"";
+    let DeValue::String(text) = field.value else {
+        let whole = u16::try_from(field.integer(0..=10_000, remarks)?).ok()?;
+        if (1..=100).contains(&whole) {
+            let message = format!("is in basis points, so {}.{:02}%", whole / 100, whole % 100);
+            field.warn(remarks, format!("{message}: write \"{whole}%\" for a percentage"));
+        }
+        return Some(whole);
+    };
+    let read = basis_points_of(text).filter(|points| *points <= 10_000).and_then(|points| u16::try_from(points).ok());
+    read.or_else(|| field.error(remarks, BAD))
+}
+
+/// Days or months, counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Span {
+    Days(u64),
+    Months(u64),
+}
+
+/// A span such as `1 day` or `12 months`.
+fn span_of(text: &str) -> Option<Span> {
+    let (count, unit) = text.split_once(' ')?;
+    match unit {
+        "day" | "days" => digits(count).map(Span::Days),
+        "month" | "months" => digits(count).map(Span::Months),
+        _ => None,
+    }
+}
+
+/// A count in its bounds.
+fn bounded(count: u64, most: u64, unit: &str, field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<u32> {
+    let fits = u32::try_from(count).ok().filter(|_| (1..=most).contains(&count));
+    fits.or_else(|| field.error(remarks, format!("is not 1 to {most} {unit}")))
+}
+
+/// How long units live: `never`, a span such as `12 months`, which may be `rolling`, or until a local time.
+pub(super) fn lifetime(field: &Field<'_>, zone: &TimeZone, remarks: &mut Remarks<'_>) -> Option<Lifetime> {
+    let text = match field.value {
+        DeValue::String(text) if !text.contains(':') => text.as_ref(),
+        _ => return instant(field, zone, Edge::End, remarks).map(Lifetime::Until),
+    };
+    let (span, rolling) = match text.strip_suffix(" rolling") {
+        Some(span) => (span, true),
+        None => (text, false),
+    };
+    match span_of(span) {
+        _ if text == "never" => Some(Lifetime::Never),
+        Some(Span::Days(count)) => {
+            let days = bounded(count, LIFETIME_DAYS_MAX, "days", field, remarks)?;
+            Some(if rolling { Lifetime::RollingDays(days) } else { Lifetime::Days(days) })
+        }
+        Some(Span::Months(count)) => {
+            let months = bounded(count, LIFETIME_MONTHS_MAX, "months", field, remarks)?;
+            Some(if rolling { Lifetime::RollingMonths(months) } else { Lifetime::Months(months) })
+        }
+        None => {
+            let known = "\"never\", \"90 days\", \"12 months\", \"12 months rolling\"";
+            field.error(remarks, format!("is {text:?}, not {known} or a local time such as \"2027-01-01T00:00:00\""))
+        }
+    }
+}
+
+/// How long awards are pending: a number of days, or `until activated`.
+pub(super) fn pending(field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<PendingRule> {
+    let text = field.text(remarks)?;
+    match span_of(text) {
+        _ if text == "until activated" => Some(PendingRule::UntilActivated),
+        Some(Span::Days(count)) => bounded(count, PENDING_DAYS_MAX, "days", field, remarks).map(PendingRule::Days),
+        _ => field
+            .error(remarks, format!("is {text:?}, not a number of days such as \"14 days\" or \"until activated\"")),
+    }
 }
 
 /// Which instant an ambiguous local time means.
@@ -135,6 +233,42 @@ mod tests {
             ("1.3333", ratio(13_333, 10_000)),
         ] {
             assert_eq!(ratio_of(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn percentages_are_whole_basis_points_or_nothing() {
+        for (text, wanted) in [
+            ("85%", Some(8_500)),
+            ("0%", Some(0)),
+            ("100%", Some(10_000)),
+            ("85.5%", Some(8_550)),
+            ("0.01%", Some(1)),
+            ("0.001%", None),
+            ("85", None),
+            ("17/20%", None),
+            ("-1%", None),
+            ("%", None),
+            ("8 %", None),
+        ] {
+            assert_eq!(basis_points_of(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_are_counted_days_or_months() {
+        for (text, wanted) in [
+            ("1 day", Some(Span::Days(1))),
+            ("90 days", Some(Span::Days(90))),
+            ("12 months", Some(Span::Months(12))),
+            ("12months", None),
+            ("12  months", None),
+            ("-1 days", None),
+            ("1 year", None),
+            ("days", None),
+            ("", None),
+        ] {
+            assert_eq!(span_of(text), wanted, "{text}");
         }
     }
 

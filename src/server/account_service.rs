@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use tonic::{Request, Response, Status};
 
 use super::desk::{Desk, Unreadable, blocking};
-use super::past::Past;
+use super::past::{AsOf, Past};
 use super::receipt::Scribe;
 use super::shape::{self, Fault};
 use super::statement::Question;
 use super::{show, status};
-use crate::constants::{MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX};
+use crate::constants::{
+    EXPIRING_DAYS_MAX, MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX, US_PER_DAY,
+};
 use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
 use crate::journal::{JournalError, StoredEvent};
 use crate::ledger::codec;
 use crate::ledger::ids::{MemberNo, MemberRef, Op, ProgramNo};
-use crate::ledger::view::ProgramTrial;
+use crate::ledger::view::{MemberCard, ProgramTrial, TrialRow};
 use crate::proto as pb;
 use crate::proto::account_service_server::AccountService;
 
@@ -44,6 +46,36 @@ impl Accounts {
             Answer { op, body: AnswerBody::Members(states) } => Ok((op, states)),
             _ => Err(status::unexpected()),
         }
+    }
+
+    /// Members with what they have now, in order, with the op they are as of.
+    async fn cards<'a>(
+        &self,
+        program_id: &str,
+        ids: impl Iterator<Item = &'a String>,
+    ) -> Result<(Op, Vec<Option<(MemberState, MemberCard)>>), Status> {
+        let prints = self.desk.handle().prints();
+        let members = ids.map(|id| prints.member(program_id, id)).collect();
+        let now_us = self.past.now_us();
+        match self.desk.read(Read::Cards { members, now_us }).await? {
+            Answer { op, body: AnswerBody::Cards(cards) } => Ok((op, cards)),
+            _ => Err(status::unexpected()),
+        }
+    }
+
+    /// A member as it was, with the op answered for and how many events were read for it.
+    async fn past_member(
+        &self,
+        program_id: &str,
+        id: &String,
+        as_of: AsOf,
+    ) -> Result<(Op, Option<pb::Member>, u64), Status> {
+        let now_us = self.past.now_us();
+        let (newest, mut states) = self.members(program_id, std::iter::once(id)).await?;
+        let op = self.past.op(as_of, now_us, newest).await?;
+        let Some(state) = states.pop().flatten() else { return Ok((op, None, 0)) };
+        let (state, events_replayed) = self.past.member(state, op).await?;
+        Ok((op, state.map(|state| show::past_member(id.clone(), &state)), events_replayed))
     }
 
     /// A member's id by number, with the op of the answer.
@@ -111,25 +143,24 @@ impl AccountService for Accounts {
         request: Request<pb::GetMemberRequest>,
     ) -> Result<Response<pb::GetMemberResponse>, Status> {
         let pb::GetMemberRequest { program: program_id, member, as_of } = request.into_inner();
-        program(&self.desk, &program_id)?;
+        let number = program(&self.desk, &program_id)?;
         member_shape("member", &member)?;
-        let now_us = self.past.now_us();
-        let (newest, mut states) = self.members(&program_id, std::iter::once(&member)).await?;
-        let op = match as_of {
-            None => newest,
-            Some(as_of) => self.past.op(as_of.into(), now_us, newest).await?,
+        let (op, shown, events_replayed) = match as_of {
+            Some(as_of) => self.past_member(&program_id, &member, as_of.into()).await?,
+            None => {
+                let (op, mut cards) = self.cards(&program_id, std::iter::once(&member)).await?;
+                let names = self.desk.handle().names();
+                let shown = cards.pop().flatten();
+                let shown = shown.map(|(state, card)| show::member(&names, number, member, &state, &card));
+                (op, shown, 0)
+            }
         };
-        let (state, events_replayed) = match states.pop().flatten() {
-            None => (None, 0),
-            Some(state) => self.past.member(state, op).await?,
-        };
-        let Some(state) = state else {
+        let Some(member) = shown else {
             let message = format!("no posting had created this member by op {}", op.0);
             return Err(status::not_found(pb::Reason::MemberUnknown, &message));
         };
-        let member = Some(show::member(member, &state));
         let book_id = self.desk.info().book_id.clone();
-        Ok(Response::new(pb::GetMemberResponse { member, book_id, op: op.0, events_replayed }))
+        Ok(Response::new(pb::GetMemberResponse { member: Some(member), book_id, op: op.0, events_replayed }))
     }
 
     async fn batch_get_members(
@@ -137,7 +168,7 @@ impl AccountService for Accounts {
         request: Request<pb::BatchGetMembersRequest>,
     ) -> Result<Response<pb::BatchGetMembersResponse>, Status> {
         let pb::BatchGetMembersRequest { program: program_id, members: ids } = request.into_inner();
-        program(&self.desk, &program_id)?;
+        let number = program(&self.desk, &program_id)?;
         if ids.is_empty() {
             return Err(status::invalid(&[Fault::missing("members")]));
         }
@@ -148,12 +179,13 @@ impl AccountService for Accounts {
         for (place, id) in ids.iter().enumerate() {
             member_shape(&format!("members[{place}]"), id)?;
         }
-        let (op, states) = self.members(&program_id, ids.iter()).await?;
+        let (op, cards) = self.cards(&program_id, ids.iter()).await?;
+        let names = self.desk.handle().names();
         let book_id = self.desk.info().book_id.clone();
         let mut response = pb::BatchGetMembersResponse { book_id, op: op.0, ..Default::default() };
-        for (id, state) in ids.into_iter().zip(states) {
-            match state {
-                Some(state) => response.members.push(show::member(id, &state)),
+        for (id, card) in ids.into_iter().zip(cards) {
+            match card {
+                Some((state, card)) => response.members.push(show::member(&names, number, id, &state, &card)),
                 None => response.unknown.push(id),
             }
         }
@@ -212,6 +244,26 @@ impl AccountService for Accounts {
         Ok(Response::new(pb::GetEventResponse { event: Some(event), book_id, op }))
     }
 
+    async fn get_expiring(
+        &self,
+        request: Request<pb::GetExpiringRequest>,
+    ) -> Result<Response<pb::GetExpiringResponse>, Status> {
+        let pb::GetExpiringRequest { program: program_id, member, until } = request.into_inner();
+        let number = program(&self.desk, &program_id)?;
+        shape::text("member", &member, MEMBER_ID_BYTES_MAX).map_err(|fault| status::invalid(&[fault]))?;
+        let until_us = until_us(until, self.past.now_us()).map_err(|fault| status::invalid(&[fault]))?;
+        let prints = self.desk.handle().prints();
+        let member = (!member.is_empty()).then(|| prints.member(&program_id, &member));
+        let read = Read::Expiring { program: number, member, until_us };
+        let Answer { op, body: AnswerBody::Expiring(forecasts) } = self.desk.read(read).await? else {
+            return Err(status::unexpected());
+        };
+        let names = self.desk.handle().names();
+        let expiring = forecasts.iter().map(|forecast| show::expiring(&names, number, forecast)).collect();
+        let book_id = self.desk.info().book_id.clone();
+        Ok(Response::new(pb::GetExpiringResponse { expiring, book_id, op: op.0 }))
+    }
+
     async fn get_trial_balance(
         &self,
         request: Request<pb::GetTrialBalanceRequest>,
@@ -241,39 +293,59 @@ impl AccountService for Accounts {
     }
 }
 
-fn show_trial(response: &mut pb::GetTrialBalanceResponse, trial: &ProgramTrial) {
-    let asset = "points";
-    let (program, members) = (trial.program.clone(), trial.members);
-    let mut total = pb::TrialBalanceTotal { program, asset: asset.to_owned(), members, ..Default::default() };
-    let mut rows = BTreeMap::new();
-    for row in trial.rows.iter().filter(|row| row.balance != 0) {
-        let credit = row.balance.max(0);
-        let debit = row.balance.min(0).saturating_neg();
-        total.debit = total.debit.saturating_add(debit);
-        total.credit = total.credit.saturating_add(credit);
-        let class = i32::from(class_of(&row.account));
-        let shown = pb::TrialBalanceRow {
-            program: trial.program.clone(),
-            class,
-            account: row.account.clone(),
-            asset: asset.to_owned(),
-            debit,
-            credit,
-        };
-        rows.insert((class, row.account.clone()), shown);
+/// The instant that a question about lapsing units is for.
+fn until_us(until: Option<pb::get_expiring_request::Until>, now_us: i64) -> Result<i64, Fault> {
+    use pb::get_expiring_request::Until;
+    match until {
+        None => Err(Fault::missing("within_days")),
+        Some(Until::WithinDays(days @ 1..=EXPIRING_DAYS_MAX)) => {
+            Ok(now_us.saturating_add(i64::from(days).saturating_mul(US_PER_DAY)))
+        }
+        Some(Until::WithinDays(_)) => {
+            Err(Fault::out_of_range("within_days", &format!("must be 1 to {EXPIRING_DAYS_MAX}")))
+        }
+        Some(Until::UntilUs(us)) => shape::calendar("until_us", us).map(|()| us),
     }
-    response.rows.extend(rows.into_values());
-    response.totals.push(total);
+}
+
+/// Adds a program's rows, asset by asset as they stand in the trial, and a total for each asset.
+fn show_trial(response: &mut pb::GetTrialBalanceResponse, trial: &ProgramTrial) {
+    for of_asset in trial.rows.chunk_by(|a, b| a.asset == b.asset) {
+        let Some(TrialRow { asset, .. }) = of_asset.first() else { continue };
+        let (program, members) = (trial.program.clone(), trial.members);
+        let mut total = pb::TrialBalanceTotal { program, asset: asset.clone(), members, ..Default::default() };
+        let mut rows = BTreeMap::new();
+        for row in of_asset.iter().filter(|row| row.balance != 0) {
+            let credit = row.balance.max(0);
+            let debit = row.balance.min(0).saturating_neg();
+            total.debit = total.debit.saturating_add(debit);
+            total.credit = total.credit.saturating_add(credit);
+            let class = i32::from(class_of(&row.account));
+            let shown = pb::TrialBalanceRow {
+                program: trial.program.clone(),
+                class,
+                account: row.account.clone(),
+                asset: asset.clone(),
+                debit,
+                credit,
+            };
+            rows.insert((class, row.account.clone()), shown);
+        }
+        response.rows.extend(rows.into_values());
+        response.totals.push(total);
+    }
 }
 
 /// The class in the chart of accounts.
 fn class_of(account: &str) -> pb::AccountClass {
     match account.split_once('/') {
-        Some(("member", "available")) => pb::AccountClass::MemberLiability,
+        Some(("member", "available" | "held" | "pending")) => pb::AccountClass::MemberLiability,
         Some(("member", "debt")) => pb::AccountClass::MemberDebt,
         Some(("campaign", _)) => pb::AccountClass::CampaignBudget,
         Some(("redemption", _)) => pb::AccountClass::Redemption,
         _ if account == "issuance" => pb::AccountClass::Issuance,
+        _ if account == "breakage" => pb::AccountClass::Breakage,
+        _ if account == "cash" => pb::AccountClass::Clearing,
         _ if account == "adjustment" => pb::AccountClass::Adjustment,
         _ if account == "opening" => pb::AccountClass::Opening,
         _ => pb::AccountClass::Unspecified,

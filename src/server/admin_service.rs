@@ -7,7 +7,7 @@ use super::act::{Act, hash};
 use super::body_hash::AdminBody;
 use super::desk::{Desk, Unreadable, blocking};
 use super::shape::{self, Fault};
-use super::{show, status};
+use super::{rules, status};
 use crate::constants::{PROGRAM_ID_BYTES_MAX, REMARKS_SHOWN_MAX};
 use crate::engine::request::{Answer, AnswerBody, Read};
 use crate::ledger::codec;
@@ -44,7 +44,7 @@ impl Admin {
         let receipt = act.post(&self.desk, action(campaign.clone())).await?;
         // The change is settled: a look at the campaign that is refused must not make it seem undone.
         let campaigns = self.campaigns(number).await.map_or_else(|_| Vec::new(), |(_, campaigns)| campaigns);
-        let campaign = campaigns.iter().find(|view| view.spec.id == campaign).map(show::campaign);
+        let campaign = campaigns.iter().find(|view| view.spec.id == campaign).map(rules::campaign);
         Ok((receipt, campaign))
     }
 
@@ -127,7 +127,7 @@ impl AdminService for Admin {
         known_program(&self.desk, &id)?;
         let (op, programs) = self.programs().await?;
         let view = programs.iter().find(|view| view.id == id).ok_or_else(status::unexpected)?;
-        let program = Some(show::program(view));
+        let program = Some(rules::program(view));
         Ok(Response::new(pb::GetProgramResponse { program, book_id: self.book_id(), op: op.0 }))
     }
 
@@ -137,7 +137,7 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::ListProgramsResponse>, Status> {
         let (op, mut programs) = self.programs().await?;
         programs.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        let programs = programs.iter().map(show::program).collect();
+        let programs = programs.iter().map(rules::program).collect();
         Ok(Response::new(pb::ListProgramsResponse { programs, book_id: self.book_id(), op: op.0 }))
     }
 
@@ -148,7 +148,7 @@ impl AdminService for Admin {
         let number = known_program(&self.desk, &request.into_inner().program)?;
         let (op, mut campaigns) = self.campaigns(number).await?;
         campaigns.sort_unstable_by(|a, b| a.spec.id.cmp(&b.spec.id));
-        let campaigns = campaigns.iter().map(show::campaign).collect();
+        let campaigns = campaigns.iter().map(rules::campaign).collect();
         Ok(Response::new(pb::ListCampaignsResponse { campaigns, book_id: self.book_id(), op: op.0 }))
     }
 
@@ -163,7 +163,7 @@ impl AdminService for Admin {
         let Some(view) = campaigns.iter().find(|view| view.spec.id == id) else {
             return Err(status::not_found(pb::Reason::CampaignUnknown, "the program has no such campaign"));
         };
-        let campaign = Some(show::campaign(view));
+        let campaign = Some(rules::campaign(view));
         Ok(Response::new(pb::GetCampaignResponse { campaign, book_id: self.book_id(), op: op.0 }))
     }
 

@@ -3,10 +3,11 @@
 //! The encoding is specified at `Command` in `proto/stampbook/v1/ledger.proto`; callers in other languages compute the same.
 
 use crate::proto::{
-    Adjust, CloseCampaignRequest, Command, ConfirmClockRequest, CreateSnapshotRequest, DeleteSnapshotRequest, Earn,
-    FundCampaignRequest, Opening, PauseCampaignRequest, PutProgramRequest, Redeem, Refund, ResumeCampaignRequest,
-    command::Action, earn::Basis, refund,
+    CloseCampaignRequest, Command, ConfirmClockRequest, CreateSnapshotRequest, DeleteSnapshotRequest,
+    FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, ResumeCampaignRequest,
 };
+
+mod actions;
 
 /// Keeps the hashes of commands apart from any other use of BLAKE3.
 const COMMAND_CONTEXT: &[u8; 8] = b"body/v1\0";
@@ -39,9 +40,7 @@ pub fn body_hash(command: &Command, scratch: &mut Vec<u8>) -> [u8; 16] {
     let mut body = Body::new(scratch, COMMAND_CONTEXT);
     body.text(1, &command.program);
     body.text(3, &command.member);
-    if let Some(us) = command.occurred_at_us {
-        body.signed(4, us);
-    }
+    body.optional(4, command.occurred_at_us);
     body.text(5, &command.reference);
     body.text(6, &command.channel);
     body.text(7, &command.partner);
@@ -53,13 +52,8 @@ pub fn body_hash(command: &Command, scratch: &mut Vec<u8>) -> [u8; 16] {
         });
     }
     body.text(10, &command.currency);
-    match &command.action {
-        None => {}
-        Some(Action::Earn(earn)) => body.message(16, |to| put_earn(to, earn)),
-        Some(Action::Refund(refund)) => body.message(17, |to| put_refund(to, refund)),
-        Some(Action::Redeem(redeem)) => body.message(18, |to| put_redeem(to, redeem)),
-        Some(Action::Adjust(adjust)) => body.message(19, |to| put_adjust(to, adjust)),
-        Some(Action::Opening(opening)) => body.message(35, |to| put_opening(to, opening)),
+    if let Some(action) = &command.action {
+        actions::put(&mut body, action);
     }
     body.hash()
 }
@@ -95,9 +89,7 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
         }),
         AdminBody::CreateSnapshot(create) => body.message(6, |to| {
             to.text(1, &create.name);
-            if let Some(us) = create.retain_until_us {
-                to.signed(2, us);
-            }
+            to.optional(2, create.retain_until_us);
             to.text(4, &create.actor);
             to.text(5, &create.reason);
         }),
@@ -121,47 +113,6 @@ fn put_campaign_act(to: &mut Body<'_>, [program, campaign, actor, reason]: [&str
     to.text(2, campaign);
     to.text(4, actor);
     to.text(5, reason);
-}
-
-fn put_earn(to: &mut Body<'_>, earn: &Earn) {
-    match earn.basis {
-        Some(Basis::AmountMinor(amount)) => to.signed(1, amount),
-        Some(Basis::Points(points)) => to.signed(2, points),
-        None => {}
-    }
-    to.text(3, &earn.event_kind);
-}
-
-fn put_refund(to: &mut Body<'_>, refund: &Refund) {
-    match &refund.original {
-        Some(refund::Original::OriginalOp(op)) => to.unsigned(1, *op),
-        Some(refund::Original::OriginalKey(key)) => to.present_text(2, key),
-        Some(refund::Original::OriginalReference(reference)) => to.present_text(3, reference),
-        None => {}
-    }
-    match refund.amount {
-        Some(refund::Amount::AmountMinor(amount)) => to.signed(4, amount),
-        Some(refund::Amount::Points(points)) => to.signed(5, points),
-        None => {}
-    }
-    to.text(6, &refund.event_kind);
-}
-
-fn put_redeem(to: &mut Body<'_>, redeem: &Redeem) {
-    to.nonzero(1, redeem.points);
-    to.nonzero(2, i64::from(redeem.purpose));
-}
-
-fn put_adjust(to: &mut Body<'_>, adjust: &Adjust) {
-    to.nonzero(1, adjust.points);
-    to.text(2, &adjust.actor);
-    to.text(3, &adjust.reason);
-}
-
-fn put_opening(to: &mut Body<'_>, opening: &Opening) {
-    to.nonzero(1, opening.points);
-    to.text(2, &opening.actor);
-    to.text(3, &opening.reason);
 }
 
 /// Writes the canonical encoding of one message, field by field in ascending order of their numbers, then hashes it.
@@ -191,9 +142,23 @@ impl<'a> Body<'a> {
         self.bytes.extend_from_slice(value.as_bytes());
     }
 
+    /// A boolean without presence: left out when false.
+    fn flag(&mut self, number: u32, value: bool) {
+        if value {
+            self.unsigned(number, 1);
+        }
+    }
+
     /// A signed integer or enum without presence: left out when 0.
     fn nonzero(&mut self, number: u32, value: i64) {
         if value != 0 {
+            self.signed(number, value);
+        }
+    }
+
+    /// A signed integer with presence, if it is set.
+    fn optional(&mut self, number: u32, value: Option<i64>) {
+        if let Some(value) = value {
             self.signed(number, value);
         }
     }
@@ -264,8 +229,8 @@ fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+    use super::actions::golden::{action, number, text};
     use super::*;
-    use crate::proto::Purpose;
     use serde_json::Value;
 
     fn golden() -> Value {
@@ -273,57 +238,7 @@ mod tests {
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
-    fn text(object: &Value, name: &str) -> String {
-        object.get(name).map_or_else(String::new, |v| v.as_str().unwrap().to_owned())
-    }
-
-    fn number(object: &Value, name: &str) -> Option<i64> {
-        object.get(name).map(|v| v.as_i64().unwrap())
-    }
-
-    fn earn(json: &Value) -> Earn {
-        let basis =
-            number(json, "amount_minor").map(Basis::AmountMinor).or_else(|| number(json, "points").map(Basis::Points));
-        Earn { basis, event_kind: text(json, "event_kind") }
-    }
-
-    fn refund(json: &Value) -> Refund {
-        let named = |name: &str| json.get(name).map(|v| v.as_str().unwrap().to_owned());
-        let original = json
-            .get("original_op")
-            .map(|op| refund::Original::OriginalOp(op.as_u64().unwrap()))
-            .or_else(|| named("original_key").map(refund::Original::OriginalKey))
-            .or_else(|| named("original_reference").map(refund::Original::OriginalReference));
-        let amount = number(json, "amount_minor")
-            .map(refund::Amount::AmountMinor)
-            .or_else(|| number(json, "points").map(refund::Amount::Points));
-        Refund { original, amount, event_kind: text(json, "event_kind") }
-    }
-
     fn command(json: &Value) -> Command {
-        let purpose = |json: &Value| Purpose::from_str_name(&text(json, "purpose")).unwrap_or_default();
-        let action = json
-            .get("earn")
-            .map(|e| Action::Earn(earn(e)))
-            .or_else(|| json.get("refund").map(|r| Action::Refund(refund(r))))
-            .or_else(|| {
-                json.get("redeem").map(|r| {
-                    let points = number(r, "points").unwrap_or_default();
-                    Action::Redeem(Redeem { points, purpose: purpose(r).into() })
-                })
-            })
-            .or_else(|| {
-                json.get("adjust").map(|a| {
-                    let points = number(a, "points").unwrap_or_default();
-                    Action::Adjust(Adjust { points, actor: text(a, "actor"), reason: text(a, "reason") })
-                })
-            })
-            .or_else(|| {
-                json.get("opening").map(|o| {
-                    let points = number(o, "points").unwrap_or_default();
-                    Action::Opening(Opening { points, actor: text(o, "actor"), reason: text(o, "reason") })
-                })
-            });
         let metadata = json.get("metadata").map_or_else(Default::default, |pairs| {
             let pairs = pairs.as_object().unwrap().iter();
             pairs.map(|(k, v)| (k.clone(), v.as_str().unwrap().to_owned())).collect()
@@ -339,7 +254,7 @@ mod tests {
             location: text(json, "location"),
             metadata,
             currency: text(json, "currency"),
-            action,
+            action: action(json),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::engine::{BookInfo, Handle};
 use crate::journal::{Book, FrameBody, JournalError, StoredBlock};
 use crate::ledger::codec::{self, CodecError};
 use crate::ledger::command::Command;
-use crate::ledger::ids::{Op, ProgramNo};
+use crate::ledger::ids::Op;
 use crate::proto as pb;
 
 /// The engine as the services see it.
@@ -97,8 +97,8 @@ impl Desk {
     }
 
     /// A converter for the commands of one request.
-    pub(super) fn converter(&self) -> Converter<'_, impl Fn(&str) -> Option<ProgramNo>> {
-        Converter::new(|id: &str| self.handle.program(id), self.handle.prints())
+    pub(super) fn converter(&self) -> Converter<'_> {
+        Converter::new(self.handle.names(), self.handle.prints())
     }
 
     /// Asks the engine and waits until all that it says is durable.

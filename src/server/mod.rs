@@ -2,6 +2,7 @@
 
 mod account_service;
 mod act;
+mod action;
 mod admin_service;
 mod admission;
 mod audit_service;
@@ -13,6 +14,7 @@ mod parcel;
 mod past;
 mod reason_text;
 pub mod receipt;
+pub mod rules;
 mod send;
 mod serve;
 pub mod shape;

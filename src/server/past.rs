@@ -10,6 +10,7 @@ use super::status;
 use crate::audit::past::{self, PastError};
 use crate::constants::PAST_READS_MAX;
 use crate::engine::request::MemberState;
+use crate::ledger::event::{AssetBalances, Balances};
 use crate::ledger::ids::Op;
 use crate::ledger::view::ProgramTrial;
 use crate::proto as pb;
@@ -105,8 +106,14 @@ impl Past {
             return Ok((Some(state), 0));
         }
         let handle = self.desk.handle().clone();
-        let walk = move || match past::member_at(handle.book(), state.head, op) {
-            Ok((balances, head, events)) => Ok((Some(MemberState { balances, head, ..state }), events)),
+        let Balances { available, debt } = state.balances;
+        let now = [AssetBalances { available, debt, ..AssetBalances::default() }];
+        let walk = move || match past::member_at(handle.book(), &now, state.head, op) {
+            Ok(then) => {
+                let points = then.balances.first().copied().unwrap_or_default();
+                let balances = Balances { available: points.available, debt: points.debt };
+                Ok((Some(MemberState { balances, head: then.head, ..state }), then.events))
+            }
             // The walk led to the event that created the member.
             Err(PastError::MemberLater { .. }) => Ok((None, 0)),
             Err(error) => Err(error),

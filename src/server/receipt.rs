@@ -1,10 +1,14 @@
 //! A receipt is a function of its event, and of nothing else but the book's name and `replayed`.
 
+pub(super) mod amounts;
+#[cfg(test)]
+pub(super) mod tests;
+
 use super::reason_text::explain;
 use crate::engine::BookInfo;
 use crate::engine::names::Names;
-use crate::ledger::event::{Account, Adjusted, Balances, Earned, Event, Leg, Opened, Redeemed, Refunded};
-use crate::ledger::ids::{CampaignNo, Op, ProgramNo};
+use crate::ledger::event::{Account, AssetBalances, Event, Leg};
+use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo};
 use crate::ledger::reason::Reason;
 use crate::proto as pb;
 
@@ -13,7 +17,7 @@ use crate::proto as pb;
 pub struct Scribe<'a> {
     /// The book's name.
     pub info: &'a BookInfo,
-    /// The names behind the numbers of programs and campaigns.
+    /// The names behind the numbers of programs, campaigns and assets.
     pub names: &'a Names,
 }
 
@@ -22,28 +26,21 @@ impl Scribe<'_> {
     /// not copy it.
     #[must_use]
     pub fn receipt(&self, op: Op, book_time_us: i64, event: &Event<'_>, key: String) -> pb::Receipt {
+        let (program, _, _) = event.identity();
         let mut receipt = pb::Receipt {
             outcome: pb::Outcome::Applied.into(),
             key,
             book_id: self.info.book_id.clone(),
             op: op.0,
             book_time_us,
+            lapsed: self.lapsed(program, event.legs()),
             restored: self.restored(),
             ..pb::Receipt::default()
         };
-        if let Some(common) = event.common() {
-            receipt.balance = common.member.number().map(|_| balance(common.after));
-        }
-        match event {
-            Event::Earned(earned) => self.earned(&mut receipt, earned),
-            Event::Refunded(refunded) => self.refunded(&mut receipt, refunded),
-            Event::Redeemed(redeemed) => spent(&mut receipt, redeemed),
-            Event::Adjusted(adjusted) => moved(&mut receipt, adjusted),
-            Event::Opened(opened) => brought(&mut receipt, opened),
-            Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::ClockConfirmed(_) => {}
-            Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}
-            Event::Rejected(rejected) => reject(&mut receipt, rejected.reason, rejected.field),
-            Event::AdminRejected(rejected) => reject(&mut receipt, rejected.reason, rejected.field),
+        self.balances(&mut receipt, event);
+        self.amounts(&mut receipt, op, event);
+        if let Some((reason, field)) = event.rejection() {
+            reject(&mut receipt, reason, field);
         }
         receipt
     }
@@ -54,58 +51,56 @@ impl Scribe<'_> {
         self.names.campaign(program, campaign).unwrap_or_default().to_owned()
     }
 
-    fn earned(&self, receipt: &mut pb::Receipt, earned: &Earned<'_>) {
-        let mut awards = Vec::with_capacity(1 + earned.shares.len());
-        for share in earned.shares.iter().filter(|share| share.awarded != 0 || share.short != 0) {
-            awards.push(pb::Award {
-                source: pb::Source::Campaign.into(),
-                campaign: self.campaign(earned.common.program, share.campaign),
-                desired: points(share.awarded).saturating_add(points(share.short)),
-                awarded: points(share.awarded),
-                reason: number(share.reason),
-            });
-        }
-        awards.sort_unstable_by(|a, b| a.campaign.cmp(&b.campaign));
-        if earned.base != 0 {
-            let base = points(earned.base);
-            let award =
-                pb::Award { source: pb::Source::Base.into(), desired: base, awarded: base, ..Default::default() };
-            awards.insert(0, award);
-        }
-        receipt.desired = awards.iter().map(|award| award.desired).sum();
-        receipt.awarded = awards.iter().map(|award| award.awarded).sum();
-        receipt.awards = awards;
+    /// An asset's id.
+    #[must_use]
+    pub fn asset(&self, program: ProgramNo, asset: AssetNo) -> String {
+        self.names.asset(program, asset).unwrap_or_default().to_owned()
     }
 
-    fn refunded(&self, receipt: &mut pb::Receipt, refunded: &Refunded<'_>) {
-        let mut parts = Vec::new();
-        if let Some(from) = &refunded.from {
-            for share in from.shares.iter().filter(|share| share.of != 0) {
-                parts.push(pb::TakeBack {
-                    source: pb::Source::Campaign.into(),
-                    campaign: self.campaign(refunded.common.program, share.campaign),
-                    original: points(share.of),
-                    taken: points(share.taken),
-                    taken_total: points(share.taken_total),
-                });
+    /// An asset's id where it is not `points`; else empty.
+    #[must_use]
+    pub fn other_asset(&self, program: ProgramNo, asset: AssetNo) -> String {
+        if asset == AssetNo::POINTS { String::new() } else { self.asset(program, asset) }
+    }
+
+    /// The member's balances after the event.
+    fn balances(&self, receipt: &mut pb::Receipt, event: &Event<'_>) {
+        let program = event.identity().0;
+        let after = match event {
+            Event::Due(due) => {
+                receipt.balance = due.after.iter().find(|after| after.asset == AssetNo::POINTS).map(balance);
+                &*due.after
+            }
+            _ => {
+                let Some(common) = event.common().filter(|common| common.member.number().is_some()) else { return };
+                let others = common.others.as_deref().map(Vec::as_slice).unwrap_or_default();
+                let points = others.iter().find(|other| other.asset == AssetNo::POINTS).copied().unwrap_or_default();
+                let (available, debt) = (common.after.available, common.after.debt);
+                receipt.balance = Some(balance(&AssetBalances { available, debt, ..points }));
+                others
+            }
+        };
+        let shown = |after: &AssetBalances| pb::AssetBalance {
+            asset: self.asset(program, after.asset),
+            available: after.available,
+            held: after.held,
+            pending: after.pending,
+            debt: after.debt,
+        };
+        receipt.balances = after.iter().filter(|after| after.asset != AssetNo::POINTS).map(shown).collect();
+    }
+
+    /// What went to `breakage`, or came from it, by asset.
+    fn lapsed(&self, program: ProgramNo, legs: &[Leg]) -> Vec<pb::AssetUnits> {
+        let mut lapsed: Vec<pb::AssetUnits> = Vec::new();
+        for leg in legs.iter().filter(|leg| matches!(leg.account, Account::Breakage { .. })) {
+            let (asset, units) = (self.asset(program, leg.asset), leg.amount.saturating_abs());
+            match lapsed.iter_mut().find(|known| known.asset == asset) {
+                Some(known) => known.units = known.units.saturating_add(units),
+                None => lapsed.push(pb::AssetUnits { asset, units }),
             }
         }
-        parts.sort_unstable_by(|a, b| a.campaign.cmp(&b.campaign));
-        let (original, taken_total) = refunded.from.as_ref().map_or((0, 0), |from| (from.base_of, from.base_total));
-        if refunded.base != 0 || original != 0 {
-            let base = pb::TakeBack {
-                source: pb::Source::Base.into(),
-                campaign: String::new(),
-                original: points(original),
-                taken: points(refunded.base),
-                taken_total: points(taken_total),
-            };
-            parts.insert(0, base);
-        }
-        receipt.asked = parts.iter().map(|part| part.taken).sum();
-        receipt.taken = debits(&refunded.legs, |account| matches!(account, Account::Available { .. }));
-        receipt.owed = debits(&refunded.legs, |account| matches!(account, Account::Debt));
-        receipt.taken_back = parts;
+        lapsed
     }
 
     fn restored(&self) -> Option<Box<pb::Restored>> {
@@ -123,28 +118,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn spent(receipt: &mut pb::Receipt, redeemed: &Redeemed<'_>) {
-    receipt.asked = points(redeemed.points);
-    receipt.taken = debits(&redeemed.legs, |account| matches!(account, Account::Available { .. }));
-}
-
-fn moved(receipt: &mut pb::Receipt, adjusted: &Adjusted<'_>) {
-    if adjusted.points > 0 {
-        receipt.awarded = adjusted.points;
-    } else {
-        receipt.asked = adjusted.points.saturating_neg();
-        receipt.taken = debits(&adjusted.legs, |account| matches!(account, Account::Available { .. }));
-    }
-}
-
-fn brought(receipt: &mut pb::Receipt, opened: &Opened<'_>) {
-    if opened.points > 0 {
-        receipt.awarded = opened.points;
-    } else {
-        receipt.owed = opened.points.saturating_neg();
-    }
-}
-
 fn reject(receipt: &mut pb::Receipt, reason: Reason, field: &str) {
     receipt.outcome = pb::Outcome::Rejected.into();
     receipt.reason = number(Some(reason));
@@ -153,15 +126,10 @@ fn reject(receipt: &mut pb::Receipt, reason: Reason, field: &str) {
     explain(reason).clone_into(&mut receipt.message);
 }
 
-/// What the legs took from the accounts that `of` picks.
-fn debits(legs: &[Leg], of: impl Fn(&Account) -> bool) -> i64 {
-    legs.iter().filter(|leg| leg.amount < 0 && of(&leg.account)).map(|leg| leg.amount.saturating_neg()).sum()
-}
-
-/// Balances as the contract shows them.
+/// What a member has of `points`, as the contract shows it.
 #[must_use]
-pub fn balance(balances: Balances) -> pb::Balance {
-    pb::Balance { available: balances.available, debt: balances.debt }
+pub fn balance(of: &AssetBalances) -> pb::Balance {
+    pb::Balance { available: of.available, debt: of.debt, held: of.held, pending: of.pending }
 }
 
 /// Points as the contract counts them; the books hold no number that does not fit.
@@ -194,7 +162,7 @@ pub fn conflict(info: &BookInfo, key: String, reason: pb::Reason, op: Op) -> pb:
     }
 }
 
-/// The receipt of a command that would add a member to books that are full.
+/// The receipt of a command that would add a member, a counter or a lot to books that are full.
 #[must_use]
 pub fn members_limit(info: &BookInfo, key: String) -> pb::Receipt {
     pb::Receipt {
@@ -203,7 +171,7 @@ pub fn members_limit(info: &BookInfo, key: String) -> pb::Receipt {
         retry: pb::Retry::SameKey.into(),
         key,
         book_id: info.book_id.clone(),
-        message: "the server holds as many members as it is configured for".to_owned(),
+        message: "the server holds as many members, counters of caps or lots as it is configured for".to_owned(),
         ..pb::Receipt::default()
     }
 }

@@ -45,6 +45,11 @@ impl Fault {
         Self::new(field, pb::Reason::ProgramUnknown, "there is no such program")
     }
 
+    /// An asset that the program does not have.
+    pub fn asset_unknown(field: &str) -> Self {
+        Self::new(field, pb::Reason::AssetUnknown, "the program has no such asset")
+    }
+
     /// The fault of the item that `key` names.
     #[must_use]
     pub fn of(mut self, key: String) -> Self {
@@ -91,6 +96,17 @@ pub fn amount(field: &str, amount: i64, max: i64) -> Result<u64, Fault> {
     }
 }
 
+/// An instant that has a calendar date everywhere.
+///
+/// # Errors
+/// `FIELD_OUT_OF_RANGE`.
+pub fn calendar(field: &str, us: i64) -> Result<(), Fault> {
+    match us {
+        OCCURRED_US_MIN..=OCCURRED_US_MAX => Ok(()),
+        _ => Err(Fault::out_of_range(field, "is outside the calendar")),
+    }
+}
+
 /// Points of 1 to the fixed limit.
 ///
 /// # Errors
@@ -115,11 +131,7 @@ pub fn signed_points(field: &str, points: i64) -> Result<(), Fault> {
 /// # Errors
 /// `FIELD_MISSING`, `FIELD_OUT_OF_RANGE`.
 pub fn instant(field: &str, us: i64) -> Result<(), Fault> {
-    match us {
-        0 => Err(Fault::missing(field)),
-        OCCURRED_US_MIN..=OCCURRED_US_MAX => Ok(()),
-        _ => Err(Fault::out_of_range(field, "is outside the calendar")),
-    }
+    if us == 0 { Err(Fault::missing(field)) } else { calendar(field, us) }
 }
 
 /// Who acts and why, as operators' commands must say.

@@ -1,14 +1,18 @@
-//! Events, members, programs and campaigns as readers are shown them.
+//! Events and members as readers are shown them.
 
-use super::receipt::{Scribe, balance, points};
+#[cfg(test)]
+mod tests;
+
+use super::receipt::amounts::{counted, source};
+use super::receipt::{Scribe, points};
+use crate::engine::names::{Names, POINTS};
 use crate::engine::request::MemberState;
-use crate::ledger::command::{Basis, Purpose};
+use crate::ledger::command::{Basis, Purpose, Standing};
 use crate::ledger::event::{
-    Account, AdminCommon, AdminKind, CampaignChange, CommandKind, Common, Event, Leg, Source, Text,
+    Account, AdminCommon, AdminKind, CampaignChange, CommandKind, Common, Due, DueKind, Event, Expiry, Leg, LotId, Text,
 };
-use crate::ledger::ids::{Op, ProgramNo};
-use crate::ledger::spec::{Cap, CapPer, OnExhausted, Ratio, Rounding};
-use crate::ledger::view::{CampaignStatus, CampaignView, ProgramView};
+use crate::ledger::ids::{AssetNo, Op, ProgramNo};
+use crate::ledger::view::{AssetCard, Forecast, MemberCard};
 use crate::proto as pb;
 
 /// The event that is `op` of the book, as readers are shown it. `member` is the id of its member, empty for an event of
@@ -23,6 +27,8 @@ pub fn event(scribe: &Scribe<'_>, op: Op, book_time_us: i64, event: &Event<'_>, 
         program: program_id(scribe, event, program),
         body_hash: body_hash.to_vec(),
         occurred_at_us: book_time_us,
+        asset: scribe.other_asset(program, counted(event)),
+        rolling: rolling(scribe, program, event),
         legs: legs(scribe, program, event.legs()),
         ..pb::Event::default()
     };
@@ -69,8 +75,7 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
             show_basis(shown, refunded.basis);
             shown.event_kind = refunded.event_kind.unwrap_or_default().to_owned();
             shown.rule_version = refunded.version.0;
-            let original = refunded.from.as_ref().and_then(|from| op.back(from.original_link));
-            shown.original_op = original.map_or(0, |op| op.0);
+            shown.original_op = refunded.from.as_ref().map_or(0, |from| back(op, from.original_link));
         }
         Event::Redeemed(redeemed) => {
             shown.points = points(redeemed.points);
@@ -78,14 +83,40 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
         }
         Event::Adjusted(adjusted) => {
             shown.points = adjusted.points;
-            shown.actor = clear(&adjusted.actor);
-            shown.actor_reason = clear(&adjusted.reason);
+            show_act(shown, &adjusted.actor, &adjusted.reason);
         }
         Event::Opened(opened) => {
             shown.points = opened.points;
-            shown.actor = clear(&opened.actor);
-            shown.actor_reason = clear(&opened.reason);
+            show_act(shown, &opened.actor, &opened.reason);
         }
+        Event::StandingChanged(changed) => {
+            shown.standing = standing(changed.change).into();
+            show_act(shown, &changed.actor, &changed.reason);
+        }
+        Event::Activated(activated) => shown.original_op = back(op, activated.earn_link),
+        Event::Reversed(reversed) => {
+            shown.points = points(reversed.units);
+            shown.original_op = back(op, reversed.original_link);
+        }
+        Event::Held(held) => {
+            shown.points = points(held.units);
+            shown.purpose = purpose(held.purpose).into();
+            shown.hold_until_us = Some(held.until_us);
+        }
+        Event::Captured(captured) => {
+            shown.points = points(captured.units);
+            shown.purpose = purpose(captured.purpose).into();
+            shown.hold_op = back(op, captured.hold_link);
+        }
+        Event::Released(released) => {
+            shown.points = points(released.units);
+            shown.hold_op = back(op, released.hold_link);
+        }
+        Event::Granted(granted) => {
+            shown.points = points(granted.units);
+            shown.bonus = points(granted.bonus);
+        }
+        Event::Due(due) => show_due(shown, op, due),
         Event::SnapshotTaken(taken) => {
             shown.snapshot = taken.name.to_owned();
             shown.retain_until_us = taken.retain_until_us;
@@ -99,8 +130,61 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
                 shown.points = changed.legs.iter().map(|leg| leg.amount.max(0)).sum();
             }
         }
-        Event::Rejected(_) | Event::AdminRejected(_) => {}
+        _ => {}
     }
+}
+
+/// The op that lies `link` behind; 0 for none.
+fn back(op: Op, link: u64) -> u64 {
+    op.back(link).map_or(0, |op| op.0)
+}
+
+fn show_act(shown: &mut pb::Event, actor: &Text<'_>, reason: &Text<'_>) {
+    shown.actor = clear(actor);
+    shown.actor_reason = clear(reason);
+}
+
+fn show_due(shown: &mut pb::Event, op: Op, due: &Due) {
+    match due.kind {
+        DueKind::Expired { lapsed_min } => shown.effective_at_us = Some(instant_us(lapsed_min)),
+        DueKind::LotsMerged => {}
+        DueKind::Matured { earn_link, matured_us } => {
+            shown.original_op = back(op, earn_link);
+            shown.effective_at_us = Some(matured_us);
+        }
+        DueKind::HoldEnded { hold_link, ended_us } => {
+            shown.hold_op = back(op, hold_link);
+            shown.effective_at_us = Some(ended_us);
+        }
+    }
+}
+
+/// The instant of a number of minutes, in microseconds, both since the Unix epoch.
+fn instant_us(minutes: u32) -> i64 {
+    i64::from(minutes) * 60_000_000
+}
+
+/// Until when the member's rolling units live from the event on.
+fn rolling(scribe: &Scribe<'_>, program: ProgramNo, event: &Event<'_>) -> Vec<pb::Rolling> {
+    let mut rolls: Vec<(AssetNo, u32)> = Vec::new();
+    match event {
+        Event::Earned(earned) => rolls.extend(earned.more.as_deref().iter().flat_map(|more| &more.rolls)),
+        Event::Redeemed(redeemed) => {
+            rolls.extend(redeemed.more.as_deref().and_then(|more| Some((more.asset, more.rolls?))));
+        }
+        Event::Adjusted(adjusted) => {
+            rolls.extend(adjusted.more.as_deref().and_then(|more| Some((more.asset, more.rolls?))));
+        }
+        Event::Opened(opened) => rolls.extend(opened.more.as_deref().and_then(|more| Some((more.asset, more.rolls?)))),
+        Event::Captured(captured) => rolls.extend(captured.rolls.map(|until| (captured.asset, until))),
+        Event::Granted(granted) => rolls.extend(granted.rolls.map(|until| (granted.asset, until))),
+        _ => {}
+    }
+    let shown = |(asset, until): (AssetNo, u32)| pb::Rolling {
+        asset: scribe.asset(program, asset),
+        expires_at_us: instant_us(until),
+    };
+    rolls.into_iter().map(shown).collect()
 }
 
 fn show_basis(shown: &mut pb::Event, basis: Basis) {
@@ -127,13 +211,21 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
         Event::SnapshotTaken(_) => pb::Kind::SnapshotTaken,
         Event::SnapshotDeleted(_) => pb::Kind::SnapshotDeleted,
         Event::ClockConfirmed(_) => pb::Kind::ClockConfirmed,
-        Event::Rejected(rejected) => match rejected.kind {
-            CommandKind::Earn => pb::Kind::Earn,
-            CommandKind::Refund => pb::Kind::Refund,
-            CommandKind::Redeem => pb::Kind::Redeem,
-            CommandKind::Adjust => pb::Kind::Adjust,
-            CommandKind::Opening => pb::Kind::Opening,
+        Event::Activated(_) => pb::Kind::Activate,
+        Event::Reversed(_) => pb::Kind::Reverse,
+        Event::Held(_) => pb::Kind::Hold,
+        Event::Captured(_) => pb::Kind::Capture,
+        Event::Released(_) => pb::Kind::Release,
+        Event::Granted(granted) if granted.topped_up => pb::Kind::TopUp,
+        Event::Granted(_) => pb::Kind::Grant,
+        Event::StandingChanged(_) => pb::Kind::Standing,
+        Event::Due(due) => match due.kind {
+            DueKind::Expired { .. } => pb::Kind::Expired,
+            DueKind::LotsMerged => pb::Kind::LotsMerged,
+            DueKind::Matured { .. } => pb::Kind::Matured,
+            DueKind::HoldEnded { .. } => pb::Kind::HoldEnded,
         },
+        Event::Rejected(rejected) => asked_for(rejected.kind),
         Event::ProgramPut(_) => pb::Kind::ProgramPut,
         Event::CampaignChanged(changed) => match changed.change {
             CampaignChange::Funded => pb::Kind::CampaignFunded,
@@ -154,20 +246,43 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
     }
 }
 
-/// The legs, those on lots of one account joined in one.
+/// What a refused command was to do.
+fn asked_for(kind: CommandKind) -> pb::Kind {
+    match kind {
+        CommandKind::Earn => pb::Kind::Earn,
+        CommandKind::Refund => pb::Kind::Refund,
+        CommandKind::Redeem => pb::Kind::Redeem,
+        CommandKind::Adjust => pb::Kind::Adjust,
+        CommandKind::Opening => pb::Kind::Opening,
+        CommandKind::Reverse => pb::Kind::Reverse,
+        CommandKind::Hold => pb::Kind::Hold,
+        CommandKind::Capture => pb::Kind::Capture,
+        CommandKind::Release => pb::Kind::Release,
+        CommandKind::Activate => pb::Kind::Activate,
+        CommandKind::TopUp => pb::Kind::TopUp,
+        CommandKind::Grant => pb::Kind::Grant,
+        CommandKind::Standing => pb::Kind::Standing,
+    }
+}
+
+/// The legs; those on lots of one account and asset that go the same way are joined in one.
 fn legs(scribe: &Scribe<'_>, program: ProgramNo, legs: &[Leg]) -> Vec<pb::Leg> {
     let mut shown: Vec<pb::Leg> = Vec::with_capacity(legs.len());
     for leg in legs {
         let account = account_name(scribe, program, &leg.account);
-        let lot = lot_part(leg);
-        match shown.iter_mut().find(|joined| lot.is_some() && joined.account == account) {
+        let (asset, lot) = (scribe.asset(program, leg.asset), lot_part(leg));
+        let joins = |joined: &&mut pb::Leg| {
+            let alike = joined.account == account && joined.asset == asset;
+            lot.is_some() && alike && (joined.amount < 0) == (leg.amount < 0)
+        };
+        match shown.iter_mut().find(joins) {
             Some(joined) => {
                 joined.amount = joined.amount.saturating_add(leg.amount);
                 joined.lots.extend(lot);
             }
             None => {
                 let lots = lot.into_iter().collect();
-                shown.push(pb::Leg { account, asset: "points".to_owned(), amount: leg.amount, lots });
+                shown.push(pb::Leg { account, asset, amount: leg.amount, lots });
             }
         }
     }
@@ -176,7 +291,11 @@ fn legs(scribe: &Scribe<'_>, program: ProgramNo, legs: &[Leg]) -> Vec<pb::Leg> {
 
 fn account_name(scribe: &Scribe<'_>, program: ProgramNo, account: &Account) -> String {
     match account {
-        Account::Available { .. } => "member/available".to_owned(),
+        Account::Available { .. } | Account::Free { .. } => "member/available".to_owned(),
+        Account::Held { .. } => "member/held".to_owned(),
+        Account::Pending { .. } => "member/pending".to_owned(),
+        Account::Breakage { .. } => "breakage".to_owned(),
+        Account::Cash { .. } => "cash".to_owned(),
         Account::Debt => "member/debt".to_owned(),
         Account::Issuance { .. } => "issuance".to_owned(),
         Account::Campaign { campaign, .. } => format!("campaign/{}", scribe.campaign(program, *campaign)),
@@ -187,19 +306,30 @@ fn account_name(scribe: &Scribe<'_>, program: ProgramNo, account: &Account) -> S
 }
 
 fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
-    let Account::Available { lot, position } = leg.account else { return None };
-    let source = match lot.source {
-        Source::Base => pb::Source::Base,
-        Source::Campaign => pb::Source::Campaign,
-        Source::Granted => pb::Source::Granted,
-        Source::Opening => pb::Source::Opening,
+    let (LotId { source: from, expiry }, position) = match leg.account {
+        Account::Available { lot, position } => (lot, Some(position)),
+        Account::Held { lot, position } => (lot, position),
+        Account::Free { lot } | Account::Pending { lot, .. } => (lot, None),
+        _ => return None,
     };
     Some(pb::LotPart {
-        source: source.into(),
-        expires_at_us: None,
+        source: source(from).into(),
+        expires_at_us: match expiry {
+            Expiry::At(minute) => Some(instant_us(minute)),
+            Expiry::Never | Expiry::Rolling => None,
+        },
         units: leg.amount.saturating_abs(),
-        position: points(position),
+        position: position.map(points),
+        rolling: expiry == Expiry::Rolling,
     })
+}
+
+fn standing(standing: Standing) -> pb::Standing {
+    match standing {
+        Standing::Open => pb::Standing::Open,
+        Standing::Frozen => pb::Standing::Frozen,
+        Standing::Closed => pb::Standing::Closed,
+    }
 }
 
 fn purpose(purpose: Purpose) -> pb::Purpose {
@@ -210,86 +340,58 @@ fn purpose(purpose: Purpose) -> pb::Purpose {
         Purpose::Lottery => pb::Purpose::Lottery,
         Purpose::Charity => pb::Purpose::Charity,
         Purpose::Miles => pb::Purpose::Miles,
+        Purpose::Payment => pb::Purpose::Payment,
+        Purpose::Use => pb::Purpose::Use,
     }
 }
 
-/// A member.
+/// A member as it is now.
 #[must_use]
-pub fn member(id: String, state: &MemberState) -> pb::Member {
-    pb::Member { id, balance: Some(balance(state.balances)), last_op: state.head.0 }
+pub fn member(names: &Names, program: ProgramNo, id: String, state: &MemberState, card: &MemberCard) -> pb::Member {
+    let assets: Vec<_> = card.assets.iter().map(|asset| asset_card(names, program, asset)).collect();
+    let points = assets.iter().find(|asset| asset.asset == POINTS);
+    let balance = |card: &pb::AssetCard| pb::Balance {
+        available: card.available,
+        debt: card.debt,
+        held: card.held,
+        pending: card.pending,
+    };
+    pb::Member {
+        id,
+        balance: Some(points.map(balance).unwrap_or_default()),
+        last_op: state.head.0,
+        standing: standing(card.standing).into(),
+        assets,
+    }
 }
 
-/// A program.
+/// A member as a past event left it.
 #[must_use]
-pub fn program(view: &ProgramView) -> pb::Program {
-    pb::Program {
-        id: view.id.clone(),
-        version: view.version.0,
-        effective_from_us: Some(view.effective_from_us).filter(|us| *us != i64::MIN),
-        definition: view.definition.to_string(),
-        name: view.spec.name.clone(),
-        currency: view.spec.currency.clone(),
-        time_zone: view.spec.time_zone.clone(),
-        tz_version: view.spec.tz_version.clone(),
-        import: view.spec.import_mode,
-        greatest_total: Some(rational(view.spec.greatest_total)),
-        rules: view.spec.rules.iter().map(rule).collect(),
+pub fn past_member(id: String, state: &MemberState) -> pb::Member {
+    let balance = pb::Balance { available: state.balances.available, debt: state.balances.debt, ..Default::default() };
+    pb::Member { id, balance: Some(balance), last_op: state.head.0, ..Default::default() }
+}
+
+fn asset_card(names: &Names, program: ProgramNo, card: &AssetCard) -> pb::AssetCard {
+    let AssetCard { balances, lapsed, next_lapse } = *card;
+    pb::AssetCard {
+        asset: names.asset(program, balances.asset).unwrap_or_default().to_owned(),
+        available: balances.available.saturating_sub(lapsed),
+        held: balances.held,
+        pending: balances.pending,
+        debt: balances.debt,
+        lapsed,
+        next_expiry_at_us: next_lapse.map(|(minute, _)| instant_us(minute)),
+        next_expiry_units: next_lapse.map_or(0, |(_, units)| units),
     }
 }
 
-fn rule(rule: &crate::ledger::spec::Rule) -> pb::EventRule {
-    let rounding = match rule.rounding {
-        Rounding::Floor => pb::Rounding::Floor,
-        Rounding::HalfUp => pb::Rounding::HalfUp,
-        Rounding::Ceiling => pb::Rounding::Ceiling,
-    };
-    pb::EventRule {
-        event_kind: rule.kind.clone(),
-        points_per_minor: Some(rational(rule.rate)),
-        rounding: rounding.into(),
-    }
-}
-
-/// A campaign.
+/// Units that lapse together.
 #[must_use]
-pub fn campaign(view: &CampaignView) -> pb::Campaign {
-    let status = match view.status {
-        CampaignStatus::Open => pb::CampaignStatus::Open,
-        CampaignStatus::Paused => pb::CampaignStatus::Paused,
-        CampaignStatus::Stopped => pb::CampaignStatus::Stopped,
-        CampaignStatus::Closed => pb::CampaignStatus::Closed,
-    };
-    let on_exhausted = match view.spec.on_exhausted {
-        OnExhausted::Clip => pb::OnExhausted::Clip,
-        OnExhausted::Stop => pb::OnExhausted::Stop,
-    };
-    pb::Campaign {
-        id: view.spec.id.clone(),
-        status: status.into(),
-        in_force: view.in_force,
-        start_us: view.spec.start_us,
-        end_us: view.spec.end_us,
-        multiplier: Some(rational(view.spec.multiplier)),
-        group: view.spec.group.clone(),
-        event_kinds: view.spec.kinds.clone(),
-        on_exhausted: on_exhausted.into(),
-        cap: view.spec.cap.map(cap),
-        funded: view.funded,
-        left: view.left,
-        awarded: view.awarded,
+pub fn expiring(names: &Names, program: ProgramNo, forecast: &Forecast) -> pb::Expiring {
+    pb::Expiring {
+        asset: names.asset(program, forecast.asset).unwrap_or_default().to_owned(),
+        expires_at_us: instant_us(forecast.at_min),
+        units: forecast.units,
     }
-}
-
-fn cap(cap: Cap) -> pb::Cap {
-    let period = match cap.per {
-        CapPer::Campaign => pb::CapPeriod::Campaign,
-        CapPer::Day => pb::CapPeriod::Day,
-        CapPer::Week => pb::CapPeriod::Week,
-        CapPer::Month => pb::CapPeriod::Month,
-    };
-    pb::Cap { points: points(cap.points), period: period.into() }
-}
-
-fn rational(ratio: Ratio) -> pb::Rational {
-    pb::Rational { numerator: points(ratio.numerator), denominator: points(ratio.denominator) }
 }

@@ -110,7 +110,7 @@ impl Question {
 
 /// The distance to the member's previous event; `None` for an event of another.
 fn link_of(event: &Event<'_>, member: MemberNo) -> Option<u64> {
-    event.common().filter(|common| common.member.number() == Some(member)).map(|common| common.member_link)
+    event.member_link().filter(|_| event.member() == Some(member))
 }
 
 fn stray() -> Fault {

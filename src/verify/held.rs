@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::VerifyError;
 use super::beside::{Beside, Shot};
 use crate::audit::files::{hex, unhex};
-use crate::audit::snapshot::{Listed, Manifest, ManifestTrial, SNAPSHOT_VERSION, check_follows};
+use crate::audit::snapshot::{Listed, Manifest, SNAPSHOT_VERSION, check_follows};
 use crate::journal::{Genesis, Head};
 use crate::ledger::ids::Op;
 use crate::ledger::view::SnapshotView;
@@ -122,7 +122,7 @@ impl<'o> Held<'o> {
             book_time_us: view.book_time_us,
             state_hash: hex(&state_hash),
             members: ledger.counts().0,
-            trial_balance: ledger.trial_balance().iter().map(ManifestTrial::from).collect(),
+            trial_balance: ledger.trial_balance(),
             retain_until_us: view.retain_until_us,
             // Of the head the book is asked at its end; of its file the manifest was held against that.
             head_hash,

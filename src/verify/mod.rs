@@ -14,15 +14,16 @@ use crate::io::Disk;
 use crate::journal::{self, Genesis, Head, JournalError, RecoveryReport, ScanReport, Visit};
 use crate::ledger::codec::Named;
 use crate::ledger::event::Event;
-use crate::ledger::ids::Op;
+use crate::ledger::ids::{Op, ProgramNo};
+use crate::ledger::original::taken_by;
 use crate::ledger::print::Prints;
-use crate::ledger::view::ProgramTrial;
+use crate::ledger::view::{ProgramTrial, asset_ids};
 use crate::ledger::{Ledger, Limits, Moment, codec, hashes_of};
 
 use beside::Beside;
 use held::{Heads, Held};
 pub use held::{Shown, ShownSnapshot};
-use sums::Sums;
+use sums::{Ids, Sums};
 
 /// What is to be proved beside the book itself.
 #[derive(Clone, Default)]
@@ -103,7 +104,7 @@ fn read<'a>(visit: &Visit<'a>) -> Result<Step<'a>, String> {
 
 /// A ledger without bounds: what was accepted once is not refused for what a later configuration allows.
 fn unbounded() -> Ledger {
-    Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX })
+    Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX, lots_bytes_max: usize::MAX })
 }
 
 /// The first pass: the book itself.
@@ -111,7 +112,7 @@ struct Books {
     ledger: Ledger,
     sums: Sums,
     newest: Moment,
-    /// The earns that refunds name.
+    /// The events that refunds, reversals and activations name.
     originals: HashSet<Op>,
 }
 
@@ -131,10 +132,11 @@ impl Books {
     }
 }
 
+/// The event whose facts an event was decided from.
 fn original_of(op: Op, event: &Event<'_>) -> Option<Op> {
     match event {
-        Event::Refunded(refund) => op.back(refund.from.as_ref()?.original_link),
-        _ => None,
+        Event::Activated(activated) => op.back(activated.earn_link),
+        _ => taken_by(op, event),
     }
 }
 
@@ -162,8 +164,8 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
             books.take(&step, &prints)?;
             if options.beside.keys.is_some() {
                 let id = |number| books.ledger.program_id(number);
-                let hashes =
-                    hashes_of(&Named::from(&step.event), id, &prints).ok_or("the event's program is unknown")?;
+                let hashes = hashes_of(&Named::from(&step.event), step.at.op, id, &prints);
+                let hashes = hashes.ok_or("the event's program is unknown")?;
                 held.key(step.at.op, hashes.key);
             }
             if visit.last_in_frame {
@@ -183,7 +185,16 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
     let trial_balance = books.ledger.trial_balance();
     let unbalanced = |what| VerifyError::Unbalanced { op: head.op, what };
     books.ledger.check_sums().map_err(unbalanced)?;
-    books.sums.agree(&trial_balance, |number| books.ledger.campaigns(number)).map_err(unbalanced)?;
+    let programs = books.ledger.programs();
+    let ids = |number: ProgramNo| Ids {
+        assets: programs
+            .iter()
+            .find(|view| view.number == number)
+            .map(|view| asset_ids(&view.spec))
+            .unwrap_or_default(),
+        campaigns: books.ledger.campaigns(number),
+    };
+    books.sums.agree(&trial_balance, ids).map_err(unbalanced)?;
     let (members, _) = books.ledger.counts();
     let state_hash = books.ledger.state_hash();
     let proved = match options.rules {

@@ -12,7 +12,7 @@ use stampbook::io::RealDisk;
 use stampbook::journal::{FrameBuilder, Genesis, Journal, JournalOptions, Writer};
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Notes, Original};
 use stampbook::ledger::event::Event;
-use stampbook::ledger::ids::ProgramNo;
+use stampbook::ledger::ids::{AssetNo, ProgramNo};
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::view::ProgramTrial;
 use stampbook::ledger::{Decision, Ledger, Limits, Moment, codec};
@@ -118,7 +118,7 @@ impl Keeper {
             currency: None,
             notes: Some(Box::new(notes)),
             action: match kind {
-                "purchase" => Action::Earn { basis, event_kind },
+                "purchase" => Action::Earn { basis, event_kind, asset: AssetNo::POINTS, matures: None },
                 _ => Action::Refund { original: Original::None, basis, event_kind },
             },
         };
@@ -179,7 +179,7 @@ pub(crate) fn trace() -> Trace {
     let options = JournalOptions::with_segment_bytes(4 << 20);
     let opened = Journal::open(disk, genesis, options, &mut |_| Ok(())).unwrap();
     let mut keeper = Keeper {
-        ledger: Ledger::new(Limits { members_max: 10_000, cap_counters_max: 1_000 }),
+        ledger: Ledger::new(Limits { members_max: 10_000, cap_counters_max: 1_000, lots_bytes_max: usize::MAX }),
         prints: Prints::new(SECRET),
         writer: opened.writer,
         open: None,

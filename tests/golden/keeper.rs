@@ -9,6 +9,7 @@ use stampbook::journal::{FrameBuilder, Genesis, Head, Journal, JournalOptions, W
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Notes, Original};
 use stampbook::ledger::event::Event;
 use stampbook::ledger::ids::{Op, ProgramNo};
+use stampbook::ledger::own::End;
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::{Decision, Found, Ledger, Limits, Moment, Need, Resolved, codec};
 
@@ -48,7 +49,7 @@ impl Keeper {
         let opened = Journal::open(shared, genesis, options, &mut |_| Ok(())).unwrap();
         Self {
             disk,
-            ledger: Ledger::new(Limits { members_max: 1_000, cap_counters_max: 1_000 }),
+            ledger: Ledger::new(Limits { members_max: 1_000, cap_counters_max: 1_000, lots_bytes_max: usize::MAX }),
             prints: Prints::new(SECRET),
             program: "high-street",
             writer: opened.writer,
@@ -157,7 +158,7 @@ impl Keeper {
     fn resolve(&self, command: &Command) -> Option<Resolved> {
         let op = match self.ledger.needs(command, &|_| Found::Free) {
             Need::Nothing => return None,
-            Need::NotFound | Need::Runs(_) => return Some(Resolved::NotFound),
+            Need::NotFound | Need::Hold(_) | Need::Runs(_) => return Some(Resolved::NotFound),
             Need::Original { op, .. } => op,
             Need::Walk { head } => match self.walk(command, head) {
                 Some(op) => op,
@@ -165,7 +166,8 @@ impl Keeper {
             },
         };
         let latest = self.ledger.latest_refund(op).map(|op| (op, self.event(op)));
-        Some(Resolved::from_events(op, &self.event(op), latest.as_ref().map(|(op, event)| (*op, event))))
+        let resolved = Resolved::from_events(op, &self.event(op), latest.as_ref().map(|(op, event)| (*op, event)));
+        resolved.followed(&self.ledger, |op, _| Ok::<_, ()>(End::of(op, &self.event(op)))).ok()
     }
 
     /// The member's newest earn with the reference that a refund names.

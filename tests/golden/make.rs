@@ -1,7 +1,8 @@
 //! What the golden book tells: two programs, every kind of event, and every reason that a small book can have.
 
 use stampbook::ledger::command::{Action, AdminAction, Basis, Command, Original, Purpose};
-use stampbook::ledger::ids::Op;
+use stampbook::ledger::ids::{AssetNo, Op};
+use stampbook::ledger::later::Later;
 use stampbook::ledger::spec::{CampaignSpec, Cap, CapPer, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
 
 use super::keeper::{BEGAN_US, FRAME_US, Keeper};
@@ -13,7 +14,7 @@ fn ratio(numerator: u64, denominator: u64) -> Ratio {
 }
 
 fn rule(kind: &str, rate: Ratio, rounding: Rounding) -> Rule {
-    Rule { kind: kind.into(), rate, rounding }
+    Rule { kind: kind.into(), rate, rounding, more: Later::default() }
 }
 
 fn campaign(id: &str, group: &str, kinds: &[&str], multiplier: Ratio) -> CampaignSpec {
@@ -26,6 +27,7 @@ fn campaign(id: &str, group: &str, kinds: &[&str], multiplier: Ratio) -> Campaig
         group: group.into(),
         on_exhausted: OnExhausted::Clip,
         cap: None,
+        asset: Later::default(),
     }
 }
 
@@ -53,6 +55,7 @@ fn high_street() -> ProgramSpec {
             capped(campaign("party", "season", &["party"], ratio(3, 1)), 100, CapPer::Day),
             capped(campaign("daily", "season", &["check-in"], ratio(2, 1)), 60, CapPer::Month),
         ],
+        more: Later::default(),
     }
 }
 
@@ -104,11 +107,16 @@ fn close(campaign: &str) -> AdminAction {
 }
 
 fn spend(kind: &str, amount: u64) -> Action {
-    Action::Earn { basis: Basis::Spend(amount), event_kind: Some(kind.into()) }
+    Action::Earn { basis: Basis::Spend(amount), event_kind: Some(kind.into()), asset: AssetNo::POINTS, matures: None }
 }
 
 fn points(kind: Option<&str>, points: u64) -> Action {
-    Action::Earn { basis: Basis::Points(points), event_kind: kind.map(Into::into) }
+    Action::Earn {
+        basis: Basis::Points(points),
+        event_kind: kind.map(Into::into),
+        asset: AssetNo::POINTS,
+        matures: None,
+    }
 }
 
 fn refund(original: Original, amount: u64) -> Action {
@@ -120,11 +128,11 @@ fn refund_points(original: Op, points: u64) -> Action {
 }
 
 fn redeem(points: u64, purpose: Purpose) -> Action {
-    Action::Redeem { points, purpose }
+    Action::Redeem { asset: AssetNo::POINTS, points, purpose }
 }
 
 fn adjust(points: i64) -> Action {
-    Action::Adjust { points, actor: "ben".into(), reason: "goodwill".into() }
+    Action::Adjust { asset: AssetNo::POINTS, points, actor: "ben".into(), reason: "goodwill".into() }
 }
 
 /// Writes the book. Its frames are one page each, so that it spans three segments.

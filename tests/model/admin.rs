@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use stampbook::ledger::command::{AdminAction, AdminCommand};
 use stampbook::ledger::reason::Reason;
-use stampbook::ledger::spec::ProgramSpec;
+use stampbook::ledger::spec::{CampaignSpec, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
-use super::book::Said;
-use super::{Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add};
+use super::book::{Said, prefix};
+use super::{Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add, asset_of_campaign, more_of};
 
 /// The greatest balance, either way.
 const BALANCE_MAX: i128 = i64::MAX as i128;
@@ -34,10 +34,13 @@ impl Model {
         };
         let said = match decided {
             Ok(said) => said,
-            Err((reason, field)) => Said { refused: Some((reason, field.to_owned())), ..Said::default() },
+            Err((reason, field)) => {
+                let refused = Some((reason, field.to_owned()));
+                Said { what: "operator rejected".to_owned(), refused, ..Said::default() }
+            }
         };
         if let Some(program) = self.programs.iter_mut().find(|program| program.id == command.program_id) {
-            program.post(self.history.len() + 1, &said.legs);
+            program.post(&said.legs);
         }
         self.history.push(Happened {
             program: command.program_id.clone(),
@@ -46,8 +49,8 @@ impl Model {
             member: None,
             reference: String::new(),
             what: What::Other,
-            credited: BTreeMap::new(),
         });
+        self.said.push(said.clone());
         Verdict::Fresh(said)
     }
 
@@ -57,7 +60,7 @@ impl Model {
         }
         let (name, op) = (name.to_owned(), self.next_op());
         self.snapshots.push(Snapshot { name, op, taken_us, retain_until_us, deleted: None });
-        Ok(Said::default())
+        Ok(named("snapshot taken"))
     }
 
     fn delete_snapshot(&mut self, name: &str, book_time_us: i64) -> Result<Said, Refusal> {
@@ -68,7 +71,7 @@ impl Model {
             return Err((Reason::SnapshotRetained, "name"));
         }
         snapshot.deleted = Some(op);
-        Ok(Said::default())
+        Ok(named("snapshot deleted"))
     }
 
     fn next_op(&self) -> u64 {
@@ -86,6 +89,19 @@ impl Model {
             let fixed = |spec: &ProgramSpec| (spec.currency.clone(), spec.time_zone.clone());
             if fixed(&before.spec) != fixed(spec) {
                 return Err((Reason::ProgramFixedField, "definition"));
+            }
+            let fixed = |spec: &ProgramSpec| -> Vec<_> {
+                more_of(spec).assets.into_iter().map(|asset| (asset.id, asset.kind)).collect()
+            };
+            if !fixed(spec).starts_with(&fixed(&before.spec)) {
+                return Err((Reason::AssetFixed, "definition"));
+            }
+            let moved = |campaign: &CampaignSpec| {
+                let known = program.campaign_assets.get(&campaign.id);
+                known.is_some_and(|known| *known != asset_of_campaign(campaign))
+            };
+            if spec.campaigns.iter().any(moved) {
+                return Err((Reason::CampaignAssetFixed, "definition"));
             }
         }
         let asked = spec.effective_from_us.unwrap_or(book_time_us);
@@ -107,13 +123,18 @@ impl Model {
         program.versions.push(Version { effective_from_us, spec: spec.clone() });
         for campaign in &spec.campaigns {
             program.campaigns.entry(campaign.id.clone()).or_insert(CampaignStatus::Open);
+            program.campaign_assets.insert(campaign.id.clone(), asset_of_campaign(campaign));
         }
         match self.programs.iter_mut().find(|program| program.id == id) {
             Some(place) => *place = program,
             None => self.programs.push(program),
         }
-        Ok(Said { version: Some(newest + 1), ..Said::default() })
+        Ok(Said { version: Some(newest + 1), ..named("program") })
     }
+}
+
+fn named(what: &str) -> Said {
+    Said { what: what.to_owned(), ..Said::default() }
 }
 
 /// Funds, pauses, resumes or closes a campaign.
@@ -129,18 +150,19 @@ fn change(program: &mut Program, action: &AdminAction) -> Result<Said, Refusal> 
     if status == CampaignStatus::Closed {
         return Err((Reason::CampaignClosed, "campaign"));
     }
-    let budget = format!("campaign/{campaign}");
+    let budget = program.budget(campaign);
+    let issuance = format!("{}issuance", prefix(program.campaign_assets[campaign]));
     let mut legs = BTreeMap::new();
     let after = match action {
         AdminAction::FundCampaign { points, .. } => {
             let points = i128::from(*points);
             let funded = program.funded.get(campaign).copied().unwrap_or(0) + points;
-            let balances = [program.balance(&budget) + points, points - program.balance("issuance"), funded];
+            let balances = [program.balance(&budget) + points, points - program.balance(&issuance), funded];
             if balances.iter().any(|balance| *balance > BALANCE_MAX) {
                 return Err((Reason::AmountOverflow, "points"));
             }
             program.funded.insert(campaign.clone(), funded);
-            add(&mut legs, "issuance", -points);
+            add(&mut legs, &issuance, -points);
             add(&mut legs, &budget, points);
             status
         }
@@ -154,11 +176,11 @@ fn change(program: &mut Program, action: &AdminAction) -> Result<Said, Refusal> 
         AdminAction::ResumeCampaign { .. } => CampaignStatus::Open,
         _ => {
             let rest = program.balance(&budget);
-            add(&mut legs, "issuance", rest);
+            add(&mut legs, &issuance, rest);
             add(&mut legs, &budget, -rest);
             CampaignStatus::Closed
         }
     };
     program.campaigns.insert(campaign.clone(), after);
-    Ok(Said { legs, ..Said::default() })
+    Ok(Said { legs, ..named("campaign") })
 }

@@ -1,7 +1,7 @@
 //! What an earn comes to, by the book of rules: exact fractions, sorted lists, nothing clever.
 
 use stampbook::ledger::reason::Reason;
-use stampbook::ledger::spec::{Ratio, Rounding, Rule};
+use stampbook::ledger::spec::{Ratio, Rounding};
 
 use super::book::Part;
 
@@ -22,11 +22,11 @@ fn fraction(ratio: Ratio) -> (i128, i128) {
     (ratio.numerator.into(), ratio.denominator.into())
 }
 
-/// The base award of a sum of money.
-pub(crate) fn base(rule: &Rule, minor_units: i128) -> i128 {
-    let (numerator, denominator) = fraction(rule.rate);
+/// The award of a sum of money at a rate.
+pub(crate) fn of_spend(rate: Ratio, rounding: Rounding, minor_units: i128) -> i128 {
+    let (numerator, denominator) = fraction(rate);
     let exact = minor_units * numerator;
-    match rule.rounding {
+    match rounding {
         Rounding::Floor => exact.div_euclid(denominator),
         Rounding::HalfUp => (2 * exact + denominator).div_euclid(2 * denominator),
         Rounding::Ceiling => -(-exact).div_euclid(denominator),

@@ -10,7 +10,7 @@ use stampbook::ledger::view::CampaignStatus;
 
 use super::book::ROOMY;
 use super::rules::DAY;
-use super::{Model, What};
+use super::{Back, Earned, Model, What};
 
 /// A span in which a cap counts, by its kind and first local day.
 pub(crate) type CapSpan = (CapPer, Date);
@@ -39,12 +39,12 @@ impl Model {
         let since = |counter: &Counter| self.forgotten.get(counter).copied().unwrap_or(0);
         for (at, event) in self.history.iter().enumerate() {
             let (earn, taken) = match &event.what {
-                What::Earned { .. } => (event, None),
-                What::Refunded { original, taken, .. } => (&self.history[*original], Some(taken)),
-                What::Other => continue,
+                What::Earned(_) => (event, None),
+                What::Refunded(refunded) => (&self.history[refunded.original], Some(&refunded.parts)),
+                _ => continue,
             };
-            let (What::Earned { awards, .. }, Some(member)) = (&earn.what, &earn.member) else { unreachable!() };
-            for award in awards {
+            let (What::Earned(earned), Some(member)) = (&earn.what, &earn.member) else { unreachable!() };
+            for award in &earned.awards {
                 let Some(span) = award.cap_span else { continue };
                 let counter = (earn.program.clone(), member.clone(), award.campaign.clone(), span);
                 if at < since(&counter) {
@@ -53,7 +53,7 @@ impl Model {
                 let used = counters.entry(counter).or_default();
                 *used = match taken {
                     None => *used + award.points,
-                    Some(taken) => (*used - taken_of(taken, &award.campaign)).max(0),
+                    Some(taken) => (*used - asked_of(taken, &award.campaign)).max(0),
                 };
             }
         }
@@ -85,7 +85,7 @@ impl Model {
         if self.limits.cap_counters_max == ROOMY.cap_counters_max {
             return true;
         }
-        let What::Earned { awards, .. } = what else { return true };
+        let What::Earned(Earned { awards, .. }) = what else { return true };
         let mut counters = self.counters();
         let before = counters.len();
         for award in awards.iter().filter(|award| award.points > 0) {
@@ -97,7 +97,7 @@ impl Model {
     }
 }
 
-/// What a refund took back of one campaign's award.
-fn taken_of(taken: &[(String, i128)], campaign: &str) -> i128 {
-    taken.iter().filter(|(id, _)| id == campaign).map(|(_, points)| points).sum()
+/// What a refund asked of one campaign's award: room returns by that, whatever could be taken.
+fn asked_of(parts: &[Back], campaign: &str) -> i128 {
+    parts.iter().filter(|back| back.campaign == campaign).map(|back| back.asked).sum()
 }

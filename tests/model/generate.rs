@@ -1,41 +1,17 @@
-//! Random commands that look for trouble: few members, small budgets, tight caps, many refunds, keys sent again.
+//! Random commands that look for trouble: few members, small budgets, tight caps, many take-backs, holds and pending
+//! earns over lapses, keys sent again, and a clock that jumps: by minutes, hours, days and months, and onto the instants
+//! at which something ends.
 
-use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Original, Purpose};
-use stampbook::ledger::ids::Op;
-use stampbook::ledger::spec::{CampaignSpec, Cap, CapPer, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
+use std::collections::BTreeMap;
+
+use stampbook::ledger::command::{
+    Action, AdminAction, AdminCommand, Basis, Command, Matures, Original, Purpose, Standing,
+};
+use stampbook::ledger::ids::{AssetNo, Op};
 
 use super::book::{Book, body_hash};
-use super::rules::{DAY, SECOND, put, ratio, refund, spend};
-
-/// Random numbers from a seed, the same everywhere (splitmix64).
-#[derive(Clone, Debug)]
-pub(crate) struct Rng(pub u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From `low` to `high`, both included.
-    pub(crate) fn between(&mut self, low: i64, high: i64) -> i64 {
-        let width = u64::try_from(high - low).unwrap() + 1;
-        low + i64::try_from(self.next() % width).unwrap()
-    }
-
-    /// True `per_mille` times in a thousand.
-    pub(crate) fn chance(&mut self, per_mille: i64) -> bool {
-        self.between(0, 999) < per_mille
-    }
-
-    pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> T {
-        let last = i64::try_from(of.len()).unwrap() - 1;
-        of[usize::try_from(self.between(0, last)).unwrap()].clone()
-    }
-}
+use super::rng::Rng;
+use super::rules::{COUPON, DAY, GROWTH, SECOND, STARS, WALLET, put, refund};
 
 /// A command as it is sent.
 #[derive(Clone, Debug)]
@@ -44,17 +20,32 @@ pub(crate) enum Sent {
     Member(Command),
     /// On a program.
     Admin(AdminCommand),
+    /// No command: the sweep comes to a member of a program.
+    Sweep(usize, String),
 }
 
-/// An earn that was sent, to take back later.
+/// A command that was sent, to come back to later.
 #[derive(Clone, Debug)]
-struct Earn {
+struct Known {
     op: Op,
     program: usize,
     member: String,
     print: u128,
     reference: String,
-    basis: Basis,
+    action: Action,
+}
+
+/// What a book is to be full of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Character {
+    /// Everything.
+    Mixed,
+    /// Members with as many lots as they may have.
+    ManyLots,
+    /// Units that live on with activity.
+    Rolling,
+    /// Holds and pending earns, up to their bounds.
+    Waiting,
 }
 
 /// Makes commands and the times at which they arrive.
@@ -64,63 +55,110 @@ pub(crate) struct Generator {
     pub now_us: i64,
     /// Members that commands are for, but for passers-by.
     pub members: i64,
-    /// How fast time goes: a book covers from two months to most of a year.
+    pub character: Character,
+    /// Which zones the programs are in.
+    pub zones: usize,
+    /// What the program's members have available, by asset.
+    pub available: BTreeMap<(usize, String, u8), i128>,
+    /// The holds that are open and the earns that are pending, by program and op.
+    pub holds: Vec<(usize, Op)>,
+    pub waiting: Vec<(usize, Op)>,
+    /// Instants at which something of a member falls due.
+    pub soon: Vec<i64>,
+    /// Instants at which some rule begins or ends.
+    pub edges: Vec<i64>,
+    /// How fast time goes: a book covers from a few months to about two years.
     pace: i64,
     sent: Vec<Sent>,
-    earns: Vec<Earn>,
-    /// Instants at which some rule begins or ends.
-    edges: Vec<i64>,
+    known: Vec<Known>,
 }
 
 pub(crate) const PROGRAMS: [&str; 2] = ["high-street", "night-market"];
-const ZONES: [(&str, &str); 2] = [("Europe/London", "GBP"), ("Asia/Shanghai", "CNY")];
-const KINDS: [&str; 3] = ["purchase", "review", "birthday"];
-const CAMPAIGNS: [&str; 7] = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf"];
-const GROUPS: [&str; 4] = ["brand", "season", "store", "tier"];
+pub(crate) const KINDS: [&str; 3] = ["purchase", "review", "birthday"];
+pub(crate) const CAMPAIGNS: [&str; 7] = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf"];
+const HOUR: i64 = 3_600 * SECOND;
 /// 2026-03-20, nine days before the clocks change in London.
 const BEGIN_US: i64 = 1_773_964_800 * SECOND;
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
+        let of = |count: u64| usize::try_from(seed % count).unwrap();
+        let character = [Character::Mixed, Character::ManyLots, Character::Rolling, Character::Waiting][of(4)];
         Self {
             rng: Rng(seed),
             now_us: BEGIN_US,
-            members: 25,
-            pace: [1, 1, 4][usize::try_from(seed % 3).unwrap()],
-            sent: Vec::new(),
-            earns: Vec::new(),
+            members: if character == Character::Mixed { 15 } else { 2 },
+            character,
+            zones: of(3),
+            available: BTreeMap::new(),
+            holds: Vec::new(),
+            waiting: Vec::new(),
+            soon: Vec::new(),
             edges: Vec::new(),
+            pace: [2, 1, 1][of(3)],
+            sent: Vec::new(),
+            known: Vec::new(),
         }
+    }
+
+    pub(crate) fn sent_count(&self) -> usize {
+        self.sent.len()
     }
 
     /// The next command, at a time not before the last.
     pub(crate) fn next(&mut self, book: &Book) -> Sent {
-        self.now_us += match self.rng.between(0, 9) {
-            0 => 0,
-            1..=7 => self.pace * self.rng.between(0, 2 * 3_600 * SECOND),
-            _ => self.pace * self.rng.between(0, 6 * 3_600 * SECOND),
-        };
+        if self.sent.len() >= PROGRAMS.len() {
+            self.now_us = self.later();
+        }
         let sent = match self.rng.between(0, 99) {
             _ if self.sent.len() < PROGRAMS.len() => self.first_version(book),
-            0..=5 => self.again(book),
-            6..=11 => Sent::Admin(self.operator(book)),
+            0..=4 => self.again(book),
+            5..=9 => Sent::Admin(self.operator(book)),
+            10..=12 => Sent::Sweep(usize::from(self.rng.chance(400)), self.name()),
             _ => Sent::Member(self.member(book)),
         };
         self.sent.push(sent.clone());
         sent
     }
 
-    /// Tells the generator where an earn came to stand, so that it can be taken back.
-    pub(crate) fn stands_at(&mut self, sent: &Sent, op: Op) {
+    /// When the next command arrives: now, soon, after a jump, or where something ends.
+    fn later(&mut self) -> i64 {
+        let now_us = self.now_us;
+        match self.rng.between(0, 999) {
+            // Much at once, so that it piles up.
+            0..=849 if self.character == Character::Waiting => now_us + self.rng.between(0, 600 * SECOND),
+            0..=199 => now_us,
+            200..=499 => now_us + self.pace * self.rng.between(0, 600 * SECOND),
+            500..=879 => now_us + self.pace * self.rng.between(0, 4 * HOUR),
+            880..=919 => now_us + self.rng.between(0, 3 * DAY),
+            920..=921 => now_us + self.rng.between(20 * DAY, 70 * DAY),
+            922 if self.pace > 1 => now_us + self.rng.between(100 * DAY, 200 * DAY),
+            // The last microseconds of an hour and the first of the next: where days, months and clocks change.
+            922..=944 => now_us - now_us.rem_euclid(HOUR) + HOUR - self.rng.between(0, 1),
+            _ => {
+                let ahead = now_us..now_us + self.pace * 10 * DAY;
+                let soon: Vec<i64> = self.soon.iter().copied().filter(|at| ahead.contains(at)).collect();
+                let at_us = if soon.is_empty() { now_us } else { self.rng.pick(&soon) };
+                now_us.max(at_us + self.rng.between(-1, 1))
+            }
+        }
+    }
+
+    /// Tells the generator where a command came to stand, so that it can come back to it: to few that were refused.
+    pub(crate) fn stands_at(&mut self, sent: &Sent, op: Op, refused: bool) {
         let Sent::Member(command) = sent else { return };
-        let Action::Earn { basis, .. } = command.action else { return };
-        self.earns.push(Earn {
+        if matches!(command.action, Action::Standing { .. } | Action::Activate { .. })
+            || refused && !op.0.is_multiple_of(20)
+        {
+            return;
+        }
+        self.known.push(Known {
             op,
             program: usize::from(command.program.0),
             member: command.member.clone(),
             print: command.key_print,
             reference: command.notes.as_ref().map_or(String::new(), |notes| notes.reference.clone()),
-            basis,
+            action: command.action.clone(),
         });
     }
 
@@ -157,22 +195,32 @@ impl Generator {
         sent
     }
 
+    fn name(&mut self) -> String {
+        format!("member-{}", self.rng.between(0, self.members - 1))
+    }
+
     fn member(&mut self, book: &Book) -> Command {
         let program = usize::from(self.rng.chance(400));
         let member = match self.rng.between(0, 99) {
             0 => format!("passer-by-{}", self.sent.len()),
-            _ => format!("member-{}", self.rng.between(0, self.members - 1)),
+            _ => self.name(),
         };
         let action = self.action(program, &member);
-        let member = match &action {
-            // A refund goes to the member who earned, most of the time.
-            Action::Refund { original: Original::Op(op), .. } if self.rng.chance(960) => self.owner(*op, member),
-            Action::Refund { original: Original::Key(print), .. } if self.rng.chance(960) => {
-                let earn = self.earns.iter().rev().find(|earn| earn.print == *print);
-                earn.map_or(member, |earn| earn.member.clone())
+        // What comes back to an earlier command goes to the member whose it is, most of the time.
+        let original = match &action {
+            Action::Refund { original, .. } | Action::Reverse { original, .. } | Action::Activate { original } => {
+                original
             }
-            _ => member,
+            Action::Capture { hold, .. } | Action::Release { hold } => hold,
+            _ => &Original::None,
         };
+        let is_it = |known: &&Known| match original {
+            Original::Op(op) => known.op == *op,
+            Original::Key(print) => known.print == *print,
+            _ => false,
+        };
+        let owner = self.known.iter().rev().find(is_it).map(|known| known.member.clone());
+        let member = owner.filter(|_| self.rng.chance(960)).unwrap_or(member);
         let reference = match self.rng.chance(500) {
             true => format!("order-{}", self.rng.between(0, 30)),
             false => String::new(),
@@ -181,29 +229,25 @@ impl Generator {
         command.occurred_at_us = self.occurred_at();
         command.currency = match self.rng.between(0, 99) {
             0 => Some("XTS".to_owned()),
-            1..=30 => Some(ZONES[program].1.to_owned()),
+            1..=30 => Some(self.currency(program).to_owned()),
             _ => None,
         };
         command.body_hash = body_hash(&command);
         command
     }
 
-    fn owner(&self, op: Op, else_member: String) -> String {
-        self.earns.iter().rev().find(|earn| earn.op == op).map_or(else_member, |earn| earn.member.clone())
-    }
-
     fn occurred_at(&mut self) -> Option<i64> {
         Some(match self.rng.between(0, 99) {
-            0..=39 => return None,
-            40..=47 => self.edge(),
-            48..=49 => self.now_us - self.now_us.rem_euclid(3_600 * SECOND) - self.rng.between(0, 1),
-            50..=79 => self.now_us - self.rng.between(0, 2 * DAY),
-            80..=91 => self.now_us - self.rng.between(0, 30 * DAY),
+            0..=49 => return None,
+            50..=55 => self.edge(),
+            56..=58 => self.now_us - self.now_us.rem_euclid(HOUR) - self.rng.between(0, 1),
+            59..=82 => self.now_us - self.rng.between(0, 2 * DAY),
+            83..=91 => self.now_us - self.rng.between(0, 30 * DAY),
             92 => self.now_us - 30 * DAY,
             93 => self.now_us - 30 * DAY - 1,
             94 => self.now_us + 300 * SECOND,
             95 => self.now_us + 300 * SECOND + 1,
-            96 => self.now_us - self.rng.between(30 * DAY, 120 * DAY),
+            96 => self.now_us - self.rng.between(30 * DAY, 400 * DAY),
             97 => self.now_us + self.rng.between(0, 3 * DAY),
             _ => self.now_us + self.rng.between(0, 300 * SECOND),
         })
@@ -229,6 +273,22 @@ impl Generator {
         u64::try_from(amount).unwrap()
     }
 
+    /// An amount to spend: of what the member has all, some, or a little too much; or any.
+    fn part_of(&mut self, program: usize, member: &str, asset: AssetNo) -> u64 {
+        let available = self.available.get(&(program, member.to_owned(), asset.0)).copied().unwrap_or(0);
+        let available = i64::try_from(available).unwrap();
+        let amount = match self.rng.between(0, 9) {
+            _ if available == 0 => return self.amount(),
+            0..=8 if self.character == Character::ManyLots => (available / self.rng.between(10, 90)).max(1),
+            0 => available,
+            1 => available + 1,
+            2..=5 => self.rng.between(1, available),
+            6..=8 => (available / self.rng.between(2, 9)).max(1),
+            _ => return self.amount(),
+        };
+        u64::try_from(amount.min(1_000_000_000_000)).unwrap()
+    }
+
     fn kind(&mut self) -> String {
         match self.rng.between(0, 99) {
             0..=1 => "unheard-of".to_owned(),
@@ -237,42 +297,192 @@ impl Generator {
         }
     }
 
-    fn action(&mut self, program: usize, member: &str) -> Action {
+    /// An asset, and what it may be spent on; now and then the two do not fit.
+    fn asset(&mut self) -> (AssetNo, Purpose) {
+        let any = self.rng.pick(&Purpose::ALL);
         match self.rng.between(0, 99) {
-            0..=41 => spend(self.amount(), &self.kind()),
-            42..=47 => {
+            0..=54 => (AssetNo::POINTS, self.rng.pick(&Purpose::ALL[..6])),
+            55..=69 => (STARS, self.rng.pick(&Purpose::ALL[1..6])),
+            70..=82 => (WALLET, Purpose::Payment),
+            83..=95 => (COUPON, Purpose::Use),
+            96..=97 => (GROWTH, any),
+            _ => (self.rng.pick(&[AssetNo::POINTS, WALLET, COUPON]), any),
+        }
+    }
+
+    fn matures(&mut self) -> Option<Matures> {
+        let often = if self.character == Character::Waiting { 700 } else { 120 };
+        if !self.rng.chance(often) {
+            return None;
+        }
+        Some(match self.rng.between(0, 9) {
+            0..=3 => Matures::Activated,
+            5..=7 if self.character == Character::Waiting => Matures::Activated,
+            4 => Matures::At(self.now_us + self.rng.between(-1, 1)),
+            _ => Matures::At(self.now_us + self.rng.between(-DAY, 60 * DAY)),
+        })
+    }
+
+    fn lapses(&mut self) -> Option<i64> {
+        Some(match self.rng.between(0, 19) {
+            0..=11 => return None,
+            12 => self.now_us + self.rng.between(-1, 1),
+            13 => self.now_us - self.rng.between(0, 60 * DAY),
+            _ => self.now_us + self.rng.between(1, 200) * self.rng.pick(&[DAY, DAY, HOUR, SECOND]),
+        })
+    }
+
+    fn action(&mut self, program: usize, member: &str) -> Action {
+        let (actor, reason) = ("desk".to_owned(), "goodwill".to_owned());
+        if self.character == Character::Waiting && self.rng.chance(250) {
+            return self.hold(program, member);
+        }
+        match self.rng.between(0, 999) {
+            0..=289 => {
+                let (basis, event_kind) = (Basis::Spend(self.amount()), Some(self.kind()));
+                Action::Earn { basis, event_kind, asset: AssetNo::POINTS, matures: self.matures() }
+            }
+            290..=359 => {
                 let event_kind = if self.rng.chance(600) { Some(self.kind()) } else { None };
-                Action::Earn { basis: Basis::Points(self.amount()), event_kind }
+                let asset = self.rng.pick(&[AssetNo::POINTS, AssetNo::POINTS, GROWTH, STARS, STARS, WALLET]);
+                Action::Earn { basis: Basis::Points(self.amount()), event_kind, asset, matures: self.matures() }
             }
-            48..=78 => self.refund(program, member),
-            79..=93 => {
-                let purpose = self.rng.pick(&Purpose::ALL);
-                Action::Redeem { points: self.amount(), purpose }
+            360..=519 => self.refund(program, member),
+            520..=629 => {
+                let (asset, purpose) = self.asset();
+                Action::Redeem { asset, points: self.part_of(program, member, asset), purpose }
             }
-            94..=96 => {
-                let points = i64::try_from(self.amount()).unwrap();
-                let points = if self.rng.chance(700) { points } else { -points };
-                Action::Opening { points, actor: "desk".to_owned(), reason: "moved in".to_owned() }
+            630..=704 => self.reverse(program),
+            705..=784 => self.hold(program, member),
+            785..=859 => self.capture(program),
+            860..=894 => Action::Activate { original: self.original(program, is_earn, &self.waiting.clone()) },
+            895..=914 => {
+                let asset = if self.rng.chance(950) { WALLET } else { STARS };
+                let bonus = if self.rng.chance(600) { self.amount() / 7 } else { 0 };
+                Action::TopUp { asset, principal: self.amount(), bonus }
+            }
+            915..=934 => {
+                let asset = if self.rng.chance(950) { COUPON } else { AssetNo::POINTS };
+                Action::Grant { asset, units: self.amount(), lapses_us: self.lapses() }
+            }
+            935..=964 => {
+                let asset = self.asset().0;
+                let points = i64::try_from(self.part_of(program, member, asset)).unwrap();
+                let points = if self.rng.chance(500) { points } else { -points };
+                Action::Adjust { asset, points, actor, reason }
+            }
+            965..=989 => {
+                let (asset, points) = (self.asset().0, i64::try_from(self.amount()).unwrap());
+                let (points, lapses_us) = if self.rng.chance(700) { (points, self.lapses()) } else { (-points, None) };
+                Action::Opening { asset, points, lapses_us, actor, reason }
             }
             _ => {
-                let points = i64::try_from(self.amount()).unwrap();
-                let points = if self.rng.chance(500) { points } else { -points };
-                Action::Adjust { points, actor: "desk".to_owned(), reason: "goodwill".to_owned() }
+                let closes = if self.character == Character::Mixed { 80 } else { 15 };
+                let change = match self.rng.chance(closes) {
+                    true => Standing::Closed,
+                    false => self.rng.pick(&[Standing::Open, Standing::Open, Standing::Open, Standing::Frozen]),
+                };
+                Action::Standing { change, actor, reason }
             }
         }
     }
 
+    /// One of these, or a recent command of the program, of one kind, by op or key; or none such.
+    fn original(&mut self, program: usize, kind: fn(&Action) -> bool, open: &[(usize, Op)]) -> Original {
+        let open: Vec<Op> = open.iter().filter(|(of, _)| *of == program).map(|(_, op)| *op).collect();
+        if !open.is_empty() && self.rng.chance(800) {
+            let op = self.rng.pick(&open);
+            let known = self.known.iter().find(|known| known.op == op).filter(|_| self.rng.chance(400));
+            return known.map_or(Original::Op(op), |known| Original::Key(known.print));
+        }
+        let reach = if self.rng.chance(150) { usize::MAX } else { 12 };
+        let fits = |known: &&Known| known.program == program && kind(&known.action);
+        let recent: Vec<Known> = self.known.iter().rev().filter(fits).take(reach).cloned().collect();
+        if recent.is_empty() {
+            return Original::Op(Op(u64::try_from(self.rng.between(0, 3_000)).unwrap()));
+        }
+        let known = self.rng.pick(&recent);
+        match self.rng.between(0, 99) {
+            0..=54 => Original::Op(known.op),
+            55..=94 => Original::Key(known.print),
+            95..=97 => Original::Op(Op(u64::try_from(self.rng.between(0, 3_000)).unwrap())),
+            _ => Original::Key(u128::from(self.rng.next())),
+        }
+    }
+
+    fn reverse(&mut self, program: usize) -> Action {
+        let kind = if self.rng.chance(970) { is_reversible } else { |_: &Action| true };
+        let original = match self.rng.chance(100) {
+            true => Original::Reference(format!("order-{}", self.rng.between(0, 31))),
+            false => self.original(program, kind, &[]),
+        };
+        let units = match self.rng.between(0, 9) {
+            0..=2 => None,
+            3..=6 => Some(u64::try_from(self.rng.between(1, 300)).unwrap()),
+            _ => Some(self.amount()),
+        };
+        Action::Reverse { original, units }
+    }
+
+    fn hold(&mut self, program: usize, member: &str) -> Action {
+        let (mut asset, mut purpose) = self.asset();
+        if self.character == Character::Waiting {
+            let have =
+                |asset: AssetNo| self.available.get(&(program, member.to_owned(), asset.0)).copied().unwrap_or(0);
+            let of = [
+                (AssetNo::POINTS, Purpose::Gift),
+                (STARS, Purpose::Miles),
+                (WALLET, Purpose::Payment),
+                (COUPON, Purpose::Use),
+            ];
+            (asset, purpose) = of.into_iter().max_by_key(|(asset, _)| have(*asset)).unwrap_or((asset, purpose));
+        }
+        let units = match self.character {
+            Character::Waiting => u64::try_from(self.rng.between(1, 5)).unwrap(),
+            _ => self.part_of(program, member, asset),
+        };
+        let until_us = match self.rng.between(0, 19) {
+            0..=13 if self.character == Character::Waiting => None,
+            0..=7 => None,
+            8..=16 => Some(self.now_us + self.rng.between(1, 7 * DAY)),
+            17 => Some(self.now_us + 30 * DAY + self.rng.between(0, 1)),
+            18 => Some(self.now_us + self.rng.between(-1, 1)),
+            _ => Some(self.now_us + self.rng.between(-DAY, 60 * DAY)),
+        };
+        Action::Hold { asset, units, until_us, purpose }
+    }
+
+    fn capture(&mut self, program: usize) -> Action {
+        let hold = self.original(program, is_hold, &self.holds.clone());
+        if self.rng.chance(300) {
+            return Action::Release { hold };
+        }
+        let held = self.known.iter().rev().find_map(|known| match (&hold, &known.action) {
+            (Original::Op(op), Action::Hold { units, .. }) if known.op == *op => Some(*units),
+            (Original::Key(print), Action::Hold { units, .. }) if known.print == *print => Some(*units),
+            _ => None,
+        });
+        let held = i64::try_from(held.unwrap_or(50)).unwrap();
+        let units = match self.rng.between(0, 9) {
+            0..=2 => held,
+            3..=8 => self.rng.between(1, held),
+            _ => held + 1,
+        };
+        Action::Capture { hold, units: u64::try_from(units).unwrap(), last: self.rng.chance(300) }
+    }
+
     fn refund(&mut self, program: usize, member: &str) -> Action {
-        let mine = |earn: &&Earn| earn.program == program;
+        let mine = |known: &&Known| known.program == program && is_earn(&known.action);
         let reach = if self.rng.chance(150) { usize::MAX } else { 60 };
-        let recent: Vec<Earn> = self.earns.iter().rev().filter(mine).take(reach).cloned().collect();
-        if recent.is_empty() || self.rng.chance(120) {
+        let recent: Vec<Known> = self.known.iter().rev().filter(mine).take(reach).cloned().collect();
+        if recent.is_empty() || self.rng.chance(80) {
             let basis = self.amount();
             let basis = if self.rng.chance(800) { Basis::Spend(basis) } else { Basis::Points(basis) };
             return Action::Refund { original: Original::None, basis, event_kind: Some(self.kind()) };
         }
         let earn = self.rng.pick(&recent);
-        let (amount, other): (u64, fn(u64) -> Basis) = match earn.basis {
+        let Action::Earn { basis: of, .. } = earn.action else { unreachable!() };
+        let (amount, other): (u64, fn(u64) -> Basis) = match of {
             Basis::Spend(amount) => (amount, Basis::Points),
             Basis::Points(amount) => (amount, Basis::Spend),
         };
@@ -282,7 +492,7 @@ impl Generator {
             7..=8 => u64::try_from(self.rng.between(1, i64::try_from(amount).unwrap())).unwrap(),
             _ => self.amount(),
         };
-        let basis = match earn.basis {
+        let basis = match of {
             _ if self.rng.chance(20) => other(amount),
             Basis::Spend(_) => Basis::Spend(amount),
             Basis::Points(_) => Basis::Points(amount),
@@ -305,7 +515,7 @@ impl Generator {
     }
 
     fn operator(&mut self, book: &Book) -> AdminCommand {
-        if self.rng.chance(150) {
+        if self.rng.chance(250) {
             return self.snapshot(book);
         }
         let number = usize::from(self.rng.chance(400));
@@ -340,7 +550,7 @@ impl Generator {
     }
 
     fn snapshot(&mut self, book: &Book) -> AdminCommand {
-        let name = format!("close-{}", self.rng.between(0, 20));
+        let name = format!("close-{}", self.rng.between(0, 9));
         let retain_until_us = self.rng.chance(500).then(|| self.now_us + self.rng.between(-DAY, 20 * DAY));
         let action = match self.rng.chance(600) {
             true => AdminAction::CreateSnapshot { name, retain_until_us },
@@ -348,76 +558,17 @@ impl Generator {
         };
         book.admin("", &self.key(), action)
     }
+}
 
-    fn rate(&mut self) -> Ratio {
-        let rates = [(1, 100), (10, 100), (1, 1), (1, 1_000), (3, 7), (5, 1), (1_000, 3)];
-        let (numerator, denominator) = self.rng.pick(&rates);
-        ratio(numerator, denominator)
-    }
+fn is_earn(action: &Action) -> bool {
+    matches!(action, Action::Earn { .. })
+}
 
-    fn spec(&mut self, number: usize) -> ProgramSpec {
-        let (zone, currency) = match self.rng.chance(20) && self.sent.len() > 2 {
-            true => ("America/New_York", "USD"),
-            false => ZONES[number],
-        };
-        let mut rules = Vec::new();
-        for kind in KINDS {
-            if kind == KINDS[0] || self.rng.chance(800) {
-                let rounding = self.rng.pick(&[Rounding::Floor, Rounding::HalfUp, Rounding::Ceiling]);
-                rules.push(Rule { kind: kind.to_owned(), rate: self.rate(), rounding });
-            }
-        }
-        let mut campaigns = Vec::new();
-        let import_mode = self.rng.chance(500);
-        // Live versions look ahead, but for a few that are to be refused.
-        let back_most = if import_mode || (self.sent.len() > 2 && self.rng.chance(150)) { 40 * DAY } else { 0 };
-        for id in CAMPAIGNS {
-            if self.rng.chance(800) {
-                campaigns.push(self.campaign(id, back_most));
-            }
-        }
-        let effective_from_us = match self.rng.between(0, 9) {
-            0..=4 => None,
-            5..=7 => Some(self.now_us + self.rng.between(0, 10 * DAY)),
-            _ => Some(self.now_us - self.rng.between(0, back_most / 2)),
-        };
-        self.edges.extend(effective_from_us);
-        self.edges.extend(campaigns.iter().flat_map(|campaign| [campaign.start_us, campaign.end_us]));
-        ProgramSpec {
-            name: "Club".to_owned(),
-            currency: currency.to_owned(),
-            time_zone: zone.to_owned(),
-            tz_version: "2026a".to_owned(),
-            import_mode,
-            effective_from_us,
-            greatest_total: self.rng.pick(&[ratio(10, 1), ratio(5, 1), ratio(7, 2), ratio(1, 1), ratio(1_000, 1)]),
-            rules,
-            campaigns,
-        }
-    }
+fn is_hold(action: &Action) -> bool {
+    matches!(action, Action::Hold { .. })
+}
 
-    fn campaign(&mut self, id: &str, back_most: i64) -> CampaignSpec {
-        let multipliers = [(1, 1), (3, 2), (6, 5), (2, 1), (2, 1), (3, 1), (3, 1), (11, 10), (10_000, 9_999), (40, 1)];
-        let (numerator, denominator) = self.rng.pick(&multipliers);
-        let start_us = match self.rng.between(0, 3) {
-            0 => self.now_us + self.rng.between(0, 5 * DAY),
-            _ => self.now_us - self.rng.between(0, back_most),
-        };
-        let per = self.rng.pick(&[CapPer::Campaign, CapPer::Day, CapPer::Week, CapPer::Month]);
-        let points = u64::try_from(self.rng.between(1, 600)).unwrap();
-        CampaignSpec {
-            id: id.to_owned(),
-            start_us,
-            end_us: start_us + self.rng.between(3_600 * SECOND, 90 * DAY),
-            kinds: match self.rng.between(0, 2) {
-                0 => vec![self.rng.pick(&KINDS).to_owned()],
-                1 => KINDS[..2].iter().map(|kind| (*kind).to_owned()).collect(),
-                _ => Vec::new(),
-            },
-            multiplier: ratio(numerator, denominator),
-            group: self.rng.pick(&GROUPS).to_owned(),
-            on_exhausted: self.rng.pick(&[OnExhausted::Clip, OnExhausted::Stop]),
-            cap: self.rng.chance(500).then_some(Cap { points, per }),
-        }
-    }
+fn is_reversible(action: &Action) -> bool {
+    let spent = matches!(action, Action::Redeem { .. } | Action::Capture { .. } | Action::Adjust { .. });
+    spent || matches!(action, Action::TopUp { .. } | Action::Grant { .. })
 }

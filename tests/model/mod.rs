@@ -1,32 +1,44 @@
-//! A naive ledger, written from the program rules and not from the real one: maps of account names to balances, a list
-//! of everything that happened, linear scans, wide integers. Slow, and short enough to be read as a statement of what
-//! the ledger ought to do.
+//! A naive ledger, written from the program rules and not from the real one: maps of account names to balances, lists of
+//! lots, holds and pending earns, a list of everything that happened, linear scans, wide integers. Slow, and short enough
+//! to be read as a statement of what the ledger ought to do.
 
 pub(crate) mod admin;
 pub(crate) mod award;
 #[allow(dead_code, reason = "shared with the worked examples, which use more of it")]
 pub(crate) mod book;
 pub(crate) mod caps;
+pub(crate) mod dates;
+pub(crate) mod due;
+pub(crate) mod earns;
 pub(crate) mod generate;
+pub(crate) mod holds;
+pub(crate) mod life;
+pub(crate) mod member;
+pub(crate) mod moves;
+pub(crate) mod programs;
 pub(crate) mod refunds;
+pub(crate) mod reversals;
+pub(crate) mod rng;
 #[allow(dead_code, reason = "shared with the worked examples, which use more of it")]
 pub(crate) mod rules;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use stampbook::ledger::Limits;
-use stampbook::ledger::command::{Action, Basis, Command, Original};
-use stampbook::ledger::event::Source;
+use stampbook::ledger::command::{Action, Basis, Command, Original, Purpose, Standing};
+use stampbook::ledger::event::LotId;
 use stampbook::ledger::reason::Reason;
-use stampbook::ledger::spec::{CampaignSpec, ProgramSpec};
+use stampbook::ledger::spec::{AssetKind, AssetSpec, CampaignSpec, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
-use award::{AMOUNT_MAX, Candidate};
-use book::{Part, Said, lot_name};
-use caps::{CapSpan, Counter, cap_span};
+use book::{Said, asset_of, prefix};
+use caps::{CapSpan, Counter};
+use member::{Draft, Member};
+use rules::more_of;
 
-/// What the model says of a command.
+/// What the model says of a command; what the events say beside it stands in [`Model::said`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one is made a command")]
 pub(crate) enum Verdict {
     /// A new event, which says this.
     Fresh(Said),
@@ -36,21 +48,70 @@ pub(crate) enum Verdict {
     Conflict(u64),
     /// No room for one more member; nothing is remembered.
     Limit,
+    /// Nobody asked: it was looked after what is due.
+    Swept,
 }
 
 /// A campaign's award in an earn, and where its cap counted it.
 #[derive(Clone, Debug)]
 pub(crate) struct Award {
     pub campaign: String,
+    pub asset: u8,
     pub points: i128,
     pub cap_span: Option<CapSpan>,
+}
+
+/// An earn, as later decisions look back at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Earned {
+    pub basis: Basis,
+    pub version: u32,
+    pub asset: u8,
+    pub base: i128,
+    pub also: Option<(u8, i128)>,
+    pub awards: Vec<Award>,
+}
+
+/// What a refund asked of a campaign's award, and what it took.
+#[derive(Clone, Debug)]
+pub(crate) struct Back {
+    pub campaign: String,
+    pub asked: i128,
+    pub taken: i128,
+}
+
+/// A refund, as later decisions look back at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Refunded {
+    pub original: usize,
+    pub amount: i128,
+    pub base: i128,
+    pub also: i128,
+    pub parts: Vec<Back>,
+    pub lapsed: BTreeMap<u8, i128>,
 }
 
 /// The part of an event that later decisions look back at.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    Earned { basis: Basis, version: u32, base: i128, awards: Vec<Award> },
-    Refunded { original: usize, amount: i128, base: i128, taken: Vec<(String, i128)> },
+    Earned(Earned),
+    Refunded(Refunded),
+    /// Units spent, in the order in which the lots were taken, and the account that they went to.
+    Spent {
+        asset: u8,
+        account: String,
+        lots: Vec<(LotId, i128)>,
+    },
+    /// Units given, and the accounts that they came from: of a top-up the principal, then the bonus.
+    Given {
+        asset: u8,
+        parts: Vec<(String, LotId, i128)>,
+    },
+    Reversed {
+        original: usize,
+        units: i128,
+        bonus: i128,
+    },
     Other,
 }
 
@@ -58,13 +119,12 @@ pub(crate) enum What {
 #[derive(Clone, Debug)]
 pub(crate) struct Happened {
     pub program: String,
+    /// Empty where nobody asked for it.
     pub key: String,
     pub body_hash: [u8; 16],
     pub member: Option<String>,
     pub reference: String,
     pub what: What,
-    /// Where the units that it credited lie: by lot, the first position and how many.
-    pub credited: BTreeMap<String, (i128, i128)>,
 }
 
 /// One version of a program's rules.
@@ -74,23 +134,16 @@ pub(crate) struct Version {
     pub spec: ProgramSpec,
 }
 
-/// A member's lot.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lot {
-    pub entered: i128,
-    pub left: i128,
-    pub opened: usize,
-}
-
 /// A program: everything by name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     pub id: String,
     pub versions: Vec<Version>,
+    /// The balances of the program's own accounts.
     pub accounts: BTreeMap<String, i128>,
-    pub lots: BTreeMap<String, Lot>,
-    pub members: BTreeSet<String>,
+    pub members: BTreeMap<String, Member>,
     pub campaigns: BTreeMap<String, CampaignStatus>,
+    pub campaign_assets: BTreeMap<String, u8>,
     pub funded: BTreeMap<String, i128>,
 }
 
@@ -100,6 +153,8 @@ pub(crate) struct Model {
     pub limits: Limits,
     pub programs: Vec<Program>,
     pub history: Vec<Happened>,
+    /// What each event says, in order of their ops.
+    pub said: Vec<Said>,
     pub snapshots: Vec<Snapshot>,
     /// Counters of caps that were forgotten, and how long the history was then.
     forgotten: BTreeMap<Counter, usize>,
@@ -116,8 +171,9 @@ pub(crate) struct Snapshot {
     pub deleted: Option<u64>,
 }
 
-/// A decision: what it says, what to remember, and which campaigns stop with it.
+/// A decision: the member's account after it, what it says, what to remember, and which campaigns stop with it.
 pub(crate) struct Decided {
+    pub draft: Draft,
     pub said: Said,
     pub what: What,
     pub stops: Vec<String>,
@@ -129,20 +185,59 @@ pub(crate) type Refusal = (Reason, &'static str);
 const LATE_MAX_US: i64 = 30 * 86_400 * 1_000_000;
 const EARLY_MAX_US: i64 = 5 * 60 * 1_000_000;
 
-/// Spending order of lots that were opened by the same event.
-const SOURCES: [Source; 4] = [Source::Base, Source::Campaign, Source::Granted, Source::Opening];
+/// What a command is decided from: the program, the rules of the business time, the member as it is.
+pub(crate) struct Case<'m> {
+    pub program: &'m Program,
+    pub command: &'m Command,
+    pub version: u32,
+    pub spec: &'m ProgramSpec,
+    pub occurred_at_us: i64,
+    pub now_us: i64,
+    pub draft: Draft,
+}
+
+impl Case<'_> {
+    /// What the rules of the business time say of an asset.
+    pub(crate) fn asset(&self, asset: u8) -> AssetSpec {
+        more_of(self.spec).assets[usize::from(asset)].clone()
+    }
+
+    /// The lot that units of an asset enter by the rules of the business time.
+    pub(crate) fn lot(&self, asset: u8, source: stampbook::ledger::event::Source) -> LotId {
+        let expiry = dates::expiry(self.spec, &self.asset(asset).expiry, self.occurred_at_us);
+        LotId { source, expiry }
+    }
+
+    /// The member was active: what rolls lives longer, and never shorter.
+    pub(crate) fn roll(&mut self, asset: u8) {
+        let policy = self.asset(asset).expiry;
+        if !dates::rolls(&policy) {
+            return;
+        }
+        if let Some(until) = dates::lapse_minute(self.spec, &policy, self.occurred_at_us) {
+            let known = self.draft.member.untils.entry(asset).or_default();
+            *known = until.max(*known);
+        }
+    }
+
+    /// The event of it.
+    pub(crate) fn decided(self, said: Said, what: What) -> Result<Decided, Refusal> {
+        Ok(Decided { draft: self.draft, said, what, stops: Vec::new() })
+    }
+}
 
 impl Program {
     pub(crate) fn balance(&self, account: &str) -> i128 {
         self.accounts.get(account).copied().unwrap_or(0)
     }
 
-    pub(crate) fn available(&self, member: &str) -> i128 {
-        SOURCES.iter().map(|source| self.balance(&lot_name(member, *source))).sum()
+    pub(crate) fn member(&self, name: &str) -> Member {
+        self.members.get(name).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn debt(&self, member: &str) -> i128 {
-        -self.balance(&format!("member/{member}/debt"))
+    /// The name of a campaign's budget.
+    pub(crate) fn budget(&self, campaign: &str) -> String {
+        format!("{}campaign/{campaign}", prefix(self.campaign_assets[campaign]))
     }
 
     /// The rules for a business time: the newest of the versions that hold by then.
@@ -155,72 +250,50 @@ impl Program {
         &self.versions.last().unwrap().spec
     }
 
-    /// Whether every account, and the members' accounts together, stay in the range of the books.
-    fn fits(&self, legs: &BTreeMap<String, i128>) -> bool {
-        let range = -i128::from(i64::MAX)..=i128::from(i64::MAX);
-        let sum = |of: &BTreeMap<String, i128>, class: fn(&str) -> bool| {
-            of.iter().filter(|(account, _)| class(account)).map(|(_, amount)| amount).sum::<i128>()
-        };
-        let classes: [fn(&str) -> bool; 2] = [is_lot, |account| account.ends_with("/debt")];
-        legs.iter().all(|(account, amount)| range.contains(&(self.balance(account) + amount)))
-            && classes.iter().all(|class| range.contains(&(sum(&self.accounts, *class) + sum(legs, *class))))
+    /// The sums over all members of what is available, held, pending and owed of an asset.
+    pub(crate) fn sums(&self, asset: u8) -> [i128; 4] {
+        self.members.values().map(|member| member.balances(asset)).fold([0; 4], |mut sums, balances| {
+            sums.iter_mut().zip(balances).for_each(|(sum, balance)| *sum += balance);
+            sums
+        })
     }
 
-    /// Debits and credits every account of an event.
-    fn post(&mut self, op: usize, legs: &BTreeMap<String, i128>) {
+    /// Whether every account, and the members' accounts together, stay in the range of the books.
+    fn fits(&self, draft: &Draft) -> bool {
+        let range = -i128::from(i64::MAX)..=i128::from(i64::MAX);
+        let own = draft.legs.iter().filter(|(account, _)| !is_member(account));
+        let before = self.member(&draft.name);
+        let in_range = |asset: &u8| {
+            let (sums, before, after) = (self.sums(*asset), before.balances(*asset), draft.member.balances(*asset));
+            sums.iter().zip(before).zip(after).all(|((sum, before), after)| range.contains(&(sum - before + after)))
+        };
+        own.into_iter().all(|(account, amount)| range.contains(&(self.balance(account) + amount)))
+            && draft.touched.iter().all(in_range)
+    }
+
+    /// Debits and credits the program's own accounts of an event.
+    fn post(&mut self, legs: &BTreeMap<String, i128>) {
+        let mut sums: BTreeMap<u8, i128> = BTreeMap::new();
         for (account, amount) in legs {
-            *self.accounts.entry(account.clone()).or_default() += amount;
-            if is_lot(account) {
-                let lot = self.lots.entry(account.clone()).or_default();
-                if lot.entered == lot.left {
-                    lot.opened = op;
-                }
-                if *amount > 0 { lot.entered += amount } else { lot.left -= amount }
+            *sums.entry(asset_of(account)).or_default() += amount;
+            if !is_member(account) {
+                *self.accounts.entry(account.clone()).or_default() += amount;
             }
         }
-        assert_eq!(legs.values().sum::<i128>(), 0, "the model's own legs sum to zero");
-    }
-
-    /// The member's lots that hold something, in the order in which they are spent.
-    pub(crate) fn spending_order(&self, member: &str) -> Vec<Source> {
-        let mut lots: Vec<(usize, Source)> = SOURCES
-            .into_iter()
-            .filter_map(|source| Some((self.lots.get(&lot_name(member, source))?, source)))
-            .filter(|(lot, _)| lot.entered > lot.left)
-            .map(|(lot, source)| (lot.opened, source))
-            .collect();
-        lots.sort_unstable();
-        lots.into_iter().map(|(_, source)| source).collect()
-    }
-
-    /// Credits a member: debt first.
-    fn credit(&self, legs: &mut BTreeMap<String, i128>, member: &str, source: Source, points: i128) {
-        let debt = format!("member/{member}/debt");
-        let owed = self.debt(member) - legs.get(&debt).copied().unwrap_or(0);
-        let settled = points.min(owed);
-        add(legs, &debt, settled);
-        add(legs, &lot_name(member, source), points - settled);
-    }
-
-    /// Debits up to `points` of one lot; says how many it could not.
-    pub(crate) fn debit(&self, legs: &mut BTreeMap<String, i128>, member: &str, source: Source, points: i128) -> i128 {
-        let lot = lot_name(member, source);
-        let there = self.balance(&lot) + legs.get(&lot).copied().unwrap_or(0);
-        let taken = points.min(there);
-        add(legs, &lot, -taken);
-        points - taken
+        assert!(sums.values().all(|sum| *sum == 0), "the model's own legs sum to zero: {legs:?}");
     }
 }
 
-/// Whether an account is one of a member's lots.
-fn is_lot(account: &str) -> bool {
-    account.starts_with("member/") && !account.ends_with("/debt")
+/// Whether an account is a member's.
+pub(crate) fn is_member(account: &str) -> bool {
+    account.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':').starts_with("member/")
 }
 
 /// Adds to an account of an event; an amount of nothing makes no leg.
 pub(crate) fn add(legs: &mut BTreeMap<String, i128>, account: &str, amount: i128) {
     if amount != 0 {
         *legs.entry(account.to_owned()).or_default() += amount;
+        legs.retain(|_, amount| *amount != 0);
     }
 }
 
@@ -234,12 +307,56 @@ fn path(command: &Command, field: &str) -> String {
         (Action::Redeem { .. }, "amount") => ("redeem", "points"),
         (Action::Adjust { .. }, "amount") => ("adjust", "points"),
         (Action::Opening { .. }, "amount") => ("opening", "points"),
-        (Action::Refund { original: Original::Op(_), .. }, "original") => ("refund", "original_op"),
-        (Action::Refund { original: Original::Key(_), .. }, "original") => ("refund", "original_key"),
-        (Action::Refund { .. }, "original") => ("refund", "original_reference"),
+        (Action::Refund { original, .. }, "original") => ("refund", by_name(original)),
+        (Action::Reverse { original, .. }, "original") => ("reverse", by_name(original)),
+        (Action::Activate { original }, "original") => ("activate", by_name(original)),
         _ => return field.to_owned(),
     };
     format!("{action}.{by}")
+}
+
+/// The field by which a command names an earlier one.
+fn by_name(original: &Original) -> &'static str {
+    match original {
+        Original::Op(_) => "original_op",
+        Original::Key(_) => "original_key",
+        _ => "original_reference",
+    }
+}
+
+/// The asset that a command names.
+fn asked(action: &Action) -> u8 {
+    match action {
+        Action::Earn { asset, .. }
+        | Action::Redeem { asset, .. }
+        | Action::Hold { asset, .. }
+        | Action::TopUp { asset, .. }
+        | Action::Grant { asset, .. }
+        | Action::Adjust { asset, .. }
+        | Action::Opening { asset, .. } => asset.0,
+        _ => 0,
+    }
+}
+
+/// Whether a command puts units into an account, so that it may begin one.
+fn credits(action: &Action) -> bool {
+    match action {
+        Action::Earn { .. } | Action::TopUp { .. } | Action::Grant { .. } | Action::Opening { .. } => true,
+        Action::Adjust { points, .. } => *points > 0,
+        _ => false,
+    }
+}
+
+/// Whether a member who stands so may do that.
+fn may(standing: Standing, action: &Action) -> Result<(), Refusal> {
+    let spends = matches!(action, Action::Redeem { .. } | Action::Hold { .. } | Action::Capture { .. });
+    match standing {
+        Standing::Frozen if spends => Err((Reason::MemberFrozen, "member")),
+        Standing::Closed if spends || credits(action) || matches!(action, Action::Activate { .. }) => {
+            Err((Reason::MemberClosed, "member"))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Model {
@@ -248,6 +365,7 @@ impl Model {
             limits,
             programs: Vec::new(),
             history: Vec::new(),
+            said: Vec::new(),
             snapshots: Vec::new(),
             forgotten: BTreeMap::new(),
             swept_day: i64::MIN,
@@ -261,68 +379,80 @@ impl Model {
         Some(if same { Verdict::Replayed(op) } else { Verdict::Conflict(op) })
     }
 
-    /// Decides a member's command and keeps what it does.
-    pub(crate) fn post(&mut self, command: &Command, book_time_us: i64) -> Verdict {
-        self.sweep(book_time_us);
+    /// Decides a member's command and keeps what it does, after what was due and before what it makes due.
+    pub(crate) fn post(&mut self, command: &Command, now_us: i64) -> Verdict {
+        self.sweep(now_us);
         let number = usize::from(command.program.0);
-        let program = &self.programs[number];
-        if let Some(known) = self.known(&program.id, &command.key, command.body_hash) {
+        if let Some(known) = self.known(&self.programs[number].id, &command.key, command.body_hash) {
             return known;
         }
-        let member = &command.member;
-        let exists = program.members.contains(member);
-        let decided =
-            self.decide(number, command, book_time_us).and_then(|decided| match program.fits(&decided.said.legs) {
-                true => Ok(decided),
-                false => Err((Reason::AmountOverflow, "amount")),
-            });
-        let mut decided = match decided {
-            Ok(_) if !exists && self.members_count() >= self.limits.members_max => return Verdict::Limit,
-            Ok(decided) if !self.counters_fit(&program.id, member, &decided.what) => return Verdict::Limit,
-            Ok(decided) => decided,
-            Err((reason, field)) => Decided {
-                said: Said { refused: Some((reason, path(command, field))), ..Said::default() },
-                what: What::Other,
-                stops: Vec::new(),
-            },
-        };
-        let op = self.history.len() + 1;
-        let program = &mut self.programs[number];
-        let mut credited = BTreeMap::new();
-        for (account, amount) in decided.said.legs.iter().filter(|(account, _)| is_lot(account)) {
-            let lot = program.lots.get(account).copied().unwrap_or_default();
-            let position = if *amount > 0 { lot.entered } else { lot.left };
-            decided.said.positions.insert(account.clone(), position);
-            if *amount > 0 {
-                credited.insert(account.clone(), (position, *amount));
-            }
+        self.fall_due(number, &command.member, now_us);
+        let decided = self.decide(number, command, now_us).and_then(|decided| {
+            let fits = self.programs[number].fits(&decided.draft);
+            if fits { Ok(decided) } else { Err((Reason::AmountOverflow, "amount")) }
+        });
+        let program = &self.programs[number];
+        let exists = program.members.contains_key(&command.member);
+        // What is judged on a member's account needs one first.
+        let on_account = matches!(decided, Ok(_) | Err((Reason::RefundNotCovered | Reason::LapsesPast, _)));
+        match &decided {
+            _ if on_account && !exists && self.members_count() >= self.limits.members_max => return Verdict::Limit,
+            Ok(decided) if !self.counters_fit(&program.id, &command.member, &decided.what) => return Verdict::Limit,
+            _ => {}
         }
-        program.post(op, &decided.said.legs);
-        for campaign in decided.stops {
+        let said = match decided {
+            Ok(decided) => self.apply(number, command, decided),
+            Err((reason, field)) => self.refuse(number, command, (reason, path(command, field))),
+        };
+        self.said.push(said.clone());
+        self.fall_due(number, &command.member, now_us);
+        Verdict::Fresh(said)
+    }
+
+    fn apply(&mut self, number: usize, command: &Command, decided: Decided) -> Said {
+        let Decided { draft, mut said, what, stops } = decided;
+        let program = &mut self.programs[number];
+        program.post(&draft.legs);
+        for campaign in stops {
             program.campaigns.insert(campaign, CampaignStatus::Stopped);
         }
-        let concerned = exists || decided.said.refused.is_none();
-        if concerned {
-            program.members.insert(member.clone());
-            decided.said.after = (program.available(member), program.debt(member));
+        said.legs.clone_from(&draft.legs);
+        said.positions = draft.positions();
+        let touched: Vec<u8> = draft.touched.iter().copied().collect();
+        let member = draft.finish();
+        say_after(&mut said, &member, &touched);
+        program.members.insert(command.member.clone(), member);
+        self.remember(number, command, true, what);
+        said
+    }
+
+    fn refuse(&mut self, number: usize, command: &Command, refused: (Reason, String)) -> Said {
+        let mut said = Said { what: "rejected".to_owned(), refused: Some(refused), ..Said::default() };
+        let known = self.programs[number].members.get(&command.member);
+        if let Some(member) = known {
+            say_after(&mut said, member, &[asked(&command.action)]);
         }
+        self.remember(number, command, known.is_some(), What::Other);
+        said
+    }
+
+    fn remember(&mut self, number: usize, command: &Command, concerned: bool, what: What) {
         self.history.push(Happened {
-            program: program.id.clone(),
+            program: self.programs[number].id.clone(),
             key: command.key.clone(),
             body_hash: command.body_hash,
-            member: concerned.then(|| member.clone()),
+            member: concerned.then(|| command.member.clone()),
             reference: command.notes.as_ref().map_or(String::new(), |notes| notes.reference.clone()),
-            what: decided.what,
-            credited,
+            what,
         });
-        Verdict::Fresh(decided.said)
     }
 
     fn members_count(&self) -> u32 {
         u32::try_from(self.programs.iter().map(|program| program.members.len()).sum::<usize>()).unwrap()
     }
 
-    fn decide(&self, number: usize, command: &Command, book_time_us: i64) -> Result<Decided, Refusal> {
+    /// The checks come in this order: the command's own, the asset, the member, and then what the action is about.
+    fn decide(&self, number: usize, command: &Command, now_us: i64) -> Result<Decided, Refusal> {
         let program = &self.programs[number];
         let newest = program.newest();
         if matches!(command.action, Action::Opening { .. }) && !newest.import_mode {
@@ -331,143 +461,92 @@ impl Model {
         if command.currency.as_ref().is_some_and(|currency| *currency != newest.currency) {
             return Err((Reason::CurrencyMismatch, "currency"));
         }
-        let occurred_at_us = command.occurred_at_us.unwrap_or(book_time_us);
-        if !newest.import_mode && occurred_at_us < book_time_us - LATE_MAX_US {
+        let occurred_at_us = command.occurred_at_us.unwrap_or(now_us);
+        if !newest.import_mode && occurred_at_us < now_us - LATE_MAX_US {
             return Err((Reason::OccurredTooLate, "occurred_at_us"));
         }
-        if !newest.import_mode && occurred_at_us > book_time_us + EARLY_MAX_US {
+        if !newest.import_mode && occurred_at_us > now_us + EARLY_MAX_US {
             return Err((Reason::OccurredTooEarly, "occurred_at_us"));
         }
-        match &command.action {
-            Action::Earn { basis, event_kind } => {
-                self.earn(program, &command.member, *basis, event_kind.as_deref(), occurred_at_us)
-            }
-            Action::Refund { .. } => self.refund(program, command, occurred_at_us),
-            Action::Redeem { points, purpose } => {
-                let account = format!("redemption/{}", purpose.name());
-                spend(program, &command.member, &account, (*points).into(), "redeem.points")
-            }
-            Action::Adjust { points, .. } if *points < 0 => {
-                let points = -i128::from(*points);
-                spend(program, &command.member, "adjustment", points, "adjust.points")
-            }
-            Action::Adjust { points, .. } => {
-                let mut legs = BTreeMap::new();
-                add(&mut legs, "adjustment", -i128::from(*points));
-                program.credit(&mut legs, &command.member, Source::Granted, (*points).into());
-                Ok(Decided { said: Said { legs, ..Said::default() }, what: What::Other, stops: Vec::new() })
-            }
-            Action::Opening { points, .. } => {
-                let mut legs = BTreeMap::new();
-                add(&mut legs, "opening", -i128::from(*points));
-                match *points > 0 {
-                    true => program.credit(&mut legs, &command.member, Source::Opening, (*points).into()),
-                    // What was owed in the other system is owed here, whatever the member has.
-                    false => add(&mut legs, &format!("member/{}/debt", command.member), (*points).into()),
-                }
-                Ok(Decided { said: Said { legs, ..Said::default() }, what: What::Other, stops: Vec::new() })
-            }
-        }
-    }
-
-    fn earn(
-        &self,
-        program: &Program,
-        member: &str,
-        basis: Basis,
-        kind: Option<&str>,
-        occurred_at_us: i64,
-    ) -> Result<Decided, Refusal> {
         let (version, spec) = program.version_at(occurred_at_us);
-        let rule = spec.rules.iter().find(|rule| Some(rule.kind.as_str()) == kind);
-        let base = match (basis, kind, rule) {
-            (Basis::Points(points), None, _) | (Basis::Points(points), _, Some(_)) => points.into(),
-            (Basis::Spend(minor_units), _, Some(rule)) => award::base(rule, minor_units.into()),
-            (_, _, None) => return Err((Reason::EventKindUnknown, "earn.event_kind")),
-        };
-        if base > AMOUNT_MAX {
-            return Err((Reason::AmountOverflow, "amount"));
+        kind_fits(spec, &command.action)?;
+        match &command.action {
+            Action::Hold { until_us, .. } => {
+                holds::until(spec, *until_us, now_us)?;
+            }
+            Action::Earn { basis, event_kind, .. } => {
+                earns::awards_of(spec, *basis, event_kind.as_deref(), "earn.event_kind")?;
+            }
+            _ => {}
         }
-        let candidates = match kind {
-            Some(kind) if base > 0 => self.candidates(program, spec, member, kind, occurred_at_us),
-            _ => Vec::new(),
-        };
-        let parts = award::parts(base, spec.greatest_total, &candidates);
-        let mut legs = BTreeMap::new();
-        add(&mut legs, "issuance", -base);
-        program.credit(&mut legs, member, Source::Base, base);
-        for part in &parts {
-            add(&mut legs, &format!("campaign/{}", part.campaign), -part.moved);
-            program.credit(&mut legs, member, Source::Campaign, part.moved);
+        // A refund that names no original posts whatever is known of the member.
+        let begins = credits(&command.action) || matches!(command.action, Action::Refund { .. });
+        if !program.members.contains_key(&command.member) && !begins {
+            return Err((Reason::MemberUnknown, "member"));
         }
-        let campaign = |part: &Part| spec.campaigns.iter().find(|campaign| campaign.id == part.campaign).unwrap();
-        let stops = parts
-            .iter()
-            .filter(|part| part.reason == Some(Reason::CampaignBudgetExhausted))
-            .filter(|part| campaign(part).on_exhausted == stampbook::ledger::spec::OnExhausted::Stop)
-            .map(|part| part.campaign.clone())
-            .collect();
-        let award = |part: &Part| Award {
-            campaign: part.campaign.clone(),
-            points: part.moved,
-            cap_span: campaign(part).cap.map(|cap| cap_span(spec, cap.per, occurred_at_us)),
-        };
-        let what = What::Earned { basis, version, base, awards: parts.iter().map(award).collect() };
-        let said = Said { version: Some(version), base, parts, legs, ..Said::default() };
-        Ok(Decided { said, what, stops })
-    }
-
-    /// The campaigns of a version that take part in an event of that kind and time.
-    fn candidates(
-        &self,
-        program: &Program,
-        spec: &ProgramSpec,
-        member: &str,
-        kind: &str,
-        occurred_at_us: i64,
-    ) -> Vec<Candidate> {
-        let counters = self.counters();
-        let takes_part = |campaign: &&CampaignSpec| {
-            (campaign.start_us..campaign.end_us).contains(&occurred_at_us)
-                && (campaign.kinds.is_empty() || campaign.kinds.iter().any(|of| of == kind))
-                && program.campaigns[&campaign.id] == CampaignStatus::Open
-        };
-        let candidate = |campaign: &CampaignSpec| Candidate {
-            id: campaign.id.clone(),
-            group: campaign.group.clone(),
-            multiplier: campaign.multiplier,
-            budget_left: program.balance(&format!("campaign/{}", campaign.id)),
-            cap_room: campaign.cap.map(|cap| {
-                let span = cap_span(spec, cap.per, occurred_at_us);
-                let counter = (program.id.clone(), member.to_owned(), campaign.id.clone(), span);
-                let used = counters.get(&counter).copied().unwrap_or(0);
-                (i128::from(cap.points) - used).max(0)
-            }),
-        };
-        spec.campaigns.iter().filter(takes_part).map(candidate).collect()
+        let member = program.member(&command.member);
+        may(member.standing, &command.action)?;
+        let draft = Draft::new(&command.member, member, self.history.len() + 1, now_us);
+        let case = Case { program, command, version, spec, occurred_at_us, now_us, draft };
+        match &command.action {
+            Action::Earn { .. } => self.earn(case),
+            Action::Refund { .. } => self.refund(case),
+            Action::Redeem { .. } => moves::redeem(case),
+            Action::Reverse { .. } => self.reverse(case),
+            Action::Hold { .. } => holds::hold(case),
+            Action::Capture { .. } => self.capture(case),
+            Action::Release { .. } => self.release(case),
+            Action::Activate { .. } => self.activate(case),
+            Action::TopUp { .. } => moves::top_up(case),
+            Action::Grant { .. } => moves::grant(case),
+            Action::Adjust { .. } => moves::adjust(case),
+            Action::Opening { .. } => moves::opening(case),
+            Action::Standing { .. } => life::standing(case),
+        }
     }
 }
 
-/// Takes available points in spending order and puts them on one account.
-fn spend(
-    program: &Program,
-    member: &str,
-    account: &str,
-    points: i128,
-    field: &'static str,
-) -> Result<Decided, Refusal> {
-    if !program.members.contains(member) {
-        return Err((Reason::MemberUnknown, "member"));
+/// What an event tells of the member's balances: `points` as ever, and in whole the other assets that it touches, and
+/// `points` where some are held or pending.
+fn say_after(said: &mut Said, member: &Member, touched: &[u8]) {
+    let points = member.balances(0);
+    said.after = (points[0], points[3]);
+    if points[1] > 0 || points[2] > 0 {
+        said.others.insert(0, points);
     }
-    if program.available(member) < points {
-        return Err((Reason::InsufficientPoints, field));
+    for asset in touched.iter().copied().filter(|asset| *asset != 0) {
+        said.others.insert(asset, member.balances(asset));
     }
-    let mut legs = BTreeMap::new();
-    add(&mut legs, account, points);
-    let rest = program
-        .spending_order(member)
-        .into_iter()
-        .fold(points, |rest, source| program.debit(&mut legs, member, source, rest));
-    assert_eq!(rest, 0);
-    Ok(Decided { said: Said { legs, ..Said::default() }, what: What::Other, stops: Vec::new() })
+    said.untils = member.untils.iter().map(|(asset, minute)| (*asset, i128::from(*minute))).collect();
+}
+
+/// The asset that a campaign multiplies and gives.
+pub(crate) fn asset_of_campaign(spec: &CampaignSpec) -> u8 {
+    spec.asset.as_deref().copied().unwrap_or_default().0
+}
+
+/// Whether the asset that a command names is of a kind that the command is for.
+fn kind_fits(spec: &ProgramSpec, action: &Action) -> Result<(), Refusal> {
+    let spent_on = |purpose: Purpose| match purpose {
+        Purpose::Payment => AssetKind::StoredValue,
+        Purpose::Use => AssetKind::Entitlement,
+        _ => AssetKind::Spendable,
+    };
+    let (asset, kinds) = match action {
+        // What is not even known of the earn is told first.
+        Action::Earn { event_kind: Some(kind), .. } if !spec.rules.iter().any(|rule| rule.kind == *kind) => {
+            return Err((Reason::EventKindUnknown, "earn.event_kind"));
+        }
+        Action::Earn { asset, .. } => (asset, vec![AssetKind::Spendable, AssetKind::Qualifying]),
+        Action::Redeem { asset, purpose, .. } | Action::Hold { asset, purpose, .. } => {
+            (asset, vec![spent_on(*purpose)])
+        }
+        Action::TopUp { asset, .. } => (asset, vec![AssetKind::StoredValue]),
+        Action::Grant { asset, .. } => (asset, vec![AssetKind::Entitlement]),
+        _ => return Ok(()),
+    };
+    match kinds.contains(&more_of(spec).assets[usize::from(asset.0)].kind) {
+        true => Ok(()),
+        false => Err((Reason::AssetKindMismatch, "asset")),
+    }
 }

@@ -1,7 +1,12 @@
 //! Rules of programs, in few words.
 
 use stampbook::ledger::command::{Action, AdminAction, Basis, Original};
-use stampbook::ledger::spec::{CampaignSpec, OnExhausted, ProgramSpec, Ratio, Rounding, Rule};
+use stampbook::ledger::ids::AssetNo;
+use stampbook::ledger::later::Later;
+use stampbook::ledger::spec::{
+    AssetKind, AssetSpec, CampaignSpec, DebtPolicy, ExpiryPolicy, Lifetime, OnExhausted, ProgramMore, ProgramSpec,
+    Ratio, RoundUp, Rounding, Rule,
+};
 
 /// Microseconds of a second.
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -15,7 +20,7 @@ pub(crate) fn ratio(numerator: u64, denominator: u64) -> Ratio {
 
 /// What an event kind earns, rounded down.
 pub(crate) fn rule(kind: &str, rate: Ratio) -> Rule {
-    Rule { kind: kind.to_owned(), rate, rounding: Rounding::Floor }
+    Rule { kind: kind.to_owned(), rate, rounding: Rounding::Floor, more: Later::default() }
 }
 
 /// A campaign for every event kind, at any time, without cap, that clips.
@@ -29,6 +34,7 @@ pub(crate) fn campaign(id: &str, group: &str, multiplier: Ratio) -> CampaignSpec
         group: group.to_owned(),
         on_exhausted: OnExhausted::Clip,
         cap: None,
+        asset: Later::default(),
     }
 }
 
@@ -44,6 +50,7 @@ pub(crate) fn program(rules: Vec<Rule>, campaigns: Vec<CampaignSpec>) -> Program
         greatest_total: ratio(10, 1),
         rules,
         campaigns,
+        more: Later::default(),
     }
 }
 
@@ -54,10 +61,52 @@ pub(crate) fn put(spec: ProgramSpec) -> AdminAction {
 
 /// An earn by spend.
 pub(crate) fn spend(minor_units: u64, kind: &str) -> Action {
-    Action::Earn { basis: Basis::Spend(minor_units), event_kind: Some(kind.to_owned()) }
+    Action::Earn {
+        basis: Basis::Spend(minor_units),
+        event_kind: Some(kind.to_owned()),
+        asset: AssetNo::POINTS,
+        matures: None,
+    }
 }
 
 /// A refund of money.
 pub(crate) fn refund(original: Original, minor_units: u64) -> Action {
     Action::Refund { original, basis: Basis::Spend(minor_units), event_kind: None }
+}
+
+/// Growth, beside `points`: earned and never spent.
+pub(crate) const GROWTH: AssetNo = AssetNo(1);
+/// Money in a wallet.
+pub(crate) const WALLET: AssetNo = AssetNo(2);
+/// A coupon.
+pub(crate) const COUPON: AssetNo = AssetNo(3);
+/// Stars, which are spent as points are.
+pub(crate) const STARS: AssetNo = AssetNo(4);
+
+/// The kind of each asset of [`assets`], by number.
+pub(crate) const KINDS_OF_ASSETS: [AssetKind; 5] =
+    [AssetKind::Spendable, AssetKind::Qualifying, AssetKind::StoredValue, AssetKind::Entitlement, AssetKind::Spendable];
+
+/// Five assets of the four kinds, each of which lapses and is taken back as `policy` says of its number.
+pub(crate) fn assets(mut policy: impl FnMut(usize) -> (ExpiryPolicy, DebtPolicy, Option<u64>)) -> Vec<AssetSpec> {
+    let names = [("points", "point"), ("growth", "step"), ("wallet", "penny"), ("coupon", "coupon"), ("stars", "star")];
+    let asset = |(number, (id, unit)): (usize, (&str, &str))| {
+        let (expiry, debt, debt_max) = policy(number);
+        let (id, unit) = (id.to_owned(), unit.to_owned());
+        AssetSpec { id, kind: KINDS_OF_ASSETS[number], unit, expiry, debt, debt_max, values: Vec::new() }
+    };
+    names.into_iter().enumerate().map(asset).collect()
+}
+
+/// Units that never lapse.
+pub(crate) const NEVER: ExpiryPolicy = ExpiryPolicy { lifetime: Lifetime::Never, round_up: RoundUp::Month };
+
+/// Units that live so long, and to the end of their last day.
+pub(crate) fn living(lifetime: Lifetime) -> ExpiryPolicy {
+    ExpiryPolicy { lifetime, round_up: RoundUp::Day }
+}
+
+/// What a version of a program says beside rules and campaigns.
+pub(crate) fn more_of(spec: &ProgramSpec) -> ProgramMore {
+    spec.more.as_deref().cloned().unwrap_or_default()
 }

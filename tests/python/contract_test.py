@@ -79,6 +79,14 @@ class Hashes(unittest.TestCase):
                 self.assertEqual(body.hex(), vector["body"])
                 self.assertEqual(body_hash.short_hash(body).hex(), vector["hash"])
 
+    def test_every_field_of_every_action_is_in_a_golden_vector(self):
+        golden = json.loads((harness.FIXTURES / "body_hash.json").read_text())
+        actions = ledger.Command.DESCRIPTOR.oneofs_by_name["action"].fields
+        for action in actions:
+            sent = [vector["command"][action.name] for vector in golden["commands"] if action.name in vector["command"]]
+            covered = {name for fields in sent for name in fields}
+            self.assertEqual(covered, {field.name for field in action.message_type.fields}, action.name)
+
 
 class Posting(WithServer):
     def test_a_purchase_in_the_campaign_earns_twice(self):

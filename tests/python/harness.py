@@ -177,7 +177,7 @@ def refusal(call, *arguments, **options):
 
 
 def command(key, member="m1", program="club", **fields):
-    """A command; `earn`, `refund`, `redeem`, `adjust` and `opening` are given as dicts."""
+    """A command; its action, such as `earn`, is given as a dict."""
     return ledger.Command(program=program, key=key, member=member, **fields)
 
 

@@ -199,18 +199,22 @@ fn command(key: &str, member: &str, action: pb::command::Action) -> pb::Command 
 /// Money spent on a purchase, in pennies.
 pub fn purchase(key: &str, member: &str, amount_minor: i64) -> pb::Command {
     let basis = Some(pb::earn::Basis::AmountMinor(amount_minor));
-    command(key, member, pb::command::Action::Earn(pb::Earn { basis, event_kind: "purchase".into() }))
+    command(
+        key,
+        member,
+        pb::command::Action::Earn(pb::Earn { basis, event_kind: "purchase".into(), ..Default::default() }),
+    )
 }
 
 /// Points decided elsewhere, which no campaign adds to.
 pub fn gift(key: &str, member: &str, points: i64) -> pb::Command {
     let basis = Some(pb::earn::Basis::Points(points));
-    command(key, member, pb::command::Action::Earn(pb::Earn { basis, event_kind: String::new() }))
+    command(key, member, pb::command::Action::Earn(pb::Earn { basis, event_kind: String::new(), ..Default::default() }))
 }
 
 pub fn redeem(key: &str, member: &str, points: i64) -> pb::Command {
     let purpose = pb::Purpose::CashOffset.into();
-    command(key, member, pb::command::Action::Redeem(pb::Redeem { points, purpose }))
+    command(key, member, pb::command::Action::Redeem(pb::Redeem { points, purpose, ..Default::default() }))
 }
 
 pub fn refund(key: &str, member: &str, original_key: &str, amount_minor: i64) -> pb::Command {
@@ -220,13 +224,13 @@ pub fn refund(key: &str, member: &str, original_key: &str, amount_minor: i64) ->
 }
 
 pub fn adjust(key: &str, member: &str, points: i64) -> pb::Command {
-    let adjust = pb::Adjust { points, actor: "ana".into(), reason: "goodwill".into() };
+    let adjust = pb::Adjust { points, actor: "ana".into(), reason: "goodwill".into(), ..Default::default() };
     command(key, member, pb::command::Action::Adjust(adjust))
 }
 
 /// A balance from another system.
 pub fn opening(key: &str, member: &str, points: i64) -> pb::Command {
-    let opening = pb::Opening { points, actor: "ana".into(), reason: "moved in".into() };
+    let opening = pb::Opening { points, actor: "ana".into(), reason: "moved in".into(), ..Default::default() };
     command(key, member, pb::command::Action::Opening(opening))
 }
 

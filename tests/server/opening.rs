@@ -67,7 +67,7 @@ async fn openings_are_refused_once_the_program_no_longer_imports() {
 async fn an_opening_of_wrong_shape_is_named_by_its_field_and_books_nothing() {
     let mut house = House::furnished().await;
     let said = |points, actor: &str, why: &str| {
-        let said = pb::Opening { points, actor: actor.into(), reason: why.into() };
+        let said = pb::Opening { points, actor: actor.into(), reason: why.into(), ..Default::default() };
         pb::Command { action: Some(pb::command::Action::Opening(said)), ..opening("o1", "ann", 1) }
     };
     for (command, field) in [

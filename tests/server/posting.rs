@@ -16,7 +16,7 @@ async fn a_purchase_in_the_campaign_earns_twice_and_says_why() {
     let awards: Vec<_> =
         receipt.awards.iter().map(|award| (award.source(), award.campaign.as_str(), award.awarded)).collect();
     assert_eq!(awards, [(Source::Base, "", 123), (Source::Campaign, "double-night", 123)]);
-    assert_eq!(receipt.balance, Some(pb::Balance { available: 246, debt: 0 }));
+    assert_eq!(receipt.balance, Some(pb::Balance { available: 246, debt: 0, ..Default::default() }));
     assert!(receipt.op > 0 && receipt.book_time_us > 0 && receipt.book_id.len() == 32);
     assert_eq!(house.balance("ann").await.available, 246);
 }
@@ -62,7 +62,7 @@ async fn a_refused_command_is_a_receipt_with_reason_and_field() {
     let receipt = house.post(redeem("k3", "ann", 11)).await.unwrap();
     assert_eq!((receipt.outcome(), receipt.reason()), (Outcome::Rejected, Reason::InsufficientPoints));
     assert_eq!(receipt.field, "redeem.points");
-    assert_eq!(receipt.balance, Some(pb::Balance { available: 10, debt: 0 }));
+    assert_eq!(receipt.balance, Some(pb::Balance { available: 10, debt: 0, ..Default::default() }));
     let mut unknown_kind = purchase("k4", "ann", 100);
     if let Some(pb::command::Action::Earn(earn)) = &mut unknown_kind.action {
         earn.event_kind = "dancing".into();
@@ -210,9 +210,9 @@ async fn a_refund_says_what_it_took_from_whom_and_what_is_owed() {
         .map(|part| (part.source(), part.campaign.as_str(), part.original, part.taken, part.taken_total))
         .collect();
     assert_eq!(parts, [(Source::Base, "", 100, 100, 100), (Source::Campaign, "double-night", 100, 100, 100)]);
-    assert_eq!(receipt.balance, Some(pb::Balance { available: 0, debt: 150 }));
+    assert_eq!(receipt.balance, Some(pb::Balance { available: 0, debt: 150, ..Default::default() }));
     let receipt = house.post(gift("k4", "ann", 60)).await.unwrap();
-    assert_eq!(receipt.balance, Some(pb::Balance { available: 0, debt: 90 }));
+    assert_eq!(receipt.balance, Some(pb::Balance { available: 0, debt: 90, ..Default::default() }));
     let receipt = house.post(refund("k5", "ann", "k1", 1)).await.unwrap();
     assert_eq!(receipt.reason(), Reason::RefundExceedsOriginal);
 }
@@ -256,4 +256,22 @@ async fn a_message_that_cannot_be_decoded_is_a_wrong_shape_and_not_an_unknown_ou
         };
         assert_eq!(reason(&status), (Code::InvalidArgument, "FIELD_MALFORMED".into()), "{path}: {status}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asset_that_the_program_does_not_have_is_invalid_and_leaves_the_key_free() {
+    let mut house = House::furnished().await;
+    let earn = |asset: &str| {
+        let sent = gift("k1", "ann", 5);
+        let Some(pb::command::Action::Earn(earn)) = sent.action else { panic!("a gift is an earn") };
+        let earn = pb::Earn { asset: asset.into(), ..earn };
+        pb::Command { action: Some(pb::command::Action::Earn(earn)), ..sent }
+    };
+    let refused = house.post(earn("growth")).await.unwrap_err();
+    assert_eq!(reason(&refused), (Code::InvalidArgument, "ASSET_UNKNOWN".to_owned()));
+    assert_eq!(fields(&refused), ["command.earn.asset"]);
+    let named = house.post(earn("points")).await.unwrap();
+    assert_eq!((named.outcome(), named.replayed, named.awarded), (Outcome::Applied, false, 5));
+    // The asset left out is the same asset, but not the same body.
+    assert_eq!(reason(&house.post(earn("")).await.unwrap_err()), (Code::AlreadyExists, "KEY_REUSED".to_owned()));
 }

@@ -215,3 +215,41 @@ async fn the_trial_balance_balances_and_names_every_account() {
     let status = house.accounts.get_trial_balance(elsewhere).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_shows_every_asset_and_how_the_member_stands() {
+    let mut house = House::furnished().await;
+    house.post(gift("k1", "ann", 40)).await.unwrap();
+    house.post(redeem("k2", "ann", 15)).await.unwrap();
+    let request = pb::GetMemberRequest { program: PROGRAM.into(), member: "ann".into(), as_of: None };
+    let member = house.accounts.get_member(request).await.unwrap().into_inner().member.unwrap();
+    let points = pb::AssetCard { asset: "points".into(), available: 25, ..Default::default() };
+    assert_eq!((member.assets.as_slice(), member.standing()), (&[points][..], pb::Standing::Open));
+    assert_eq!(member.balance, Some(pb::Balance { available: 25, ..Default::default() }));
+    let request = pb::BatchGetMembersRequest { program: PROGRAM.into(), members: vec!["ann".into()] };
+    assert_eq!(house.accounts.batch_get_members(request).await.unwrap().into_inner().members, [member]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_that_never_lapse_are_in_no_forecast() {
+    use pb::get_expiring_request::Until;
+    let mut house = House::furnished().await;
+    let op = house.post(gift("k1", "ann", 40)).await.unwrap().op;
+    for member in ["ann", "nobody", ""] {
+        for until in [Until::WithinDays(1), Until::WithinDays(3_660), Until::UntilUs(253_401_955_200_000_000)] {
+            let (program, member) = (PROGRAM.into(), member.into());
+            let request = pb::GetExpiringRequest { program, member, until: Some(until) };
+            let answer = house.accounts.get_expiring(request).await.unwrap().into_inner();
+            assert_eq!((answer.expiring.as_slice(), answer.op), (&[][..], op));
+        }
+    }
+    for (until, field) in [
+        (None, "within_days"),
+        (Some(Until::WithinDays(0)), "within_days"),
+        (Some(Until::WithinDays(3_661)), "within_days"),
+        (Some(Until::UntilUs(i64::MAX)), "until_us"),
+    ] {
+        let request = pb::GetExpiringRequest { program: PROGRAM.into(), member: String::new(), until };
+        assert_eq!(fields(&house.accounts.get_expiring(request).await.unwrap_err()), [field]);
+    }
+}

@@ -6,7 +6,8 @@ use stampbook::io::RealDisk;
 use stampbook::journal::{FrameBuilder, Genesis, Head, Journal, JournalOptions, Writer};
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Notes, Original, Purpose};
 use stampbook::ledger::event::Event;
-use stampbook::ledger::ids::{Op, ProgramNo};
+use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
+use stampbook::ledger::own::End;
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::{Decision, Found, Ledger, Limits, Moment, Need, Resolved, codec};
 
@@ -64,7 +65,7 @@ impl Bookkeeper {
         let options = JournalOptions::with_segment_bytes(256 * 1024);
         let opened = Journal::open(disk, genesis, options, &mut |_| Ok(())).unwrap();
         Self {
-            ledger: Ledger::new(Limits { members_max: 1_000, cap_counters_max: 100_000 }),
+            ledger: Ledger::new(Limits { members_max: 1_000, cap_counters_max: 100_000, lots_bytes_max: usize::MAX }),
             prints: Prints::new(SECRET),
             writer: opened.writer,
             now: Moment { op: Op(0), book_time_us: BEGAN_US },
@@ -149,7 +150,8 @@ impl Bookkeeper {
         let Need::Original { op, latest_refund } = self.ledger.needs(command, &|_| Found::Free) else { return None };
         let read = |op: Op| codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap();
         let latest = latest_refund.map(|op| (op, read(op)));
-        Some(Resolved::from_events(op, &read(op), latest.as_ref().map(|(op, event)| (*op, event))))
+        let resolved = Resolved::from_events(op, &read(op), latest.as_ref().map(|(op, event)| (*op, event)));
+        resolved.followed(&self.ledger, |op, _| Ok::<_, ()>(End::of(op, &read(op)))).ok()
     }
 
     /// Decides a command, lets `alter` change the facts, and books what comes of it. Returns its op.
@@ -185,7 +187,8 @@ impl Bookkeeper {
 }
 
 pub(crate) fn purchase(amount: u64) -> Action {
-    Action::Earn { basis: Basis::Spend(amount), event_kind: Some("purchase".into()) }
+    let event_kind = Some("purchase".into());
+    Action::Earn { basis: Basis::Spend(amount), event_kind, asset: AssetNo::POINTS, matures: None }
 }
 
 pub(crate) fn refund(original: Op, amount: u64) -> Action {
@@ -197,9 +200,9 @@ pub(crate) fn refund_alone(amount: u64) -> Action {
 }
 
 pub(crate) fn redeem(points: u64) -> Action {
-    Action::Redeem { points, purpose: Purpose::Gift }
+    Action::Redeem { asset: AssetNo::POINTS, points, purpose: Purpose::Gift }
 }
 
 pub(crate) fn adjust(points: i64) -> Action {
-    Action::Adjust { points, actor: "ana".into(), reason: "test".into() }
+    Action::Adjust { asset: AssetNo::POINTS, points, actor: "ana".into(), reason: "test".into() }
 }

@@ -75,14 +75,20 @@ impl Load {
         let points = i64::try_from(100 + rng.below(400)).unwrap_or(100);
         let event_kind = "purchase".to_owned();
         let action = match kind {
-            0..10 => Some(Action::Earn(Earn { basis: Some(Basis::AmountMinor(50 * points)), event_kind })),
-            10..12 => Some(Action::Earn(Earn { basis: Some(Basis::Points(points)), event_kind })),
+            0..10 => Some(Action::Earn(Earn {
+                basis: Some(Basis::AmountMinor(50 * points)),
+                event_kind,
+                ..Default::default()
+            })),
+            10..12 => Some(Action::Earn(Earn { basis: Some(Basis::Points(points)), event_kind, ..Default::default() })),
             12..15 => None,
-            15..18 => Some(Action::Redeem(Redeem { points: 4 * points, purpose: Purpose::Gift.into() })),
+            15..18 => {
+                Some(Action::Redeem(Redeem { points: 4 * points, purpose: Purpose::Gift.into(), ..Default::default() }))
+            }
             _ => {
                 let points = if kind == 18 { points } else { -points / 4 };
                 let (actor, reason) = ("loadtest".to_owned(), "correction".to_owned());
-                Some(Action::Adjust(Adjust { points, actor, reason }))
+                Some(Action::Adjust(Adjust { points, actor, reason, ..Default::default() }))
             }
         };
         Draft { rng, member, action }

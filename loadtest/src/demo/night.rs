@@ -26,10 +26,14 @@ impl Night {
         let member = format!("member-{:06}", rng.below(self.members));
         let action = if rng.below(10) == 0 {
             let points = i64::try_from(100 * (1 + rng.below(5))).unwrap_or(100);
-            Action::Redeem(Redeem { points, purpose: Purpose::CashOffset.into() })
+            Action::Redeem(Redeem { points, purpose: Purpose::CashOffset.into(), ..Default::default() })
         } else {
             let amount = i64::try_from(500 + rng.below(50_000)).unwrap_or(500);
-            Action::Earn(Earn { basis: Some(Basis::AmountMinor(amount)), event_kind: "purchase".to_owned() })
+            Action::Earn(Earn {
+                basis: Some(Basis::AmountMinor(amount)),
+                event_kind: "purchase".to_owned(),
+                ..Default::default()
+            })
         };
         Command {
             program: program::NIGHT.program.to_owned(),

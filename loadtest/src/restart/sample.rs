@@ -149,7 +149,11 @@ fn command(round: usize, member: usize) -> Command {
         program: program::LOAD.program.to_owned(),
         key: format!("sample-{round}-{member}"),
         member: member_id(member),
-        action: Some(Action::Earn(Earn { basis: Some(Basis::AmountMinor(amount)), event_kind: "purchase".to_owned() })),
+        action: Some(Action::Earn(Earn {
+            basis: Some(Basis::AmountMinor(amount)),
+            event_kind: "purchase".to_owned(),
+            ..Default::default()
+        })),
         ..Command::default()
     }
 }

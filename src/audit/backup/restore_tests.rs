@@ -63,7 +63,8 @@ fn read(disk: &SimDisk) -> (Vec<Stored>, Vec<Head>) {
 /// The state hash of a replay that stops behind each of the events.
 fn states(disk: &SimDisk, events: &[Stored]) -> Vec<[u8; 32]> {
     let prints = Prints::new(genesis_of(disk).unwrap().unwrap().secret);
-    let mut ledger = Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX });
+    let mut ledger =
+        Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX, lots_bytes_max: usize::MAX });
     let mut after = |stored: &Stored| {
         let at = Moment { op: Op(stored.op), book_time_us: stored.book_time_us };
         ledger.replay(at, &codec::decode(&stored.bytes).unwrap(), &prints).unwrap();

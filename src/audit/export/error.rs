@@ -31,8 +31,8 @@ pub enum ExportError {
     /// The book ends before the range of events.
     #[error("the events up to op {0} are asked for, and the book ends before it")]
     BookEnds(u64),
-    /// The snapshot lacks the name of a campaign that an event speaks of.
-    #[error("op {0}: the snapshot does not know the campaign that it moves units of")]
+    /// The snapshot lacks the name of a campaign or asset that an event speaks of.
+    #[error("op {0}: the snapshot does not know a campaign or asset that it speaks of")]
     Unnamed(u64),
     /// The snapshot lacks a member that an event speaks of.
     #[error("the snapshot does not know member {0}")]

@@ -14,6 +14,7 @@ use crate::audit::chart::class_of;
 use super::ExportError;
 use super::columns::{AccountRow, EventRow, Instant, PostingRow, Record, time_of, time_text};
 use super::format::{Content, FileReader};
+use super::manifest::Total;
 use super::rows::sides;
 
 /// Assertions under one date.
@@ -48,6 +49,8 @@ pub(super) fn shown(record: Record) -> Record {
             debit: row.debit,
             credit: row.credit,
             lot_source: row.lot_source,
+            lot_lapses_at: row.lot_lapses_at,
+            lot_rolling: row.lot_rolling,
             lot_position: row.lot_position,
             ..PostingRow::default()
         }),
@@ -88,11 +91,11 @@ impl Writer {
     }
 }
 
-/// The file that names the others in order, and every commodity.
-pub(super) fn index<'a>(programs: impl Iterator<Item = &'a str>, files: impl Iterator<Item = &'a str>) -> String {
+/// The file that names the others in order, and every commodity: those that the rows come to totals of.
+pub(super) fn index<'a>(totals: &[Total], files: impl Iterator<Item = &'a str>) -> String {
     let mut text = "; hledger -f this-file check; hledger -f this-file balance --flat --depth 3\n".to_owned();
-    for program in programs {
-        let _ = writeln!(text, "commodity 1000. {}", commodity(program, "points"));
+    for total in totals {
+        let _ = writeln!(text, "commodity 1000. {}", commodity(&total.program, &total.asset));
     }
     for file in files {
         let _ = writeln!(text, "include {file}");
@@ -147,26 +150,32 @@ fn posting(row: &PostingRow) -> String {
     let account = account(&row.program, &row.account, &row.member);
     let amount = row.debit.saturating_sub(row.credit);
     let mut text = format!("    {account}  {amount} {}", commodity(&row.program, &row.asset));
+    if row.lot_source.is_empty() {
+        return text;
+    }
+    let _ = write!(text, "  ; lot:{}", row.lot_source);
+    if let Some(Instant(us)) = row.lot_lapses_at {
+        let _ = write!(text, ", lapses:{}", time_text(us));
+    }
+    if row.lot_rolling == Some(1) {
+        let _ = write!(text, ", lapses:rolling");
+    }
     if let Some(position) = row.lot_position {
-        let _ = write!(text, "  ; lot:{}, position:{position}", row.lot_source);
+        let _ = write!(text, ", position:{position}");
     }
     text
 }
 
 fn read_posting(line: &str, op: u64, leg: u64) -> Option<PostingRow> {
     let (front, lot) = match line.split_once("  ; lot:") {
-        Some((front, lot)) => (front, Some(lot.split_once(", position:")?)),
+        Some((front, lot)) => (front, Some(lot)),
         None => (line, None),
     };
     let (name, amount) = front.strip_prefix("    ")?.split_once("  ")?;
     let (place, asset, balance) = read_amount(name, amount)?;
     let (debit, credit) = sides(balance);
     let (program, account, member) = place;
-    let (lot_source, lot_position) = match lot {
-        Some((source, position)) => (source.to_owned(), Some(position.parse().ok()?)),
-        None => (String::new(), None),
-    };
-    let row = PostingRow {
+    let mut row = PostingRow {
         op,
         leg,
         program,
@@ -175,10 +184,19 @@ fn read_posting(line: &str, op: u64, leg: u64) -> Option<PostingRow> {
         asset,
         debit,
         credit,
-        lot_source,
-        lot_position,
+        lot_rolling: lot.map(|_| 0),
         ..PostingRow::default()
     };
+    let mut tags = lot.unwrap_or_default().split(", ");
+    tags.next().unwrap_or_default().clone_into(&mut row.lot_source);
+    for tag in tags {
+        match tag.split_once(':')? {
+            ("lapses", "rolling") => row.lot_rolling = Some(1),
+            ("lapses", at) => row.lot_lapses_at = Some(Instant(time_of(at)?)),
+            ("position", position) => row.lot_position = Some(position.parse().ok()?),
+            _ => return None,
+        }
+    }
     (posting(&row) == line).then_some(row)
 }
 

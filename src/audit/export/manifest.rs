@@ -7,8 +7,8 @@ use crate::audit::chart::{CHART, ChartLine};
 use super::columns::{Table, Type};
 use super::format::{Content, Format};
 
-/// The version of exports that is written, and the only one that is read.
-pub const EXPORT_VERSION: u32 = 1;
+/// The version of exports that is written, and the only one that is read. The second has assets, dates and what falls due.
+pub const EXPORT_VERSION: u32 = 2;
 /// The manifest's name in the directory of an export.
 pub const MANIFEST_FILE: &str = "manifest.json";
 

@@ -21,10 +21,14 @@ mod sums;
 pub mod verify;
 
 #[cfg(test)]
+mod asset_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::ledger::codec;
-use crate::ledger::ids::ProgramNo;
+use crate::ledger::event::AssetBalances;
+use crate::ledger::ids::{AssetNo, ProgramNo};
+use crate::ledger::view::BaseProgram;
 
 use columns::{AccountRow, Record, Table};
 use manifest::{Counts, EXPORT_VERSION, Identity, Manifest, Origin, PartRecord, add_totals, chart, table_entry};
@@ -34,7 +38,8 @@ use rows::{rows_of, sides};
 use sink::ExportSink;
 use source::{Accounts, Events, MEMBERS_PER_PAGE, SnapshotIds};
 
-use super::chart::class_of;
+use super::chart::{Class, class_of};
+use super::told;
 
 pub use error::ExportError;
 pub use format::{Content, Format};
@@ -206,7 +211,7 @@ struct Exporter<'a> {
     told: Progress,
 }
 
-impl Exporter<'_> {
+impl<'a> Exporter<'a> {
     fn size(&self, work: Work) -> u64 {
         match work {
             Work::Accounts { from, to } => u64::from(to - from) * u64::from(MEMBERS_PER_PAGE),
@@ -271,7 +276,7 @@ impl Exporter<'_> {
         if from == 0 {
             for program in self.source.accounts.programs() {
                 for row in program.trial.rows.iter().filter(|row| !row.account.starts_with("member/")) {
-                    let row = account_row(&program.trial.program, &row.account, "", row.balance);
+                    let row = account_row(&program.trial.program, &row.asset, &row.account, "", row.balance);
                     part.append(Record::Account(row), self.sink)?;
                 }
             }
@@ -280,12 +285,12 @@ impl Exporter<'_> {
             let members = self.source.accounts.members(page)?;
             let short = u64::from(MEMBERS_PER_PAGE).saturating_sub(u64::try_from(members.len()).unwrap_or(u64::MAX));
             for member in members {
-                let program = self.program_id(member.program)?.to_owned();
-                let debt = member.balances.debt.saturating_neg();
-                for (account, balance) in [("member/available", member.balances.available), ("member/debt", debt)] {
-                    let mut row = account_row(&program, account, &member.id, balance);
-                    row.last_op = Some(member.last_op.0);
-                    part.append(Record::Account(row), self.sink)?;
+                let program = self.program(member.program)?;
+                for balances in &member.balances {
+                    for mut row in member_rows(program, &member.id, balances)? {
+                        row.last_op = Some(member.last_op.0);
+                        part.append(Record::Account(row), self.sink)?;
+                    }
                 }
                 self.tell();
             }
@@ -295,11 +300,10 @@ impl Exporter<'_> {
         self.end(part)
     }
 
-    fn program_id(&self, number: ProgramNo) -> Result<&str, ExportError> {
-        let program = self.source.accounts.programs().get(usize::from(number.0));
+    fn program(&self, number: ProgramNo) -> Result<&'a BaseProgram, ExportError> {
         let unknown =
             || ExportError::Refused(format!("the snapshot has a member of program {}, and no such program", number.0));
-        program.map(|program| program.trial.program.as_str()).ok_or_else(unknown)
+        self.source.accounts.programs().get(usize::from(number.0)).ok_or_else(unknown)
     }
 
     /// Parts of events, one after the other, in one pass over the book.
@@ -349,7 +353,7 @@ impl Exporter<'_> {
                 none => none.insert(self.begin(&[Content::Opening], book_time_us)?),
             };
             let event = codec::decode(bytes).map_err(|error| ExportError::Codec(op, error))?;
-            let before = opening.take(&event, &mut self.ids)?;
+            let before = opening.take(op, &event, &mut self.ids)?;
             before.into_iter().try_for_each(|row| part.append(Record::Account(row), self.sink))
         })?;
         let Some(mut part) = part else { return Ok(()) };
@@ -359,21 +363,35 @@ impl Exporter<'_> {
 
     fn index(&mut self) -> Result<(), ExportError> {
         let mut part = self.begin(&[Content::Index], self.source.origin.to_time_us)?;
-        let programs = self.source.accounts.programs().iter().map(|program| program.trial.program.as_str());
+        let mut totals = Vec::new();
+        self.records.iter().for_each(|record| add_totals(&mut totals, &record.totals));
         let files = self.records.iter().flat_map(|record| &record.files).map(|file| file.name.as_str());
-        part.text(&hledger::index(programs, files), self.sink)?;
+        part.text(&hledger::index(&totals, files), self.sink)?;
         self.end(part)
     }
 }
 
-fn account_row(program: &str, account: &str, member: &str, balance: i64) -> AccountRow {
+/// A member's accounts in an asset: in points what is available and what is owed in any case, else those that are not zero.
+fn member_rows(program: &BaseProgram, member: &str, balances: &AssetBalances) -> Result<Vec<AccountRow>, ExportError> {
+    let asset = program.assets.get(usize::from(balances.asset.0));
+    let unknown = || {
+        ExportError::Refused(format!("the snapshot has a member with asset {}, and no such asset", balances.asset.0))
+    };
+    let asset = asset.ok_or_else(unknown)?;
+    let always = |class| balances.asset == AssetNo::POINTS && matches!(class, Class::Available | Class::Debt);
+    let rows = told::accounts_of(balances).into_iter().filter(|(class, balance)| *balance != 0 || always(*class));
+    let id = &program.trial.program;
+    Ok(rows.map(|(class, balance)| account_row(id, asset, &class.name(""), member, balance)).collect())
+}
+
+fn account_row(program: &str, asset: &str, account: &str, member: &str, balance: i64) -> AccountRow {
     let (debit, credit) = sides(balance);
     AccountRow {
         program: program.to_owned(),
         account: account.to_owned(),
         class: class_of(account).to_owned(),
         member: member.to_owned(),
-        asset: "points".to_owned(),
+        asset: asset.to_owned(),
         debit,
         credit,
         last_op: None,

@@ -3,76 +3,86 @@
 use std::collections::BTreeMap;
 
 use crate::audit::chart::Class;
-use crate::ledger::event::{Account, Event};
-use crate::ledger::ids::{MemberNo, MemberRef, ProgramNo};
+use crate::audit::told;
+use crate::ledger::event::{AssetBalances, Event};
+use crate::ledger::ids::{AssetNo, MemberNo, ProgramNo};
+use crate::ledger::view::BaseProgram;
 
 use super::columns::AccountRow;
 use super::rows::Ids;
 use super::source::{Accounts, MEMBERS_PER_PAGE, SnapshotIds};
-use super::{ExportError, account_row};
+use super::{ExportError, account_row, member_rows};
 
-/// Finds the balances as the events of the range go by: a member's first one tells how the member stood before it.
+/// Finds the balances as the events of the range go by: a member's first one that tells of an asset tells how the member stood
+/// in it before.
 pub(super) struct Opening<'a> {
     accounts: &'a dyn Accounts,
-    /// A bit for each member whose first event in the range went by.
-    seen: Vec<u64>,
-    /// What the range moved on the programs' own accounts.
-    moved: BTreeMap<(ProgramNo, String), i128>,
+    /// By asset, a bit for each member of whom an event in the range has told.
+    seen: BTreeMap<AssetNo, Vec<u64>>,
+    /// What the range moved on the programs' own accounts, by asset and name.
+    moved: BTreeMap<(ProgramNo, String, String), i128>,
 }
 
 impl<'a> Opening<'a> {
     pub(super) fn new(accounts: &'a dyn Accounts) -> Self {
-        Self { accounts, seen: Vec::new(), moved: BTreeMap::new() }
+        Self { accounts, seen: BTreeMap::new(), moved: BTreeMap::new() }
     }
 
-    /// Whether it is the first time that this member is asked about.
-    fn first(&mut self, member: MemberNo) -> bool {
+    /// Whether it is the first time that this member is asked about in that asset.
+    fn first(&mut self, member: MemberNo, asset: AssetNo) -> bool {
         let place = usize::try_from(member.0 / 64).unwrap_or(usize::MAX);
-        if self.seen.len() <= place {
-            self.seen.resize(place + 1, 0);
+        let seen = self.seen.entry(asset).or_default();
+        if seen.len() <= place {
+            seen.resize(place + 1, 0);
         }
         let bit = 1_u64 << (member.0 % 64);
-        let Some(word) = self.seen.get_mut(place) else { return false };
+        let Some(word) = seen.get_mut(place) else { return false };
         let first = *word & bit == 0;
         *word |= bit;
         first
     }
 
-    /// Takes the next event of the range; the balances of its member before it, if it is the member's first.
+    /// Takes the event that is `op`, the next of the range: the balances of its member before it, in the assets that it is the
+    /// first to tell of.
     pub(super) fn take(
         &mut self,
+        op: u64,
         event: &Event<'_>,
         ids: &mut SnapshotIds<'_>,
     ) -> Result<Vec<AccountRow>, ExportError> {
         let (program, _, _) = event.identity();
-        let (mut available, mut owed) = (0_i64, 0_i64);
         for leg in event.legs() {
-            match leg.account {
-                Account::Available { .. } => available = available.saturating_add(leg.amount),
-                Account::Debt => owed = owed.saturating_add(leg.amount),
-                _ => {
-                    let class = Class::of(&leg.account);
-                    let campaign = match class {
-                        Class::Campaign(campaign) => ids.campaign(program, campaign).unwrap_or_default(),
-                        _ => "",
-                    };
-                    *self.moved.entry((program, class.name(campaign))).or_default() += i128::from(leg.amount);
-                }
+            let class = Class::of(&leg.account);
+            if class.is_members() {
+                continue;
+            }
+            let campaign = match class {
+                Class::Campaign(campaign) => ids.campaign(program, campaign).ok_or(ExportError::Unnamed(op))?,
+                _ => "",
+            };
+            let asset = ids.asset(program, leg.asset).ok_or(ExportError::Unnamed(op))?.to_owned();
+            *self.moved.entry((program, asset, class.name(campaign))).or_default() += i128::from(leg.amount);
+        }
+        let Some(number) = event.member() else { return Ok(Vec::new()) };
+        let mut rows = Vec::new();
+        for after in told::balances_after(event) {
+            if self.first(number, after.asset) {
+                let before = told::before(&after, event.legs());
+                rows.extend(self.rows(program, &ids.member(number)?, &before)?);
             }
         }
-        let Some((common, number)) = event.common().and_then(|common| Some((common, common.member.number()?))) else {
-            return Ok(Vec::new());
-        };
-        if !self.first(number) || matches!(common.member, MemberRef::Opened(..)) {
-            return Ok(Vec::new());
-        }
-        let (program, member) = (ids.program(program).unwrap_or_default().to_owned(), ids.member(number)?);
-        let before = [
-            ("member/available", common.after.available.saturating_sub(available)),
-            ("member/debt", common.after.debt.saturating_neg().saturating_sub(owed)),
-        ];
-        let rows = before.into_iter().filter(|(_, balance)| *balance != 0);
-        Ok(rows.map(|(account, balance)| account_row(&program, account, &member, balance)).collect())
+        Ok(rows)
+    }
+
+    fn rows(
+        &self,
+        program: ProgramNo,
+        member: &str,
+        balances: &AssetBalances,
+    ) -> Result<impl Iterator<Item = AccountRow>, ExportError> {
+        let program: Option<&BaseProgram> = self.accounts.programs().get(usize::from(program.0));
+        let rows = program.map(|program| member_rows(program, member, balances)).transpose()?;
+        Ok(rows.unwrap_or_default().into_iter().filter(|row| row.debit != 0 || row.credit != 0))
     }
 
     /// The balances of all other accounts: those at the end of the range, less what it moved.
@@ -83,24 +93,19 @@ impl<'a> Opening<'a> {
         let accounts = self.accounts;
         for (number, program) in (0..=u16::MAX).map(ProgramNo).zip(accounts.programs()) {
             for row in program.trial.rows.iter().filter(|row| !row.account.starts_with("member/")) {
-                let moved = self.moved.get(&(number, row.account.clone())).copied().unwrap_or_default();
+                let name = (number, row.asset.clone(), row.account.clone());
+                let moved = self.moved.get(&name).copied().unwrap_or_default();
                 let before = i64::try_from(i128::from(row.balance) - moved).unwrap_or_default();
                 if before != 0 {
-                    each(account_row(&program.trial.program, &row.account, "", before))?;
+                    each(account_row(&program.trial.program, &row.asset, &row.account, "", before))?;
                 }
             }
         }
         for page in 0..accounts.pages() {
             for (number, member) in (page * MEMBERS_PER_PAGE..).zip(accounts.members(page)?) {
-                if !self.first(MemberNo(number)) {
-                    continue;
-                }
-                let program = accounts.programs().get(usize::from(member.program.0));
-                let program = program.map_or("", |program| program.trial.program.as_str());
-                let debt = member.balances.debt.saturating_neg();
-                for (account, balance) in [("member/available", member.balances.available), ("member/debt", debt)] {
-                    if balance != 0 {
-                        each(account_row(program, account, &member.id, balance))?;
+                for balances in &member.balances {
+                    if self.first(MemberNo(number), balances.asset) {
+                        self.rows(member.program, &member.id, balances)?.try_for_each(&mut *each)?;
                     }
                 }
             }

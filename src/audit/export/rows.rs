@@ -1,37 +1,41 @@
 //! From events to rows.
 
+use serde_json::{Map, Value as Json, json};
+
 use crate::audit::chart::{Class, source_name};
 use crate::audit::files::hex;
-use crate::ledger::command::Basis;
+use crate::audit::told;
+use crate::ledger::command::{Basis, Matures, Standing};
 use crate::ledger::event::{
-    Account, AdminKind, Asset, CampaignChange, CommandKind, Common, Event, Leg, NotesRef, Text,
+    Account, AdminKind, AssetMore, CampaignChange, CommandKind, Common, Due, DueKind, Event, Expiry, Leg, LotId,
+    NotesRef, RefundMore, Refunded, Text,
 };
-use crate::ledger::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use crate::ledger::reason::Reason;
 
 use super::ExportError;
-use super::columns::{EventRow, Instant, PostingRow};
+use super::columns::{EventRow, Instant, PostingRow, time_text};
 
-/// The ids behind the numbers of programs, campaigns and members.
+/// The ids behind the numbers of programs, assets, campaigns and members.
 pub(super) trait Ids {
     /// A program's id.
     fn program(&self, number: ProgramNo) -> Option<&str>;
+    /// An asset's id.
+    fn asset(&self, program: ProgramNo, number: AssetNo) -> Option<&str>;
     /// A campaign's id.
     fn campaign(&self, program: ProgramNo, number: CampaignNo) -> Option<&str>;
     /// A member's id.
     fn member(&mut self, number: MemberNo) -> Result<String, ExportError>;
 }
 
-/// The name of an asset.
-pub(super) fn asset_name(asset: Asset) -> &'static str {
-    match asset {
-        Asset::Points => "points",
-    }
-}
-
 /// A balance, credit positive, as debit and credit.
 pub(super) fn sides(balance: i64) -> (i64, i64) {
     if balance < 0 { (balance.saturating_neg(), 0) } else { (0, balance) }
+}
+
+/// The instant of a lapse.
+fn minute(minutes: u32) -> Instant {
+    Instant(i64::from(minutes) * 60_000_000)
 }
 
 /// The rows of one event: its own, and one for each leg.
@@ -52,37 +56,63 @@ pub(super) fn rows_of(
         outcome: if event.rejection().is_some() { "rejected" } else { "applied" }.to_owned(),
         program: said.or_else(|| ids.program(program)).unwrap_or_default().to_owned(),
         key: key.to_owned(),
-        body_hash: hex(&body_hash),
         legs: u64::try_from(event.legs().len()).unwrap_or(u64::MAX),
         ..EventRow::default()
     };
+    if !matches!(event, Event::Due(_)) {
+        row.body_hash = hex(&body_hash);
+    }
     if let Some((reason, field)) = event.rejection() {
         row.reason = reason_name(reason);
         field.clone_into(&mut row.field);
     }
     if let Some(common) = event.common() {
-        fill_common(&mut row, common, ids)?;
+        fill_common(&mut row, common);
     }
+    row.member = match event.common().map(|common| common.member) {
+        Some(MemberRef::Opened(_, id) | MemberRef::Unknown(id)) => id.to_owned(),
+        _ => event.member().map(|number| ids.member(number)).transpose()?.unwrap_or_default(),
+    };
     if let Some(common) = event.admin_common() {
         row.actor = clear(&common.actor);
         row.actor_reason = clear(&common.reason);
     }
-    fill_particulars(&mut row, event, ids);
-    let legs = (1..).zip(event.legs()).map(|(number, leg)| posting(&row, number, leg, program, ids));
+    let assets = Assets { ids, program, op };
+    fill_after(&mut row, event, &assets)?;
+    fill_particulars(&mut row, event, &assets)?;
+    let legs = (1..).zip(event.legs()).map(|(number, leg)| posting(&row, number, leg, &assets));
     let legs = legs.collect::<Result<_, _>>()?;
     Ok((row, legs))
 }
 
-fn fill_common(row: &mut EventRow, common: &Common<'_>, ids: &mut dyn Ids) -> Result<(), ExportError> {
-    row.occurred_at = Instant(row.book_time.0.saturating_sub(common.behind_us));
-    row.member = match common.member {
-        MemberRef::Known(number) => ids.member(number)?,
-        MemberRef::Opened(_, id) | MemberRef::Unknown(id) => id.to_owned(),
-    };
-    if common.member.number().is_some() {
-        row.available_after = Some(common.after.available);
-        row.debt_after = Some(common.after.debt);
+/// The ids of the assets and campaigns of the program that an event is of.
+struct Assets<'a> {
+    ids: &'a dyn Ids,
+    program: ProgramNo,
+    op: u64,
+}
+
+impl Assets<'_> {
+    fn id(&self, asset: AssetNo) -> Result<String, ExportError> {
+        self.ids.asset(self.program, asset).map(str::to_owned).ok_or(ExportError::Unnamed(self.op))
     }
+
+    /// An object by asset; no text where there is nothing to say.
+    fn object(&self, values: impl Iterator<Item = (AssetNo, Json)>) -> Result<String, ExportError> {
+        values.map(|(asset, value)| Ok((self.id(asset)?, value))).collect::<Result<_, _>>().map(text_of)
+    }
+
+    fn units(&self, units: &[(AssetNo, u64)]) -> Result<String, ExportError> {
+        self.object(units.iter().filter(|(_, units)| *units > 0).map(|(asset, units)| (*asset, json!(units))))
+    }
+}
+
+fn text_of(object: Map<String, Json>) -> String {
+    if object.is_empty() { String::new() } else { Json::Object(object).to_string() }
+}
+
+fn fill_common(row: &mut EventRow, common: &Common<'_>) {
+    row.occurred_at = Instant(row.book_time.0.saturating_sub(common.behind_us));
     if let Some(notes) = &common.notes {
         row.reference = clear(&notes.reference);
         row.channel = clear(&notes.channel);
@@ -90,15 +120,29 @@ fn fill_common(row: &mut EventRow, common: &Common<'_>, ids: &mut dyn Ids) -> Re
         row.location = clear(&notes.location);
         row.metadata = metadata(notes);
     }
+}
+
+fn fill_after(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
+    let mut others = Vec::new();
+    for after in told::balances_after(event) {
+        if after.asset == AssetNo::POINTS {
+            row.available_after = Some(after.available);
+            row.held_after = Some(after.held);
+            row.pending_after = Some(after.pending);
+            row.debt_after = Some(after.debt);
+        } else {
+            let balances = json!({
+                "available": after.available, "held": after.held, "pending": after.pending, "debt": after.debt,
+            });
+            others.push((after.asset, balances));
+        }
+    }
+    row.others_after = assets.object(others.into_iter())?;
     Ok(())
 }
 
 fn metadata(notes: &NotesRef<'_>) -> String {
-    if notes.metadata.is_empty() {
-        return String::new();
-    }
-    let pairs = notes.metadata.iter().map(|(name, value)| (clear(name), clear(value).into()));
-    serde_json::Value::Object(pairs.collect()).to_string()
+    text_of(notes.metadata.iter().map(|(name, value)| (clear(name), clear(value).into())).collect())
 }
 
 /// Text under a scheme other than clear has no form for readers; this build writes none.
@@ -106,65 +150,181 @@ fn clear(text: &Text<'_>) -> String {
     if text.scheme == 0 { text.text.to_owned() } else { String::new() }
 }
 
-fn fill_particulars(row: &mut EventRow, event: &Event<'_>, ids: &dyn Ids) {
+fn fill_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
     match event {
         Event::Earned(earned) => {
             fill_basis(row, earned.basis);
             earned.event_kind.unwrap_or_default().clone_into(&mut row.event_kind);
             row.rule_version = Some(earned.version.0.into());
+            let more = earned.more.as_deref().cloned().unwrap_or_default();
+            row.asset = assets.id(more.asset)?;
+            row.lapsed = assets.units(&more.lapsed)?;
+            row.rolls = rolls(&more.rolls, assets)?;
+            row.until = match more.matures {
+                Some(Matures::At(us)) => Some(Instant(us)),
+                Some(Matures::Activated) | None => None,
+            };
         }
-        Event::Refunded(refunded) => {
-            fill_basis(row, refunded.basis);
-            refunded.event_kind.unwrap_or_default().clone_into(&mut row.event_kind);
-            row.rule_version = Some(refunded.version.0.into());
-            let original = refunded.from.as_ref().and_then(|from| Op(row.op).back(from.original_link));
-            row.original_op = original.map(|op| op.0);
-        }
+        Event::Refunded(refunded) => fill_refund(row, refunded, assets)?,
         Event::Redeemed(redeemed) => {
-            row.points = i64::try_from(redeemed.points).ok();
+            row.units = i64::try_from(redeemed.points).ok();
             redeemed.purpose.name().clone_into(&mut row.purpose);
+            fill_more(row, redeemed.more.as_deref(), assets)?;
         }
         Event::Adjusted(adjusted) => {
-            row.points = Some(adjusted.points);
-            row.actor = clear(&adjusted.actor);
-            row.actor_reason = clear(&adjusted.reason);
+            row.units = Some(adjusted.points);
+            fill_act(row, &adjusted.actor, &adjusted.reason);
+            fill_more(row, adjusted.more.as_deref(), assets)?;
         }
         Event::Opened(opened) => {
-            row.points = Some(opened.points);
-            row.actor = clear(&opened.actor);
-            row.actor_reason = clear(&opened.reason);
+            row.units = Some(opened.points);
+            fill_act(row, &opened.actor, &opened.reason);
+            fill_more(row, opened.more.as_deref(), assets)?;
         }
         Event::SnapshotTaken(taken) => taken.name.clone_into(&mut row.snapshot),
         Event::SnapshotDeleted(deleted) => deleted.name.clone_into(&mut row.snapshot),
         Event::ProgramPut(put) => row.rule_version = Some(put.version.0.into()),
         Event::CampaignChanged(changed) => {
-            let campaign = ids.campaign(changed.common.program, changed.campaign);
+            let campaign = assets.ids.campaign(changed.common.program, changed.campaign);
             campaign.unwrap_or_default().clone_into(&mut row.campaign);
             if changed.change == CampaignChange::Funded {
-                row.points = Some(changed.legs.iter().map(|leg| leg.amount.max(0)).sum());
+                fill_moved(row, &changed.legs, assets)?;
             }
         }
-        Event::Rejected(_) | Event::AdminRejected(_) | Event::ClockConfirmed(_) => {}
+        Event::StandingChanged(changed) => {
+            fill_act(row, &changed.actor, &changed.reason);
+            row.standing = standing_name(changed.change).to_owned();
+        }
+        Event::Due(due) => fill_due(row, due, assets)?,
+        _ => fill_lots_particulars(row, event, assets)?,
     }
+    Ok(())
+}
+
+/// Of the events that came with the life of a point: what holds, reversals, maturities and grants say.
+fn fill_lots_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
+    let back = |link: u64| Op(row.op).back(link).map(|op| op.0);
+    let (original, asset, units) = match event {
+        Event::Activated(activated) => {
+            row.original_op = back(activated.earn_link);
+            row.lapsed = assets.units(&activated.lapsed)?;
+            return fill_moved(row, &activated.legs, assets);
+        }
+        Event::Reversed(reversed) => (back(reversed.original_link), reversed.asset, reversed.units),
+        Event::Held(held) => (None, held.asset, held.units),
+        Event::Captured(captured) => (back(captured.hold_link), captured.asset, captured.units),
+        Event::Released(released) => (back(released.hold_link), released.asset, released.units),
+        Event::Granted(granted) => (None, granted.asset, granted.units),
+        _ => return Ok(()),
+    };
+    row.original_op = original;
+    row.asset = assets.id(asset)?;
+    row.units = i64::try_from(units).ok();
+    match event {
+        Event::Reversed(reversed) => {
+            row.lapsed = assets.units(&[(asset, reversed.lapsed)])?;
+            row.not_taken = parts([("base".to_owned(), reversed.not_taken)].into_iter());
+        }
+        Event::Held(held) => {
+            held.purpose.name().clone_into(&mut row.purpose);
+            row.until = Some(Instant(held.until_us));
+        }
+        Event::Captured(captured) => {
+            captured.purpose.name().clone_into(&mut row.purpose);
+            row.released = Some(captured.released);
+            row.lapsed = assets.units(&[(asset, captured.lapsed)])?;
+        }
+        Event::Released(released) => row.lapsed = assets.units(&[(asset, released.lapsed)])?,
+        Event::Granted(granted) => {
+            row.bonus = granted.topped_up.then_some(granted.bonus);
+            row.lapsed = assets.units(&[(asset, granted.lapsed)])?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn fill_refund(row: &mut EventRow, refunded: &Refunded<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
+    fill_basis(row, refunded.basis);
+    refunded.event_kind.unwrap_or_default().clone_into(&mut row.event_kind);
+    row.rule_version = Some(refunded.version.0.into());
+    let from = refunded.from.as_ref();
+    row.original_op = from.and_then(|from| Op(row.op).back(from.original_link)).map(|op| op.0);
+    let RefundMore { asset, lapsed, not_taken, .. } = refunded.more.as_deref().cloned().unwrap_or_default();
+    row.asset = assets.id(asset)?;
+    let lapsed: Vec<_> = lapsed.into_iter().map(|(asset, now, _)| (asset, now)).collect();
+    row.lapsed = assets.units(&lapsed)?;
+    let name = |part: u8| match part {
+        0 => Ok("base".to_owned()),
+        1 => Ok("also".to_owned()),
+        part => {
+            let share = from.and_then(|from| from.shares.get(usize::from(part - 2)));
+            let id = share.and_then(|share| assets.ids.campaign(assets.program, share.campaign));
+            id.map(|id| format!("campaign/{id}")).ok_or(ExportError::Unnamed(assets.op))
+        }
+    };
+    let named = not_taken.into_iter().map(|(part, units)| Ok((name(part)?, units)));
+    row.not_taken = parts(named.collect::<Result<Vec<_>, ExportError>>()?.into_iter());
+    Ok(())
+}
+
+fn parts(units: impl Iterator<Item = (String, u64)>) -> String {
+    text_of(units.filter(|(_, units)| *units > 0).map(|(part, units)| (part, json!(units))).collect())
+}
+
+fn rolls(rolls: &[(AssetNo, u32)], assets: &Assets<'_>) -> Result<String, ExportError> {
+    assets.object(rolls.iter().map(|(asset, until)| (*asset, json!(time_text(minute(*until).0)))))
+}
+
+fn fill_more(row: &mut EventRow, more: Option<&AssetMore>, assets: &Assets<'_>) -> Result<(), ExportError> {
+    let AssetMore { asset, asked, minor, lapsed, rolls: until } = more.cloned().unwrap_or_default();
+    row.asset = assets.id(asset)?;
+    row.asked = Some(asked).filter(|asked| *asked > 0);
+    row.offset_minor = Some(minor).filter(|minor| *minor > 0);
+    row.lapsed = assets.units(&[(asset, lapsed)])?;
+    let until: Vec<_> = until.map(|until| (asset, until)).into_iter().collect();
+    row.rolls = rolls(&until, assets)?;
+    Ok(())
+}
+
+fn fill_act(row: &mut EventRow, actor: &Text<'_>, reason: &Text<'_>) {
+    row.actor = clear(actor);
+    row.actor_reason = clear(reason);
+}
+
+fn fill_due(row: &mut EventRow, due: &Due, assets: &Assets<'_>) -> Result<(), ExportError> {
+    let back = |link: u64| Op(row.op).back(link).map(|op| op.0);
+    (row.effective_at, row.original_op) = match due.kind {
+        DueKind::Expired { lapsed_min } => (Some(minute(lapsed_min)), None),
+        DueKind::LotsMerged => (None, None),
+        DueKind::Matured { earn_link, matured_us } => (Some(Instant(matured_us)), back(earn_link)),
+        DueKind::HoldEnded { hold_link, ended_us } => (Some(Instant(ended_us)), back(hold_link)),
+    };
+    fill_moved(row, &due.legs, assets)
+}
+
+/// The asset of the first leg, and the units of it that were credited.
+fn fill_moved(row: &mut EventRow, legs: &[Leg], assets: &Assets<'_>) -> Result<(), ExportError> {
+    let Some(first) = legs.first() else { return Ok(()) };
+    row.asset = assets.id(first.asset)?;
+    let credits = legs.iter().filter(|leg| leg.asset == first.asset).map(|leg| leg.amount.max(0));
+    row.units = Some(credits.fold(0, i64::saturating_add));
+    Ok(())
 }
 
 fn fill_basis(row: &mut EventRow, basis: Basis) {
     match basis {
         Basis::Spend(minor) => row.amount_minor = Some(minor),
-        Basis::Points(points) => row.points = i64::try_from(points).ok(),
+        Basis::Points(points) => row.units = i64::try_from(points).ok(),
     }
 }
 
-fn posting(
-    event: &EventRow,
-    number: u64,
-    leg: &Leg,
-    program: ProgramNo,
-    ids: &dyn Ids,
-) -> Result<PostingRow, ExportError> {
+fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Result<PostingRow, ExportError> {
     let class = Class::of(&leg.account);
     let campaign = match class {
-        Class::Campaign(campaign) => ids.campaign(program, campaign).ok_or(ExportError::Unnamed(event.op))?,
+        Class::Campaign(campaign) => {
+            assets.ids.campaign(assets.program, campaign).ok_or(ExportError::Unnamed(event.op))?
+        }
         _ => "",
     };
     let (debit, credit) = sides(leg.amount);
@@ -176,7 +336,7 @@ fn posting(
         kind: event.kind.clone(),
         program: event.program.clone(),
         account: class.name(campaign),
-        asset: asset_name(leg.asset).to_owned(),
+        asset: assets.id(leg.asset)?,
         debit,
         credit,
         key: event.key.clone(),
@@ -187,11 +347,34 @@ fn posting(
     if class.is_members() {
         row.member.clone_from(&event.member);
     }
-    if let Account::Available { lot, position } = leg.account {
-        source_name(lot.source).clone_into(&mut row.lot_source);
-        row.lot_position = Some(position);
+    if let Some((LotId { source, expiry }, position)) = lot_of(&leg.account) {
+        source_name(source).clone_into(&mut row.lot_source);
+        row.lot_position = position;
+        row.lot_rolling = Some(u64::from(expiry == Expiry::Rolling));
+        row.lot_lapses_at = match expiry {
+            Expiry::At(minutes) => Some(minute(minutes)),
+            Expiry::Never | Expiry::Rolling => None,
+        };
     }
     Ok(row)
+}
+
+/// The lot that an account of a member's is of, and where in it the units stand that enter or leave it.
+fn lot_of(account: &Account) -> Option<(LotId, Option<u64>)> {
+    match account {
+        Account::Available { lot, position } => Some((*lot, Some(*position))),
+        Account::Held { lot, position } => Some((*lot, *position)),
+        Account::Free { lot } | Account::Pending { lot, .. } => Some((*lot, None)),
+        _ => None,
+    }
+}
+
+fn standing_name(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Open => "open",
+        Standing::Frozen => "frozen",
+        Standing::Closed => "closed",
+    }
 }
 
 /// What an event did, or was asked to do.
@@ -208,6 +391,14 @@ fn kind_name(event: &Event<'_>) -> &'static str {
             CommandKind::Redeem => "redeem",
             CommandKind::Adjust => "adjust",
             CommandKind::Opening => "opening",
+            CommandKind::Reverse => "reverse",
+            CommandKind::Hold => "hold",
+            CommandKind::Capture => "capture",
+            CommandKind::Release => "release",
+            CommandKind::Activate => "activate",
+            CommandKind::TopUp => "top_up",
+            CommandKind::Grant => "grant",
+            CommandKind::Standing => "standing",
         },
         Event::ProgramPut(_) => "program_put",
         Event::CampaignChanged(changed) => match changed.change {
@@ -228,6 +419,20 @@ fn kind_name(event: &Event<'_>) -> &'static str {
         },
         Event::SnapshotTaken(_) => "snapshot_taken",
         Event::SnapshotDeleted(_) => "snapshot_deleted",
+        Event::Due(due) => match due.kind {
+            DueKind::Expired { .. } => "expired",
+            DueKind::LotsMerged => "lots_merged",
+            DueKind::Matured { .. } => "matured",
+            DueKind::HoldEnded { .. } => "hold_ended",
+        },
+        Event::Activated(_) => "activate",
+        Event::Reversed(_) => "reverse",
+        Event::Held(_) => "hold",
+        Event::Captured(_) => "capture",
+        Event::Released(_) => "release",
+        Event::Granted(granted) if granted.topped_up => "top_up",
+        Event::Granted(_) => "grant",
+        Event::StandingChanged(_) => "standing",
         Event::ClockConfirmed(_) => "clock_confirmed",
     }
 }

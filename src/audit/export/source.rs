@@ -6,8 +6,8 @@ use crate::audit::files::hex;
 use crate::audit::snapshot::{SnapshotError, SnapshotReader};
 use crate::io::Disk;
 use crate::journal::{self, Book, FrameBody, Genesis, JournalError, Preparer, Replay};
-use crate::ledger::event::{Balances, Event};
-use crate::ledger::ids::{CampaignNo, MemberNo, Op, ProgramNo};
+use crate::ledger::event::{AssetBalances, Event};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo};
 use crate::ledger::view::BaseProgram;
 use crate::ledger::{self, ImageError, Ledger, PageId, PageKind, codec};
 
@@ -28,8 +28,8 @@ pub struct MemberBooks {
     pub program: ProgramNo,
     /// The member's id.
     pub id: String,
-    /// The balances.
-    pub balances: Balances,
+    /// The balances, by asset in order of their numbers: of points in any case.
+    pub balances: Vec<AssetBalances>,
     /// The op of the member's newest event.
     pub last_op: Op,
 }
@@ -155,6 +155,15 @@ fn bad_image(page: PageId) -> impl FnOnce(ImageError) -> ExportError {
     move |error| ExportError::Refused(format!("the image of page {} of {:?}: {error}", page.number, page.kind))
 }
 
+/// A member's balances as a page of a snapshot has them, and those in points where it has none.
+fn balances_of(held: ledger::HoldingView) -> Vec<AssetBalances> {
+    let mut balances = held.balances;
+    if balances.first().is_none_or(|first| first.asset != AssetNo::POINTS) {
+        balances.insert(0, AssetBalances::default());
+    }
+    balances
+}
+
 /// The accounts that images of pages come to.
 trait Images {
     fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError>;
@@ -181,8 +190,8 @@ trait Images {
         let member = |((program, id), held): ((ProgramNo, &str), ledger::HoldingView)| MemberBooks {
             program,
             id: id.to_owned(),
-            balances: held.balances,
             last_op: held.head,
+            balances: balances_of(held),
         };
         Ok(ids.into_iter().zip(held).map(member).collect())
     }
@@ -350,6 +359,11 @@ impl<'a> SnapshotIds<'a> {
 impl Ids for SnapshotIds<'_> {
     fn program(&self, number: ProgramNo) -> Option<&str> {
         self.accounts.programs().get(usize::from(number.0)).map(|program| program.trial.program.as_str())
+    }
+
+    fn asset(&self, program: ProgramNo, number: AssetNo) -> Option<&str> {
+        let program = self.accounts.programs().get(usize::from(program.0))?;
+        program.assets.get(usize::from(number.0)).map(String::as_str)
     }
 
     fn campaign(&self, program: ProgramNo, number: CampaignNo) -> Option<&str> {

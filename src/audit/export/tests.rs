@@ -47,15 +47,15 @@ impl House {
     }
 }
 
-fn request(format: Format, from_op: u64) -> Request {
+pub(super) fn request(format: Format, from_op: u64) -> Request {
     Request { format, from_op, part_ops: 40 }
 }
 
-fn verify(disk: &SimDisk, book: Option<&SimDisk>) -> Result<verify::ExportReport, ExportError> {
+pub(super) fn verify(disk: &SimDisk, book: Option<&SimDisk>) -> Result<verify::ExportReport, ExportError> {
     verify_export(disk, book.map(|book| -> &dyn Disk { book }), &mut |_| {})
 }
 
-fn contents(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+pub(super) fn contents(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
     let mut names = disk.list().unwrap();
     names.sort();
     names.into_iter().map(|name| (name.clone(), disk.bytes_of(&name).unwrap())).collect()
@@ -246,7 +246,7 @@ fn a_directory_takes_one_export_at_a_time() {
 }
 
 /// Puts `bytes` in place of a file and makes the manifest name their length and SHA-256.
-fn fix_up(disk: &SimDisk, name: &str, bytes: &[u8]) {
+pub(super) fn fix_up(disk: &SimDisk, name: &str, bytes: &[u8]) {
     disk.put(name, bytes);
     let mut manifest: Manifest = serde_json::from_slice(&disk.bytes_of(MANIFEST_FILE).unwrap()).unwrap();
     let file = manifest.files.iter_mut().find(|file| file.name == name).unwrap();

@@ -1,6 +1,6 @@
 //! Holding an export against its manifest, against itself, and against the book that it says it comes from.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read as _};
 
 use sha2::{Digest, Sha256};
@@ -107,7 +107,8 @@ struct Due {
     op: u64,
     legs: u64,
     seen: u64,
-    sum: i128,
+    /// By asset.
+    sums: BTreeMap<String, i128>,
 }
 
 /// The proof of an export from nothing but its files.
@@ -124,8 +125,7 @@ struct Proof<'a> {
     moved: Sums,
     opened: bool,
     first_time_us: Option<i64>,
-    /// Of a journal: programs in the order of their numbers, and the files before the index.
-    programs: Vec<String>,
+    /// The files that were read, in order: those before a journal's index.
     files: Vec<&'a str>,
 }
 
@@ -143,7 +143,6 @@ impl<'a> Proof<'a> {
             moved: Sums::default(),
             opened: manifest.export.from_op == 1,
             first_time_us: None,
-            programs: Vec::new(),
             files: Vec::new(),
         }
     }
@@ -162,7 +161,7 @@ impl<'a> Proof<'a> {
         }
         let (mut rows, mut digest, mut totals) = (0, blake3::Hasher::new(), Totals::default());
         if entry.content == Content::Index {
-            let index = hledger::index(self.programs.iter().map(String::as_str), self.files.iter().copied());
+            let index = hledger::index(&self.totals, self.files.iter().copied());
             if index != text {
                 return Err(ExportError::damaged(&entry.name, "it does not name the commodities and files in order"));
             }
@@ -221,9 +220,6 @@ impl<'a> Proof<'a> {
             self.moved.account(row);
             return Ok(());
         }
-        if row.account == "issuance" {
-            self.programs.push(row.program.clone());
-        }
         self.accounts.account(row);
         Ok(())
     }
@@ -235,7 +231,7 @@ impl<'a> Proof<'a> {
         self.next_op += 1;
         self.first_time_us.get_or_insert(row.book_time.0);
         if row.legs > 0 {
-            self.due.push_back(Due { op: row.op, legs: row.legs, seen: 0, sum: 0 });
+            self.due.push_back(Due { op: row.op, legs: row.legs, seen: 0, sums: BTreeMap::new() });
         }
         if self.due.len() > EVENTS_DUE_MAX { Err("its events have no postings".to_owned()) } else { Ok(()) }
     }
@@ -245,12 +241,11 @@ impl<'a> Proof<'a> {
             return Err(format!("leg {} of op {} stands where another should", row.leg, row.op));
         };
         due.seen += 1;
-        due.sum += i128::from(row.credit) - i128::from(row.debit);
-        let (done, sum) = (due.seen == due.legs, due.sum);
-        if done && sum != 0 {
-            return Err(format!("the legs of op {} sum to {sum} and not to 0", row.op));
-        }
-        if done {
+        *due.sums.entry(row.asset.clone()).or_default() += i128::from(row.credit) - i128::from(row.debit);
+        if due.seen == due.legs {
+            if let Some((asset, sum)) = due.sums.iter().find(|(_, sum)| **sum != 0) {
+                return Err(format!("the legs of op {} in {asset} sum to {sum} and not to 0", row.op));
+            }
             self.due.pop_front();
         }
         self.moved.posting(row);
@@ -415,7 +410,7 @@ fn hold_against_book(
         )));
     }
     let mut books = Books {
-        ledger: Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX }),
+        ledger: Ledger::new(Limits { members_max: u32::MAX, cap_counters_max: usize::MAX, lots_bytes_max: usize::MAX }),
         prints: Prints::new(genesis.secret),
         op: origin.to_op,
         head: None,

@@ -7,39 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::files::{self, Written, hex};
 use crate::io::Disk;
-use crate::ledger::view::{ProgramTrial, SnapshotView, TrialRow};
+use crate::ledger::view::{ProgramTrial, SnapshotView};
 
 use super::{DELETED, MANIFEST, SNAPSHOT, SNAPSHOT_VERSION, SnapshotError, damaged, io_error, is_name};
 
 /// Bytes of a manifest.
 pub const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
-/// A row of a trial balance in a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ManifestRow {
-    /// The account.
-    pub account: String,
-    /// The balance, credit positive.
-    pub balance: i64,
-}
-
-/// A program's trial balance in a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ManifestTrial {
-    /// The program's id.
-    pub program: String,
-    /// Members of the program.
-    pub members: u64,
-    /// A row an account.
-    pub rows: Vec<ManifestRow>,
-}
-
-impl From<&ProgramTrial> for ManifestTrial {
-    fn from(trial: &ProgramTrial) -> Self {
-        let row = |row: &TrialRow| ManifestRow { account: row.account.clone(), balance: row.balance };
-        Self { program: trial.program.clone(), members: trial.members, rows: trial.rows.iter().map(row).collect() }
-    }
-}
 
 /// The manifest that a manifest follows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +47,7 @@ pub struct Manifest {
     /// Members of all programs.
     pub members: u64,
     /// Where all units stand.
-    pub trial_balance: Vec<ManifestTrial>,
+    pub trial_balance: Vec<ProgramTrial>,
     /// Length of the snapshot file in bytes.
     pub bytes: u64,
     /// BLAKE3 of the snapshot file, in hexadecimal digits.
@@ -99,7 +72,7 @@ impl Manifest {
             head_hash: hex(&input.head_hash),
             state_hash: hex(&input.state_hash),
             members: input.members,
-            trial_balance: input.trial_balance.iter().map(ManifestTrial::from).collect(),
+            trial_balance: input.trial_balance.clone(),
             bytes: file.bytes,
             blake3: hex(&file.blake3),
             sha256: hex(&file.sha256),

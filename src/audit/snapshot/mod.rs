@@ -30,8 +30,8 @@ mod manifest;
 
 pub(crate) use manifest::was_deleted;
 pub use manifest::{
-    Listed, MANIFEST_BYTES_MAX, Manifest, ManifestInput, ManifestRow, ManifestTrial, Previous, Shelved, check_follows,
-    check_room, list, manifest_text, remove,
+    Listed, MANIFEST_BYTES_MAX, Manifest, ManifestInput, Previous, Shelved, check_follows, check_room, list,
+    manifest_text, remove,
 };
 use manifest::{Place, place, read_manifest};
 

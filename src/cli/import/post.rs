@@ -119,7 +119,8 @@ fn next_batch(rows: &mut Rows) -> Result<Vec<Row>, Failure> {
 }
 
 fn opening(args: &Import, row: &Row) -> Command {
-    let opening = Opening { points: row.points, actor: args.actor.clone(), reason: args.reason.clone() };
+    let (actor, reason) = (args.actor.clone(), args.reason.clone());
+    let opening = Opening { points: row.points, actor, reason, ..Opening::default() };
     Command {
         program: args.program.clone(),
         key: format!("{}/{}", args.key_prefix, row.source_key),

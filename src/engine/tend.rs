@@ -1,0 +1,129 @@
+//! What falls due by itself: written before a member's command is decided, so that it sees what has ended, and by a paced
+//! sweep for the members of whom nobody asks.
+
+use super::run::{Broken, COMMANDS_PER_PASS, Core};
+use crate::constants::{COMMAND_BYTES_MAX, DUE_EVENTS_PER_FRAME, DUE_PAGES_PER_LOOK, DUE_REST_US};
+use crate::journal::FrameBuilder;
+use crate::ledger::Hashes;
+use crate::ledger::command::Command;
+use crate::ledger::event::Event;
+use crate::ledger::ids::MemberNo;
+
+/// Where the sweep stands.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    from: MemberNo,
+    /// Events that the open frame still takes.
+    room: usize,
+    /// It rests until this book time, in microseconds since the Unix epoch.
+    rests_until_us: i64,
+}
+
+impl Sweep {
+    pub(crate) fn new() -> Self {
+        Self { from: MemberNo(0), room: DUE_EVENTS_PER_FRAME, rests_until_us: i64::MIN }
+    }
+
+    /// For a new frame.
+    pub(crate) fn renew(&mut self) {
+        self.room = DUE_EVENTS_PER_FRAME;
+    }
+}
+
+impl Core {
+    /// Lets the next events have the time of now: an open frame in which nothing stands yet is opened anew.
+    pub(super) fn renew(&mut self) {
+        if self.open.as_ref().is_some_and(|open| open.count() == 0) {
+            self.open = None;
+        }
+    }
+
+    fn write_due(&mut self, event: &Event<'_>) -> Result<(), Broken> {
+        let at = self.next();
+        self.write(at, event, Hashes { key: self.prints.own(at.op), member: 0 })?;
+        Ok(())
+    }
+
+    /// Writes all that is due of a member at the time of the open frame; how many events that took.
+    fn tend_member(&mut self, member: MemberNo) -> Result<usize, Broken> {
+        let mut written = 0;
+        loop {
+            let at = self.next();
+            let Some(event) = self.ledger.due(member, at) else { return Ok(written) };
+            self.write_due(&event)?;
+            written += 1;
+            // Whatever is due of one member is not bound by what a frame holds.
+            if self.frame_is_full() {
+                self.hand_over_waiting();
+            }
+        }
+    }
+
+    /// Writes what is due of the members of a request, and leaves room in the open frame for its events, which lie in one
+    /// frame and have one time: where that frame is a new one, more may be due by then.
+    pub(super) fn tend(&mut self, commands: &[Command]) -> Result<(), Broken> {
+        loop {
+            self.make_room(commands.len());
+            let at = self.next();
+            let mut written = 0;
+            for pass in commands.chunks(COMMANDS_PER_PASS) {
+                self.ledger.touch(pass);
+                for command in pass {
+                    if let Some(member) = self.ledger.member(command.member_hash) {
+                        written += self.tend_member(member)?;
+                    }
+                }
+            }
+            let most = commands.len().saturating_mul(COMMAND_BYTES_MAX);
+            let fits = |open: &FrameBuilder| open.bytes().saturating_add(most) <= self.frame_bytes_max;
+            let same = self.open.as_ref().is_some_and(|open| open.book_time_us() == at.book_time_us && fits(open));
+            if written == 0 || same {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Merges lots of a member who has too many after an event, within the event's frame.
+    pub(super) fn make_lots_fit(&mut self, member: MemberNo) -> Result<(), Broken> {
+        loop {
+            let at = self.next();
+            let Some(event) = self.ledger.crowded(member, at) else { return Ok(()) };
+            self.write_due(&event)?;
+        }
+    }
+
+    /// Writes off what members had who were closed, by the hashes of their ids.
+    pub(super) fn tend_closed(&mut self, members: &[u128]) -> Result<(), Broken> {
+        for hash in members {
+            if let Some(member) = self.ledger.member(*hash) {
+                self.tend_member(member)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with the sweep: looks for members of whom something is due and writes it, a little a frame. `false` where
+    /// there is nothing to do now.
+    pub(super) fn sweep(&mut self) -> Result<bool, Broken> {
+        if self.sweep.room == 0 || self.held_back() || self.queue.is_closing() {
+            return Ok(false);
+        }
+        self.renew();
+        // A leap of the clock is not to be swept by, and is told where a caller asks.
+        if self.read_clock().is_err() || self.time.book_us() < self.sweep.rests_until_us {
+            return Ok(false);
+        }
+        let at = self.next();
+        let (due, go_on) = self.ledger.find_due(self.sweep.from, at.book_time_us, DUE_PAGES_PER_LOOK);
+        if let Some(member) = due {
+            self.make_room(1);
+            let written = self.tend_member(member)?;
+            self.sweep.room = self.sweep.room.saturating_sub(written.max(1));
+        }
+        self.sweep.from = go_on.unwrap_or_default();
+        if go_on.is_none() {
+            self.sweep.rests_until_us = at.book_time_us.saturating_add(DUE_REST_US);
+        }
+        Ok(go_on.is_some())
+    }
+}

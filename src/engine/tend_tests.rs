@@ -1,0 +1,151 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::{AnswerBody, ItemResult, Read, Work};
+use super::tests::{Client, config, earn, redeem, spec};
+use super::*;
+use crate::io::sim::{SimClock, SimDisk};
+use crate::ledger::codec;
+use crate::ledger::command::{Action, AdminAction, Standing};
+use crate::ledger::event::{DueKind, Event};
+use crate::ledger::ids::Op;
+use crate::ledger::later::Later;
+use crate::ledger::spec::{AssetSpec, ExpiryPolicy, Lifetime, ProgramMore, RoundUp};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Points that live for ten days after that of the earn.
+fn start(disk: &SimDisk, clock: &Arc<SimClock>) -> (Engine, Client) {
+    start_with(disk, clock, &config(1 << 20))
+}
+
+fn start_with(disk: &SimDisk, clock: &Arc<SimClock>, config: &EngineConfig) -> (Engine, Client) {
+    let engine = Engine::start(Arc::new(disk.clone()), Arc::clone(clock) as Arc<dyn Clock>, config).unwrap();
+    let handle = engine.handle();
+    (engine, Client { handle })
+}
+
+fn set_up(client: &Client) {
+    let expiry = ExpiryPolicy { lifetime: Lifetime::Days(10), round_up: RoundUp::Day };
+    let assets = vec![AssetSpec { expiry, ..AssetSpec::points() }];
+    let more = Later::new(ProgramMore { assets, ..ProgramMore::default() });
+    let spec = Box::new(crate::ledger::spec::ProgramSpec { more, import_mode: false, campaigns: vec![], ..spec() });
+    let put = AdminAction::PutProgram { expected_version: Some(0), spec, definition: "text".to_owned() };
+    assert_eq!(client.admin("put", put), ItemResult::Fresh(Op(1)));
+}
+
+fn balance(client: &Client, account: &str) -> i64 {
+    match client.ask(Work::Read(Read::TrialBalance)).body {
+        AnswerBody::TrialBalance(trials) => {
+            trials[0].rows.iter().find(|row| row.account == account).map_or(0, |row| row.balance)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with_event<T>(client: &Client, op: u64, see: impl FnOnce(&Event<'_>) -> T) -> T {
+    let stored = client.handle.book().read(op).unwrap();
+    see(&codec::decode(&stored.bytes).unwrap())
+}
+
+#[test]
+fn what_lapsed_is_written_before_the_command_that_would_spend_it() {
+    let (disk, clock) = (SimDisk::new(1), Arc::new(SimClock::new(1_800_000_000_000_000)));
+    let (engine, client) = start(&disk, &clock);
+    set_up(&client);
+    // Two members of one atomic batch, so that what fell due of both stands before the whole of it.
+    let first = vec![client.command("a", "ada", earn(1_000)), client.command("b", "bob", earn(500))];
+    assert_eq!(client.post(first, false), [ItemResult::Fresh(Op(2)), ItemResult::Fresh(Op(3))]);
+    clock.advance(DAY * 12);
+    let batch = vec![client.command("c", "ada", earn(70)), client.command("d", "bob", earn(80))];
+    let results = client.post(batch, true);
+    let ops: Vec<u64> =
+        results.iter().map(|result| if let ItemResult::Fresh(op) = result { op.0 } else { 0 }).collect();
+    assert_eq!(ops[1], ops[0] + 1, "nothing stands between the events of a batch");
+    assert_eq!((balance(&client, "breakage"), balance(&client, "member/available")), (150, 15));
+    for op in [4, 5] {
+        let expired =
+            |event: &Event<'_>| matches!(event, Event::Due(due) if matches!(due.kind, DueKind::Expired { .. }));
+        assert!(with_event(&client, op, expired), "op {op}");
+    }
+    let results = client.post(vec![client.command("e", "ada", redeem(8))], false);
+    let ItemResult::Fresh(op) = results[0] else { panic!("{results:?}") };
+    assert!(with_event(&client, op.0, |event| matches!(event, Event::Rejected(_))));
+    let hash = client.state_hash();
+    engine.shut_down();
+    let (engine, client) = start(&disk, &clock);
+    assert_eq!(client.state_hash(), hash);
+    engine.shut_down();
+}
+
+#[test]
+fn the_sweep_writes_what_fell_due_of_members_whom_nobody_asks_for() {
+    let (disk, clock) = (SimDisk::new(2), Arc::new(SimClock::new(1_800_000_000_000_000)));
+    let (engine, client) = start(&disk, &clock);
+    set_up(&client);
+    let members = 600_u32;
+    let earns = (0..members).map(|number| client.command(&format!("k{number}"), &format!("m{number}"), earn(100)));
+    client.post(earns.collect(), false);
+    clock.advance(DAY * 5);
+    for _ in 0..100 {
+        assert_eq!(balance(&client, "breakage"), 0);
+    }
+    clock.advance(DAY * 6);
+    let swept = i64::from(members) * 10;
+    // Each read is a turn of the engine.
+    let turns = (0..100_000).find(|_| balance(&client, "breakage") == swept);
+    assert!(turns.is_some(), "{} of {swept} swept", balance(&client, "breakage"));
+    assert_eq!(balance(&client, "member/available"), 0);
+    let hash = client.state_hash();
+    engine.shut_down();
+    let (engine, client) = start(&disk, &clock);
+    assert_eq!(client.state_hash(), hash);
+    engine.shut_down();
+}
+
+#[test]
+fn a_member_who_is_closed_loses_what_is_left_behind_the_request() {
+    let (disk, clock) = (SimDisk::new(3), Arc::new(SimClock::new(1_800_000_000_000_000)));
+    let (engine, client) = start(&disk, &clock);
+    set_up(&client);
+    let stand = |change| Action::Standing { change, actor: "ana".into(), reason: "asked for".into() };
+    let batch = vec![
+        client.command("a", "ada", earn(1_000)),
+        client.command("b", "ada", stand(Standing::Closed)),
+        client.command("c", "ada", earn(10)),
+    ];
+    assert_eq!(client.post(batch, false), [2, 3, 4].map(|op| ItemResult::Fresh(Op(op))));
+    assert!(with_event(&client, 4, |event| matches!(event, Event::Rejected(_))));
+    assert_eq!((balance(&client, "breakage"), balance(&client, "member/available")), (100, 0));
+    engine.shut_down();
+}
+
+#[test]
+fn a_book_with_no_room_for_lots_sheds_what_would_add_to_them_and_serves_the_rest() {
+    let (disk, clock) = (SimDisk::new(4), Arc::new(SimClock::new(1_800_000_000_000_000)));
+    let config = config(1 << 20);
+    let limits = Limits { lots_bytes_max: 1, ..config.limits };
+    let (engine, client) = start_with(&disk, &clock, &EngineConfig { limits, ..config });
+    set_up(&client);
+    let hold = || Action::Hold {
+        asset: crate::ledger::ids::AssetNo::POINTS,
+        units: 10,
+        until_us: None,
+        purpose: crate::ledger::command::Purpose::Gift,
+    };
+    let first = vec![client.command("a", "ada", earn(1_000)), client.command("b", "ada", hold())];
+    assert_eq!(client.post(first, false), [2, 3].map(|op| ItemResult::Fresh(Op(op))));
+    let more = vec![client.command("c", "ada", hold()), client.command("d", "bob", earn(10))];
+    assert_eq!(client.post(more.clone(), false), [ItemResult::MembersLimit, ItemResult::MembersLimit]);
+    assert_eq!(client.post(vec![client.command("e", "ada", redeem(20))], false), [ItemResult::Fresh(Op(4))]);
+    let release = Action::Release { hold: crate::ledger::command::Original::Op(Op(3)) };
+    assert_eq!(client.post(vec![client.command("f", "ada", release)], false), [ItemResult::Fresh(Op(5))]);
+    assert_eq!(
+        client.post(more, false),
+        [ItemResult::Fresh(Op(6)), ItemResult::MembersLimit],
+        "the hold takes the room"
+    );
+    engine.shut_down();
+}

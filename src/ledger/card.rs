@@ -1,0 +1,127 @@
+//! Reads of what a member has at an instant, and of what lapses until one.
+
+use std::collections::BTreeMap;
+
+use super::event::AssetBalances;
+use super::holding::{Holding, instant_of};
+use super::ids::{AssetNo, MemberNo, ProgramNo};
+use super::spec::ASSETS_MAX;
+use super::state::Ledger;
+use super::view::{AssetCard, Forecast, MemberCard};
+
+/// Every number that an asset can have.
+fn assets() -> impl Iterator<Item = AssetNo> {
+    (0..=u8::MAX).map(AssetNo).take(ASSETS_MAX)
+}
+
+impl Ledger {
+    /// What a member has at an instant, microseconds since the Unix epoch.
+    #[must_use]
+    pub fn card(&self, member: MemberNo, now_us: i64) -> MemberCard {
+        let holding = self.members.holding(member).unwrap_or_default();
+        let known = |card: &AssetCard| {
+            let AssetBalances { asset, available, held, pending, debt } = card.balances;
+            let lots = || holding.lots.iter().any(|lot| lot.key.asset == asset);
+            asset == AssetNo::POINTS || [available, held, pending, debt].iter().any(|units| *units != 0) || lots()
+        };
+        let assets = assets().map(|asset| card(&holding, asset, now_us)).filter(known).collect();
+        MemberCard { standing: holding.standing, assets }
+    }
+
+    /// What the lots of a member, or of all members of a program, hold that lapses before or at an instant, microseconds
+    /// since the Unix epoch: by asset, then by instant. What holds pin is among it, and what has lapsed and is not in
+    /// `breakage` yet.
+    #[must_use]
+    pub fn expiring(&self, program: ProgramNo, member: Option<MemberNo>, until_us: i64) -> Vec<Forecast> {
+        let mut lapsing: BTreeMap<(AssetNo, u32), i64> = BTreeMap::new();
+        match member {
+            Some(member) => {
+                let holding = self.members.holding(member).unwrap_or_default();
+                for lot in holding.lots.iter().filter(|lot| lot.units() > 0) {
+                    let Some(at_min) = holding.lapse_of(lot.key) else { continue };
+                    let units = lapsing.entry((lot.key.asset, at_min)).or_default();
+                    *units = units.saturating_add_unsigned(lot.units());
+                }
+            }
+            None => {
+                let books = self.program(program).map(|program| program.assets.as_slice()).unwrap_or_default();
+                for (asset, books) in assets().zip(books) {
+                    let until = books.sums.lapsing.iter().take_while(|(at_min, _)| instant_of(**at_min) <= until_us);
+                    lapsing.extend(until.map(|(at_min, units)| ((asset, *at_min), *units)));
+                }
+            }
+        }
+        let until = |forecast: &Forecast| instant_of(forecast.at_min) <= until_us;
+        let shown = |((asset, at_min), units)| Forecast { asset, at_min, units };
+        lapsing.into_iter().map(shown).filter(until).collect()
+    }
+}
+
+fn card(holding: &Holding, asset: AssetNo, now_us: i64) -> AssetCard {
+    let mut card = AssetCard { balances: holding.balances(asset), lapsed: 0, next_lapse: None };
+    for lot in holding.lots.iter().filter(|lot| lot.key.asset == asset) {
+        let free = holding.free_in(lot);
+        let Some(at_min) = holding.lapse_of(lot.key).filter(|_| free > 0) else { continue };
+        if instant_of(at_min) <= now_us {
+            card.lapsed = card.lapsed.saturating_add_unsigned(free);
+            continue;
+        }
+        let units = i64::try_from(free).unwrap_or(i64::MAX);
+        card.next_lapse = match card.next_lapse {
+            Some(next) if next.0 < at_min => Some(next),
+            Some((first, others)) if first == at_min => Some((first, others.saturating_add(units))),
+            _ => Some((at_min, units)),
+        };
+    }
+    card
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::super::command::Purpose;
+    use super::super::event::{Expiry, LotId, Source};
+    use super::super::holding::{Hold, Lot, LotKey};
+    use super::super::ids::Op;
+    use super::*;
+
+    const MINUTE_US: i64 = 60_000_000;
+
+    fn holding(lots: &[(u32, u64)]) -> Holding {
+        let mut holding = Holding::default();
+        for (place, (at_min, units)) in (0_u32..).zip(lots) {
+            // Sources differ so that lots of one date stay apart.
+            let source = if place % 2 == 0 { Source::Base } else { Source::Campaign };
+            let lot = LotId { source, expiry: Expiry::At(*at_min) };
+            holding.enter(LotKey { asset: AssetNo::POINTS, lot }, *units, Op(1)).unwrap();
+        }
+        holding
+    }
+
+    #[test]
+    fn a_card_tells_what_has_lapsed_from_what_lapses_next() {
+        let holding = holding(&[(10, 1), (20, 2), (40, 8), (30, 16), (30, 4), (30, 32)]);
+        for (now_min, lapsed, next) in [
+            (9, 0, Some((10, 1))),
+            (10, 1, Some((20, 2))),
+            (29, 3, Some((30, 52))),
+            (30, 55, Some((40, 8))),
+            (40, 63, None),
+        ] {
+            let card = card(&holding, AssetNo::POINTS, now_min * MINUTE_US);
+            assert_eq!((card.lapsed, card.next_lapse, card.balances.available), (lapsed, next, 63), "{now_min}");
+        }
+    }
+
+    #[test]
+    fn what_is_pinned_does_not_lapse_next() {
+        let mut holding = holding(&[(10, 5)]);
+        let Some(Lot { key, .. }) = holding.lots.first().copied() else { return };
+        let (purpose, asset) = (Purpose::Gift, AssetNo::POINTS);
+        let parts = [(key.lot, 5)].into_iter().collect();
+        holding.holds.push(Hold { op: Op(2), asset, purpose, until_us: 9, parts });
+        let card = card(&holding, asset, 10 * MINUTE_US);
+        assert_eq!((card.lapsed, card.next_lapse, card.balances.held), (0, None, 5));
+    }
+}

@@ -1,0 +1,205 @@
+//! How what a member owns lies in a page: small and in place for most members, in memory of its own for those with more
+//! than a few lots.
+
+use std::hint::black_box;
+
+use smallvec::SmallVec;
+
+use super::command::Standing;
+use super::event::{Expiry, LotId, Source};
+use super::holding::{Holding, Lot, LotKey, instant_of};
+use super::ids::{AssetNo, Op, ProgramNo};
+
+/// The greatest op that a slot can hold.
+pub(crate) const OP_MAX: Op = Op((1 << 48) - 1);
+/// Lots that a slot holds in place.
+const LOTS_IN_PLACE: usize = 2;
+
+/// An op in six bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ShortOp([u8; 6]);
+
+impl ShortOp {
+    fn of(op: Op) -> Self {
+        let [a, b, c, d, e, f, ..] = op.0.to_le_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
+    fn op(self) -> Op {
+        let [a, b, c, d, e, f] = self.0;
+        Op(u64::from_le_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+}
+
+/// A lot in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PackedLot {
+    entered: u64,
+    left: u64,
+    expiry: Expiry,
+    opened: ShortOp,
+    asset: AssetNo,
+    source: Source,
+}
+
+const _: () = assert!(size_of::<PackedLot>() == 32, "a lot is half a cache line");
+
+impl PackedLot {
+    const NONE: Self = Self {
+        entered: 0,
+        left: 0,
+        expiry: Expiry::Never,
+        opened: ShortOp([0; 6]),
+        asset: AssetNo::POINTS,
+        source: Source::Base,
+    };
+
+    fn of(lot: &Lot) -> Self {
+        let LotKey { asset, lot: LotId { source, expiry } } = lot.key;
+        Self { entered: lot.entered, left: lot.left, expiry, opened: ShortOp::of(lot.opened), asset, source }
+    }
+
+    fn lot(&self) -> Lot {
+        let key = LotKey { asset: self.asset, lot: LotId { source: self.source, expiry: self.expiry } };
+        Lot { key, entered: self.entered, left: self.left, opened: self.opened.op() }
+    }
+}
+
+/// What a slot has no place for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rich {
+    /// Nothing of it lies in the slot but program, head, ends and floor.
+    holding: Holding,
+    lots: Vec<PackedLot>,
+}
+
+/// A member's place in a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    debt: i64,
+    floor: u64,
+    lots: [PackedLot; LOTS_IN_PLACE],
+    rich: Option<Box<Rich>>,
+    head: ShortOp,
+    ends: ShortOp,
+    program: ProgramNo,
+    count: u8,
+}
+
+const _: () = assert!(size_of::<Slot>() == 104, "ten million members are a GiB of slots");
+
+impl Slot {
+    pub(crate) fn new(program: ProgramNo) -> Self {
+        let (head, ends) = Default::default();
+        Self { debt: 0, floor: 0, lots: [PackedLot::NONE; LOTS_IN_PLACE], rich: None, head, ends, program, count: 0 }
+    }
+
+    pub(crate) fn program(&self) -> ProgramNo {
+        self.program
+    }
+
+    pub(crate) fn holding(&self) -> Holding {
+        let mut holding = match &self.rich {
+            Some(rich) => {
+                let mut holding = rich.holding.clone();
+                holding.lots = rich.lots.iter().map(PackedLot::lot).collect();
+                holding
+            }
+            None => {
+                let lots = self.lots.iter().take(usize::from(self.count)).map(PackedLot::lot).collect();
+                Holding { lots, ..Holding::default() }
+            }
+        };
+        if self.debt != 0 {
+            holding.debts = SmallVec::from_elem((AssetNo::POINTS, self.debt), 1);
+        }
+        (holding.head, holding.ends, holding.floor) = (self.head.op(), self.ends.op(), self.floor);
+        holding
+    }
+
+    pub(crate) fn set(&mut self, holding: &Holding) {
+        (self.head, self.ends, self.floor) = (ShortOp::of(holding.head), ShortOp::of(holding.ends), holding.floor);
+        let points_alone = match holding.debts.as_slice() {
+            [] => Some(0),
+            [(AssetNo::POINTS, debt)] => Some(*debt),
+            _ => None,
+        };
+        let plain = holding.lots.len() <= LOTS_IN_PLACE
+            && holding.standing == Standing::Open
+            && holding.rolls.is_empty()
+            && holding.pending.is_empty()
+            && holding.holds.is_empty();
+        match points_alone.filter(|_| plain) {
+            Some(debt) => {
+                self.debt = debt;
+                self.rich = None;
+                for (place, lot) in self.lots.iter_mut().zip(&holding.lots) {
+                    *place = PackedLot::of(lot);
+                }
+                self.count = u8::try_from(holding.lots.len()).unwrap_or(0);
+            }
+            None => self.set_rich(holding),
+        }
+    }
+
+    fn set_rich(&mut self, holding: &Holding) {
+        self.debt = 0;
+        self.count = 0;
+        let rich = self.rich.get_or_insert_with(|| Box::new(Rich { holding: Holding::default(), lots: Vec::new() }));
+        let Holding { head: _, ends: _, floor: _, standing, debts, lots, rolls, pending, holds } = holding;
+        rich.holding.standing = *standing;
+        rich.holding.debts.clone_from(debts);
+        rich.holding.rolls.clone_from(rolls);
+        rich.holding.pending.clone_from(pending);
+        rich.holding.holds.clone_from(holds);
+        rich.lots.clear();
+        rich.lots.reserve_exact(lots.len());
+        rich.lots.extend(lots.iter().map(PackedLot::of));
+    }
+
+    /// Whether nothing can be due at an instant, told by the few lots in place.
+    pub(crate) fn is_quiet(&self, now_us: i64) -> bool {
+        let lapsed = |lot: &PackedLot| match lot.expiry {
+            Expiry::At(minute) => instant_of(minute) <= now_us,
+            Expiry::Never | Expiry::Rolling => false,
+        };
+        self.rich.is_none() && !self.lots.iter().take(usize::from(self.count)).any(lapsed)
+    }
+
+    /// The first instant at which something of the member falls due; see [`Holding::next_due_us`].
+    pub(crate) fn next_due_us(&self) -> i64 {
+        match &self.rich {
+            Some(_) => self.holding().next_due_us(),
+            None => {
+                let lots = self.lots.iter().take(usize::from(self.count)).filter(|lot| lot.entered > lot.left);
+                let instants = lots.filter_map(|lot| match lot.expiry {
+                    Expiry::At(minute) => Some(instant_of(minute)),
+                    Expiry::Never | Expiry::Rolling => None,
+                });
+                instants.min().unwrap_or(i64::MAX)
+            }
+        }
+    }
+
+    pub(crate) fn lots_len(&self) -> usize {
+        self.rich.as_ref().map_or(usize::from(self.count), |rich| rich.lots.len())
+    }
+
+    /// Loads both ends of it.
+    pub(crate) fn touch(&self) {
+        black_box((self.debt, self.head));
+    }
+
+    /// Bytes beside the slot's own.
+    pub(crate) fn bytes_beside(&self) -> usize {
+        self.rich.as_ref().map_or(0, |rich| {
+            let Holding { debts, rolls, pending, holds, .. } = &rich.holding;
+            size_of::<Rich>()
+                + rich.lots.capacity() * size_of::<PackedLot>()
+                + size_of_val(debts.as_slice())
+                + size_of_val(rolls.as_slice())
+                + size_of_val(pending.as_slice())
+                + size_of_val(holds.as_slice())
+        })
+    }
+}

@@ -1,0 +1,330 @@
+//! What a member has, as plain lists: each lot a queue of units with the op that brought them, each hold a list of what it
+//! pins, each pending earn a list of what it will bring. Totals are summed whenever one is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stampbook::ledger::event::{Expiry, LotId, Purpose, Source, Standing};
+use stampbook::ledger::spec::AssetKind;
+
+use super::add;
+use super::book::{lot_name, prefix};
+use super::dates::MINUTE;
+use super::rules::KINDS_OF_ASSETS;
+
+/// A lot that lies here or lay here.
+#[derive(Clone, Debug)]
+pub(crate) struct Lot {
+    pub asset: u8,
+    pub id: LotId,
+    /// Units that entered it and that left it so far.
+    pub entered: i128,
+    pub left: i128,
+    /// The op that put units into it when it was last empty.
+    pub opened: usize,
+    /// What it holds in the order in which it came: the op whose units they are, and how many.
+    pub units: Vec<(usize, i128)>,
+}
+
+/// Units pinned.
+#[derive(Clone, Debug)]
+pub(crate) struct Hold {
+    pub op: usize,
+    pub asset: u8,
+    pub purpose: Purpose,
+    pub until_us: i64,
+    /// In the order in which they were pinned.
+    pub parts: Vec<(LotId, i128)>,
+}
+
+/// An earn that is pending.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub op: usize,
+    /// `None`: when it is activated.
+    pub matures_us: Option<i64>,
+    /// What will come of it: part after part.
+    pub parts: Vec<(u8, LotId, i128)>,
+}
+
+/// A member.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub standing: Standing,
+    pub debts: BTreeMap<u8, i128>,
+    /// Until when rolling units live, in minutes.
+    pub untils: BTreeMap<u8, u32>,
+    pub lots: Vec<Lot>,
+    pub holds: Vec<Hold>,
+    pub waiting: Vec<Waiting>,
+    /// What lapsed of an event's own units and was not taken back since.
+    pub lapsed: BTreeMap<(usize, u8), i128>,
+    /// The greatest count of units that entered a dated lot which is gone.
+    pub floor: i128,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            standing: Standing::Open,
+            debts: BTreeMap::new(),
+            untils: BTreeMap::new(),
+            lots: Vec::new(),
+            holds: Vec::new(),
+            waiting: Vec::new(),
+            lapsed: BTreeMap::new(),
+            floor: 0,
+        }
+    }
+}
+
+fn is_dated(id: LotId) -> bool {
+    matches!(id.expiry, Expiry::At(_))
+}
+
+impl Member {
+    /// Units in a lot, pinned ones too.
+    pub(crate) fn units(&self, asset: u8, id: LotId) -> i128 {
+        let lot = self.lots.iter().find(|lot| lot.asset == asset && lot.id == id);
+        lot.map_or(0, |lot| lot.units.iter().map(|(_, units)| units).sum())
+    }
+
+    /// Units of a lot that holds pin.
+    pub(crate) fn held(&self, asset: u8, id: LotId) -> i128 {
+        let holds = self.holds.iter().filter(|hold| hold.asset == asset);
+        holds.flat_map(|hold| &hold.parts).filter(|(of, _)| *of == id).map(|(_, units)| units).sum()
+    }
+
+    /// Units of a lot that nothing pins.
+    pub(crate) fn free(&self, asset: u8, id: LotId) -> i128 {
+        self.units(asset, id) - self.held(asset, id)
+    }
+
+    /// Of the units that an event put into a lot those that are still there, and free.
+    pub(crate) fn own(&self, asset: u8, id: LotId, op: usize) -> i128 {
+        let lot = self.lots.iter().find(|lot| lot.asset == asset && lot.id == id).unwrap();
+        let own: i128 = lot.units.iter().filter(|(of, _)| *of == op).map(|(_, units)| units).sum();
+        own.min(self.free(asset, id))
+    }
+
+    pub(crate) fn debt(&self, asset: u8) -> i128 {
+        self.debts.get(&asset).copied().unwrap_or(0)
+    }
+
+    /// Available, held, pending and owed units of an asset.
+    pub(crate) fn balances(&self, asset: u8) -> [i128; 4] {
+        let ids: Vec<LotId> = self.lots.iter().filter(|lot| lot.asset == asset).map(|lot| lot.id).collect();
+        let available = ids.iter().map(|id| self.free(asset, *id)).sum();
+        let held = ids.iter().map(|id| self.held(asset, *id)).sum();
+        let parts = self.waiting.iter().flat_map(|entry| &entry.parts);
+        let pending = parts.filter(|(of, _, _)| *of == asset).map(|(_, _, units)| units).sum();
+        [available, held, pending, self.debt(asset)]
+    }
+
+    /// The instant at which a lot lapses.
+    pub(crate) fn lapses_us(&self, asset: u8, id: LotId) -> Option<i64> {
+        let minute = match id.expiry {
+            Expiry::Never => None,
+            Expiry::At(minute) => Some(minute),
+            Expiry::Rolling => self.untils.get(&asset).copied(),
+        };
+        minute.map(|minute| i64::from(minute) * MINUTE)
+    }
+
+    pub(crate) fn has_lapsed(&self, asset: u8, id: LotId, now_us: i64) -> bool {
+        self.lapses_us(asset, id).is_some_and(|lapses_us| lapses_us <= now_us)
+    }
+
+    /// The lots of an asset with free units, in the order in which they are spent.
+    pub(crate) fn spending_order(&self, asset: u8) -> Vec<LotId> {
+        let stored_value = KINDS_OF_ASSETS[usize::from(asset)] == AssetKind::StoredValue;
+        let mut lots: Vec<&Lot> =
+            self.lots.iter().filter(|lot| lot.asset == asset && self.free(asset, lot.id) > 0).collect();
+        lots.sort_by_key(|lot| {
+            let gift = stored_value && lot.id.source == Source::Bonus;
+            let lapses_us = self.lapses_us(asset, lot.id).unwrap_or(i64::MAX);
+            (gift, lapses_us, lot.opened, lot.id.source, lot.id.expiry)
+        });
+        lots.into_iter().map(|lot| lot.id).collect()
+    }
+}
+
+/// A member's account in the making of one event.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub name: String,
+    pub member: Member,
+    before: Member,
+    pub op: usize,
+    pub now_us: i64,
+    /// Amounts by account name, credit positive.
+    pub legs: BTreeMap<String, i128>,
+    /// The assets that have a leg.
+    pub touched: BTreeSet<u8>,
+}
+
+impl Draft {
+    pub(crate) fn new(name: &str, member: Member, op: usize, now_us: i64) -> Self {
+        let before = member.clone();
+        let (legs, touched) = Default::default();
+        Self { name: name.to_owned(), member, before, op, now_us, legs, touched }
+    }
+
+    /// Puts an amount on one of the program's accounts.
+    pub(crate) fn put(&mut self, asset: u8, account: &str, amount: i128) {
+        if amount != 0 {
+            self.touched.insert(asset);
+        }
+        add(&mut self.legs, &format!("{}{account}", prefix(asset)), amount);
+    }
+
+    fn put_own(&mut self, asset: u8, id: LotId, suffix: &str, amount: i128) {
+        let account = format!("{}{suffix}", lot_name(&self.name, id));
+        self.put(asset, &account, amount);
+    }
+
+    pub(crate) fn put_free(&mut self, asset: u8, id: LotId, amount: i128) {
+        self.put_own(asset, id, "", amount);
+    }
+
+    pub(crate) fn put_held(&mut self, asset: u8, id: LotId, amount: i128) {
+        self.put_own(asset, id, "/held", amount);
+    }
+
+    pub(crate) fn put_pending(&mut self, asset: u8, id: LotId, earn: usize, amount: i128) {
+        self.put_own(asset, id, &format!("/pending/{earn}"), amount);
+    }
+
+    /// Owes more, or less.
+    pub(crate) fn owe(&mut self, asset: u8, more: i128) {
+        *self.member.debts.entry(asset).or_default() += more;
+        let account = format!("member/{}/debt", self.name);
+        self.put(asset, &account, -more);
+    }
+
+    fn lot(&mut self, asset: u8, id: LotId) -> &mut Lot {
+        let floor = if is_dated(id) { self.member.floor } else { 0 };
+        let lots = &mut self.member.lots;
+        let at = lots.iter().position(|lot| lot.asset == asset && lot.id == id).unwrap_or_else(|| {
+            lots.push(Lot { asset, id, entered: floor, left: floor, opened: 0, units: Vec::new() });
+            lots.len() - 1
+        });
+        &mut lots[at]
+    }
+
+    /// Puts units into a lot without a leg.
+    pub(crate) fn enter(&mut self, asset: u8, id: LotId, units: &[(usize, i128)]) {
+        let op = self.op;
+        let lot = self.lot(asset, id);
+        if lot.units.is_empty() {
+            lot.opened = op;
+        }
+        for (of, units) in units.iter().copied().filter(|(_, units)| *units > 0) {
+            lot.entered += units;
+            lot.units.push((of, units));
+        }
+    }
+
+    /// Takes the units out of a lot, without a leg, that have been in it for longest; whose they are.
+    pub(crate) fn leave(&mut self, asset: u8, id: LotId, mut units: i128) -> Vec<(usize, i128)> {
+        let lot = self.lot(asset, id);
+        lot.left += units;
+        let mut gone = Vec::new();
+        while units > 0 {
+            let (op, there) = lot.units.remove(0);
+            let taken = there.min(units);
+            gone.push((op, taken));
+            units -= taken;
+            if there > taken {
+                lot.units.insert(0, (op, there - taken));
+            }
+        }
+        gone
+    }
+
+    /// Units lapse, whosever they are.
+    pub(crate) fn lapse(&mut self, asset: u8, units: &[(usize, i128)]) {
+        for (op, units) in units {
+            *self.member.lapsed.entry((*op, asset)).or_default() += units;
+            self.put(asset, "breakage", *units);
+        }
+    }
+
+    /// Settles what the member owes with units that it is to get; what is left of them.
+    pub(crate) fn settle(&mut self, asset: u8, units: i128) -> i128 {
+        let settled = units.min(self.member.debt(asset));
+        self.owe(asset, -settled);
+        units - settled
+    }
+
+    /// Credits the member with units of an event: what is owed first, then the lot, if that has not lapsed. How many
+    /// lapsed.
+    pub(crate) fn credit(&mut self, asset: u8, id: LotId, units: i128, of: usize) -> i128 {
+        let rest = self.settle(asset, units);
+        if rest == 0 {
+            return 0;
+        }
+        if self.member.has_lapsed(asset, id, self.now_us) {
+            self.lapse(asset, &[(of, rest)]);
+            return rest;
+        }
+        self.enter(asset, id, &[(of, rest)]);
+        self.put_free(asset, id, rest);
+        0
+    }
+
+    /// Takes free units of one lot, at most those that are there; how many.
+    pub(crate) fn debit(&mut self, asset: u8, id: LotId, units: i128) -> i128 {
+        let taken = units.min(self.member.free(asset, id));
+        self.leave(asset, id, taken);
+        self.put_free(asset, id, -taken);
+        taken
+    }
+
+    /// Takes free units in spending order; what was taken of which lot.
+    pub(crate) fn spend(&mut self, asset: u8, units: i128) -> Vec<(LotId, i128)> {
+        let (mut rest, mut taken) = (units, Vec::new());
+        for id in self.member.spending_order(asset) {
+            let here = self.debit(asset, id, rest);
+            rest -= here;
+            if here > 0 {
+                taken.push((id, here));
+            }
+        }
+        taken
+    }
+
+    /// Where the intervals begin of what entered and of what left each lot.
+    pub(crate) fn positions(&self) -> BTreeMap<String, i128> {
+        let mut positions = BTreeMap::new();
+        for lot in &self.member.lots {
+            let floor = if is_dated(lot.id) { self.before.floor } else { 0 };
+            let before = self.before.lots.iter().find(|known| known.asset == lot.asset && known.id == lot.id);
+            let (entered, left) = before.map_or((floor, floor), |known| (known.entered, known.left));
+            let name = format!("{}{}", prefix(lot.asset), lot_name(&self.name, lot.id));
+            if lot.entered > entered {
+                positions.insert(format!("{name} in"), entered);
+            }
+            if lot.left > left {
+                positions.insert(format!("{name} out"), left);
+            }
+        }
+        positions
+    }
+
+    /// The member after the event: dated lots that hold nothing are gone.
+    pub(crate) fn finish(mut self) -> Member {
+        let mut floor = self.member.floor;
+        for lot in &self.member.lots {
+            let held: i128 = lot.units.iter().map(|(_, units)| units).sum();
+            assert_eq!(lot.entered - lot.left, held, "the model's own lot {lot:?}");
+            assert!(self.member.free(lot.asset, lot.id) >= 0, "the model pins no more than there is");
+            if is_dated(lot.id) && held == 0 {
+                floor = floor.max(lot.entered);
+            }
+        }
+        self.member.floor = floor;
+        self.member.lots.retain(|lot| !is_dated(lot.id) || !lot.units.is_empty());
+        self.member.waiting.retain(|entry| !entry.parts.is_empty());
+        self.member
+    }
+}
