@@ -134,7 +134,7 @@ fn every_field_of_a_manifest_is_held_against_the_book_and_named() {
         let text = fs::read(&path).unwrap();
         let sound: Value = serde_json::from_slice(&text).unwrap();
         let others = json!({
-            "version": 2, "name": "third", "book_id": "7".repeat(32), "incarnation": 1, "op": 7, "book_time_us": 7,
+            "version": 3, "name": "third", "book_id": "7".repeat(32), "incarnation": 1, "op": 7, "book_time_us": 7,
             "head_hash": hash, "state_hash": hash, "members": 7,
             "trial_balance": [{ "program": "shop", "members": 0, "rows": [] }],
             "bytes": 7, "blake3": hash, "sha256": hash, "retain_until_us": 7,
@@ -148,6 +148,13 @@ fn every_field_of_a_manifest_is_held_against_the_book_and_named() {
             let fault = fault(dir.path());
             assert!(fault.contains(name) && fault.contains(field.as_str()), "{field}: {fault}");
         }
+        // A state of the version before is not held against the book: it takes a file of that version to say so.
+        let mut before = sound.clone();
+        before["version"] = 1.into();
+        before["state_hash"] = hash.clone().into();
+        fs::write(&path, serde_json::to_vec_pretty(&before).unwrap()).unwrap();
+        let fault_before = fault(dir.path());
+        assert!(fault_before.contains(name) && fault_before.contains("version"), "{fault_before}");
         fs::write(&path, b"{").unwrap();
         let fault = fault(dir.path());
         assert!(fault.contains(&format!("{name}.json is damaged")), "{fault}");

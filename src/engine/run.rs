@@ -19,7 +19,7 @@ use super::tend::Sweep;
 use crate::constants::{CAPTURE_LOG_BYTES_MAX, COMMAND_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
 use crate::io::Clock;
 use crate::journal::{Book, FrameBody, FrameBuilder};
-use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Leap, Standing};
+use crate::ledger::command::{AdminAction, AdminCommand, Command, Leap};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
@@ -109,7 +109,8 @@ impl Core {
                 }
                 continue;
             }
-            if self.sweep()? || (self.has_work() && self.hand_over()) {
+            // What waits for its answer goes first.
+            if (self.has_work() && self.hand_over()) || self.sweep()? {
                 continue;
             }
             let done = self.queue.is_closing() && self.queue.is_empty() && self.resolving == 0;
@@ -279,10 +280,7 @@ impl Core {
                     false => self.post_each(&commands, &attached)?,
                 };
                 let fresh = results.iter().any(|result| matches!(result, ItemResult::Fresh(_)));
-                let closing: Vec<u128> =
-                    commands.iter().filter(|command| closes(command)).map(|c| c.member_hash).collect();
                 self.answer(reply, AnswerBody::Posted { results, frame: None, commands }, fresh);
-                self.tend_closed(&closing)?;
             }
             Work::Admin(mut command) => {
                 self.find_leap(&mut command.action);
@@ -445,7 +443,7 @@ impl Core {
                 let member = event.member().filter(|_| refused.is_none());
                 let op = self.write(at, &event, hashes)?;
                 if let Some(member) = member {
-                    self.make_lots_fit(member)?;
+                    self.follow_up(member)?;
                 }
                 Ok((ItemResult::Fresh(op), refused))
             }
@@ -631,11 +629,6 @@ fn commands_of(work: &Work) -> usize {
         Work::Admin(_) => 4,
         Work::Read(_) => 0,
     }
-}
-
-/// Whether a command closes its member.
-fn closes(command: &Command) -> bool {
-    matches!(command.action, Action::Standing { change: Standing::Closed, .. })
 }
 
 /// Whether a request may write only where the clock has not leapt ahead.

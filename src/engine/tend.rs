@@ -17,11 +17,13 @@ pub(crate) struct Sweep {
     room: usize,
     /// It rests until this book time, in microseconds since the Unix epoch.
     rests_until_us: i64,
+    /// Commands of the request that is being decided.
+    asked: usize,
 }
 
 impl Sweep {
     pub(crate) fn new() -> Self {
-        Self { from: MemberNo(0), room: DUE_EVENTS_PER_FRAME, rests_until_us: i64::MIN }
+        Self { from: MemberNo(0), room: DUE_EVENTS_PER_FRAME, rests_until_us: i64::MIN, asked: 0 }
     }
 
     /// For a new frame.
@@ -62,6 +64,7 @@ impl Core {
     /// Writes what is due of the members of a request, and leaves room in the open frame for its events, which lie in one
     /// frame and have one time: where that frame is a new one, more may be due by then.
     pub(super) fn tend(&mut self, commands: &[Command]) -> Result<(), Broken> {
+        self.sweep.asked = commands.len();
         loop {
             self.make_room(commands.len());
             let at = self.next();
@@ -83,23 +86,28 @@ impl Core {
         }
     }
 
-    /// Merges lots of a member who has too many after an event, within the event's frame.
-    pub(super) fn make_lots_fit(&mut self, member: MemberNo) -> Result<(), Broken> {
+    /// Writes what an event makes due at once, within its frame: lots that are too many are merged, and a member who is
+    /// closed loses what he has, as far as the frame has room beside what the request may still come to; the rest is the
+    /// sweep's.
+    pub(super) fn follow_up(&mut self, member: MemberNo) -> Result<(), Broken> {
         loop {
             let at = self.next();
-            let Some(event) = self.ledger.crowded(member, at) else { return Ok(()) };
+            let event = match self.ledger.crowded(member, at) {
+                Some(event) => event,
+                None if self.ledger.is_closed(member) && self.has_room() => match self.ledger.due(member, at) {
+                    Some(event) => event,
+                    None => return Ok(()),
+                },
+                None => return Ok(()),
+            };
             self.write_due(&event)?;
         }
     }
 
-    /// Writes off what members had who were closed, by the hashes of their ids.
-    pub(super) fn tend_closed(&mut self, members: &[u128]) -> Result<(), Broken> {
-        for hash in members {
-            if let Some(member) = self.ledger.member(*hash) {
-                self.tend_member(member)?;
-            }
-        }
-        Ok(())
+    /// Whether the open frame takes one event more than the request that is being decided may come to.
+    fn has_room(&self) -> bool {
+        let most = (self.sweep.asked + 1).saturating_mul(COMMAND_BYTES_MAX);
+        self.open.as_ref().is_some_and(|open| open.bytes().saturating_add(most) <= self.frame_bytes_max)
     }
 
     /// Goes on with the sweep: looks for members of whom something is due and writes it, a little a frame. `false` where

@@ -106,7 +106,7 @@ fn the_sweep_writes_what_fell_due_of_members_whom_nobody_asks_for() {
 }
 
 #[test]
-fn a_member_who_is_closed_loses_what_is_left_behind_the_request() {
+fn a_member_who_is_closed_loses_what_is_left_at_once() {
     let (disk, clock) = (SimDisk::new(3), Arc::new(SimClock::new(1_800_000_000_000_000)));
     let (engine, client) = start(&disk, &clock);
     set_up(&client);
@@ -116,9 +116,33 @@ fn a_member_who_is_closed_loses_what_is_left_behind_the_request() {
         client.command("b", "ada", stand(Standing::Closed)),
         client.command("c", "ada", earn(10)),
     ];
-    assert_eq!(client.post(batch, false), [2, 3, 4].map(|op| ItemResult::Fresh(Op(op))));
-    assert!(with_event(&client, 4, |event| matches!(event, Event::Rejected(_))));
+    assert_eq!(client.post(batch, false), [2, 3, 5].map(|op| ItemResult::Fresh(Op(op))));
+    let kinds: Vec<bool> = [4, 5].map(|op| with_event(&client, op, |event| matches!(event, Event::Rejected(_)))).into();
+    assert_eq!(kinds, [false, true], "what was left goes before the next command is decided");
     assert_eq!((balance(&client, "breakage"), balance(&client, "member/available")), (100, 0));
+    engine.shut_down();
+}
+
+#[test]
+fn what_comes_back_to_a_member_who_is_closed_goes_at_once() {
+    let (disk, clock) = (SimDisk::new(5), Arc::new(SimClock::new(1_800_000_000_000_000)));
+    let (engine, client) = start(&disk, &clock);
+    set_up(&client);
+    let hold = Action::Hold {
+        asset: crate::ledger::ids::AssetNo::POINTS,
+        units: 60,
+        until_us: None,
+        purpose: crate::ledger::command::Purpose::Gift,
+    };
+    let close = Action::Standing { change: Standing::Closed, actor: "ana".into(), reason: "asked for".into() };
+    let batch = vec![client.command("a", "ada", earn(1_000)), client.command("b", "ada", hold)];
+    assert_eq!(client.post(batch, false), [2, 3].map(|op| ItemResult::Fresh(Op(op))));
+    client.post(vec![client.command("c", "ada", close)], false);
+    assert_eq!((balance(&client, "breakage"), balance(&client, "member/held")), (40, 60));
+    let release = Action::Release { hold: crate::ledger::command::Original::Op(Op(3)) };
+    client.post(vec![client.command("d", "ada", release)], false);
+    let left = (balance(&client, "member/held"), balance(&client, "member/available"));
+    assert_eq!((balance(&client, "breakage"), left), (100, (0, 0)));
     engine.shut_down();
 }
 

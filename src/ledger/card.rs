@@ -9,6 +9,9 @@ use super::spec::ASSETS_MAX;
 use super::state::Ledger;
 use super::view::{AssetCard, Forecast, MemberCard};
 
+/// Instants that one answer on what lapses holds at most.
+pub const EXPIRING_MAX: usize = 10_000;
+
 /// Every number that an asset can have.
 fn assets() -> impl Iterator<Item = AssetNo> {
     (0..=u8::MAX).map(AssetNo).take(ASSETS_MAX)
@@ -30,7 +33,7 @@ impl Ledger {
 
     /// What the lots of a member, or of all members of a program, hold that lapses before or at an instant, microseconds
     /// since the Unix epoch: by asset, then by instant. What holds pin is among it, and what has lapsed and is not in
-    /// `breakage` yet.
+    /// `breakage` yet. Where there are more than [`EXPIRING_MAX`], one more than that.
     #[must_use]
     pub fn expiring(&self, program: ProgramNo, member: Option<MemberNo>, until_us: i64) -> Vec<Forecast> {
         let mut lapsing: BTreeMap<(AssetNo, u32), i64> = BTreeMap::new();
@@ -47,7 +50,8 @@ impl Ledger {
                 let books = self.program(program).map(|program| program.assets.as_slice()).unwrap_or_default();
                 for (asset, books) in assets().zip(books) {
                     let until = books.sums.lapsing.iter().take_while(|(at_min, _)| instant_of(**at_min) <= until_us);
-                    lapsing.extend(until.map(|(at_min, units)| ((asset, *at_min), *units)));
+                    let room = EXPIRING_MAX.saturating_add(1).saturating_sub(lapsing.len());
+                    lapsing.extend(until.take(room).map(|(at_min, units)| ((asset, *at_min), *units)));
                 }
             }
         }

@@ -85,6 +85,12 @@ impl Ledger {
         Some(Event::Due(due_of(program_no, number, &holding, kind, posting)))
     }
 
+    /// Whether a member is closed for good.
+    #[must_use]
+    pub fn is_closed(&self, number: MemberNo) -> bool {
+        self.members.standing(number) == Some(Standing::Closed)
+    }
+
     /// The first of two lots of a member that are to be merged, since an asset has more than [`LOTS_MAX`]: what an event
     /// may bring about, whatever the time.
     #[must_use]

@@ -258,9 +258,11 @@ impl Holding {
     /// The first instant at which something of the member falls due, in microseconds since the Unix epoch; `i64::MAX` for
     /// none.
     pub(crate) fn next_due_us(&self) -> i64 {
+        let closed = self.standing == Standing::Closed;
         let lots = self.lots.iter().filter_map(|lot| {
-            let minute = self.lapse_of(lot.key)?;
-            (self.free_in(lot) > 0).then(|| instant_of(minute))
+            // What a closed member has is due at once.
+            let due_us = if closed { i64::MIN } else { instant_of(self.lapse_of(lot.key)?) };
+            (self.free_in(lot) > 0).then_some(due_us)
         });
         let holds = self.holds.iter().map(|hold| hold.until_us);
         let pending = self.pending.iter().filter_map(|pending| match pending.matures {

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::capture::Pending;
+use super::command::Standing;
 use super::event::LOTS_MAX;
 use super::holding::Holding;
 use super::ids::{MemberNo, ProgramNo};
@@ -242,6 +243,10 @@ impl Members {
     /// that no member has.
     pub(crate) fn is_quiet(&self, number: MemberNo, now_us: i64) -> Option<bool> {
         self.slot(number).map(|slot| slot.is_quiet(now_us))
+    }
+
+    pub(crate) fn standing(&self, number: MemberNo) -> Option<Standing> {
+        self.slot(number).map(Slot::standing)
     }
 
     /// Bytes of what members own beside their slots.

@@ -47,6 +47,7 @@ pub mod view;
 pub use admin::CONFIRM_WITHIN_US;
 pub use base::{programs_of, snapshots_of};
 pub use capture::{Captured, PageCopy};
+pub use card::EXPIRING_MAX;
 pub use decide::Decision;
 pub use evolve::{Hashes, Inconsistent, hashes_of};
 pub use generation::{Found, Generation, KEYS_PER_GENERATION, Lookup};

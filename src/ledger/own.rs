@@ -11,7 +11,7 @@ use super::ids::{AssetNo, Op};
 
 /// Ends that are followed back at most, newest first. What older ones did to an event's units is not known then, and
 /// those units count as spent.
-pub const ENDS_MAX: usize = 10_000;
+pub const ENDS_MAX: usize = 1_000;
 
 /// An interval of positions in a lot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -156,8 +156,8 @@ impl Ledger {
         }
     }
 
-    /// What ends at an instant has ended for every decision. A member who is closed loses what he has behind the request
-    /// that closed him.
+    /// What ends at an instant has ended for every decision. Of a member who is closed what is left may wait for
+    /// room in a frame.
     fn prove_nothing_due(&self, at: Moment, common: &Common<'_>) -> Result<(), String> {
         let Some(number) = common.member.number() else { return Ok(()) };
         let closed = || self.members.holding(number).is_some_and(|holding| holding.standing == Standing::Closed);

@@ -181,6 +181,10 @@ impl Slot {
         }
     }
 
+    pub(crate) fn standing(&self) -> Standing {
+        self.rich.as_ref().map_or(Standing::Open, |rich| rich.holding.standing)
+    }
+
     pub(crate) fn lots_len(&self) -> usize {
         self.rich.as_ref().map_or(usize::from(self.count), |rich| rich.lots.len())
     }

@@ -205,7 +205,7 @@ fn campaigns(
         return Vec::new();
     };
     let mut campaigns: Vec<(CampaignSpec, Place)> = Vec::with_capacity(items.len());
-    let mut groups: Vec<String> = Vec::new();
+    let mut groups: Vec<(String, AssetNo)> = Vec::new();
     for item in &items {
         let Some(section) = item.section(remarks) else {
             continue;
@@ -217,8 +217,10 @@ fn campaigns(
         if campaigns.iter().any(|(other, _)| other.id == campaign.id) {
             remarks.error(place.offset, &format!("{}.id", place.path), format!("{:?} is taken", campaign.id));
         }
-        if !groups.contains(&campaign.group) {
-            groups.push(campaign.group.clone());
+        // Of each group one campaign wins in each asset.
+        let group = (campaign.group.clone(), campaign.asset_no());
+        if !groups.contains(&group) {
+            groups.push(group);
             if groups.len() > GROUPS_MAX {
                 let message =
                     format!("is group number {} of the program, at most {GROUPS_MAX} are allowed", groups.len());

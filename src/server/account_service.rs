@@ -15,6 +15,7 @@ use crate::constants::{
 };
 use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
 use crate::journal::{JournalError, StoredEvent};
+use crate::ledger::EXPIRING_MAX;
 use crate::ledger::codec;
 use crate::ledger::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use crate::ledger::view::{MemberCard, ProgramTrial, TrialRow};
@@ -258,6 +259,11 @@ impl AccountService for Accounts {
         let Answer { op, body: AnswerBody::Expiring(forecasts) } = self.desk.read(read).await? else {
             return Err(status::unexpected());
         };
+        if forecasts.len() > EXPIRING_MAX {
+            let problem =
+                format!("units lapse at more than {EXPIRING_MAX} instants until then: ask for an earlier one");
+            return Err(status::invalid(&[Fault::out_of_range("until", &problem)]));
+        }
         let names = self.desk.handle().names();
         let expiring = forecasts.iter().map(|forecast| show::expiring(&names, number, forecast)).collect();
         let book_id = self.desk.info().book_id.clone();

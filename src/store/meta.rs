@@ -12,7 +12,7 @@ use super::shelf::{Change, Shelf};
 use super::value::{Envelope, chunk_key};
 
 /// The version of everything that the store writes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Where a page lies and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

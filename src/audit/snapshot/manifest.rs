@@ -9,7 +9,9 @@ use crate::audit::files::{self, Written, hex};
 use crate::io::Disk;
 use crate::ledger::view::{ProgramTrial, SnapshotView};
 
-use super::{DELETED, MANIFEST, SNAPSHOT, SNAPSHOT_VERSION, SnapshotError, damaged, io_error, is_name};
+use super::{
+    DELETED, MANIFEST, SNAPSHOT, SNAPSHOT_VERSION, SNAPSHOT_VERSION_BEFORE, SnapshotError, damaged, io_error, is_name,
+};
 
 /// Bytes of a manifest.
 pub const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -81,18 +83,20 @@ impl Manifest {
         }
     }
 
-    /// The names of the fields in which it is not what it should be; empty where it is.
+    /// The names of the fields in which it is not what it should be; empty where it is. The state hash of the version before
+    /// was of another form, and says nothing here.
     #[must_use]
     pub fn differences(&self, should: &Self) -> Vec<&'static str> {
+        let before = self.version == SNAPSHOT_VERSION_BEFORE;
         let fields = [
-            ("version", self.version == should.version),
+            ("version", before || self.version == should.version),
             ("name", self.name == should.name),
             ("book_id", self.book_id == should.book_id),
             ("incarnation", self.incarnation == should.incarnation),
             ("op", self.op == should.op),
             ("book_time_us", self.book_time_us == should.book_time_us),
             ("head_hash", self.head_hash == should.head_hash),
-            ("state_hash", self.state_hash == should.state_hash),
+            ("state_hash", before || self.state_hash == should.state_hash),
             ("members", self.members == should.members),
             ("trial_balance", self.trial_balance == should.trial_balance),
             ("bytes", self.bytes == should.bytes),
@@ -142,7 +146,7 @@ pub(super) fn read_manifest(disk: &dyn Disk, name: &str) -> Result<(Manifest, [u
         _ => io_error(&file)(error),
     })?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| damaged(&file, error.to_string()))?;
-    if manifest.version != SNAPSHOT_VERSION {
+    if manifest.version != SNAPSHOT_VERSION && manifest.version != SNAPSHOT_VERSION_BEFORE {
         return Err(SnapshotError::Version { file, version: manifest.version });
     }
     match manifest.name == name {

@@ -38,7 +38,9 @@ use manifest::{Place, place, read_manifest};
 const MAGIC: &[u8; 8] = b"STAMPSNP";
 const TRAILER_MAGIC: &[u8; 8] = b"SNPTRAIL";
 /// The version of the file that is written, and the only one that is read.
-pub const SNAPSHOT_VERSION: u16 = 1;
+pub const SNAPSHOT_VERSION: u16 = 2;
+/// The version before, whose states were hashed in another form: it is listed, and its files are held against its manifest.
+pub const SNAPSHOT_VERSION_BEFORE: u16 = 1;
 const HEADER_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 56;
 const TRAILER_BYTES: usize = 88;
@@ -306,7 +308,11 @@ impl SnapshotReader {
             let what = format!("it has {length} bytes, and the field bytes of its manifest says {}", manifest.bytes);
             return Err(damaged(&file_name, what));
         }
-        let parts = read_table(&*file, &file_name, length)?;
+        let (version, parts) = read_table(&*file, &file_name, length)?;
+        // The version says in which form the state was hashed, so it is not the manifest's alone to say.
+        if version != manifest.version {
+            return Err(damaged(&file_name, format!("its version is {version}, and not that of its manifest")));
+        }
         Ok(Self { file, file_name, manifest, parts })
     }
 
@@ -371,6 +377,9 @@ impl SnapshotReader {
     /// # Errors
     /// `Damaged`, `Io`.
     pub fn verify_state(&self) -> Result<(), SnapshotError> {
+        if self.manifest.version == SNAPSHOT_VERSION_BEFORE {
+            return Ok(());
+        }
         let pages = self.pages().map(|(_, _, hash)| hash);
         let hash = state_hash_of(Op(self.manifest.op), &self.base()?, pages);
         match hex(&hash) == self.manifest.state_hash {
@@ -398,8 +407,8 @@ fn read_exact(file: &dyn DiskFile, name: &str, offset: u64, length: u32) -> Resu
     }
 }
 
-/// Reads header, trailer and table; what they say lies within the file's `length`.
-fn read_table(file: &dyn DiskFile, name: &str, length: u64) -> Result<Vec<Entry>, SnapshotError> {
+/// Reads header, trailer and table, and gives the version and the parts; what they say lies within the file's `length`.
+fn read_table(file: &dyn DiskFile, name: &str, length: u64) -> Result<(u16, Vec<Entry>), SnapshotError> {
     let header_bytes = u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX);
     let trailer_bytes = u32::try_from(TRAILER_BYTES).unwrap_or(u32::MAX);
     let Some(trailer_at) = length.checked_sub(u64::from(trailer_bytes)).filter(|at| *at >= u64::from(header_bytes))
@@ -411,7 +420,7 @@ fn read_table(file: &dyn DiskFile, name: &str, length: u64) -> Result<Vec<Entry>
         return Err(damaged(name, "it is no snapshot"));
     }
     let version = array(&head, 8).map_or(0, u16::from_le_bytes);
-    if version != SNAPSHOT_VERSION {
+    if version != SNAPSHOT_VERSION && version != SNAPSHOT_VERSION_BEFORE {
         return Err(SnapshotError::Version { file: name.to_owned(), version });
     }
     let bad = || damaged(name, "its table of parts is not what was written");
@@ -437,7 +446,7 @@ fn read_table(file: &dyn DiskFile, name: &str, length: u64) -> Result<Vec<Entry>
         part.length <= PART_BYTES_MAX && end.is_some_and(|end| end <= offset)
     };
     let ascending = parts.windows(2).all(|pair| matches!(pair, [a, b] if a.key() < b.key()));
-    if ascending && parts.iter().all(within) { Ok(parts) } else { Err(bad()) }
+    if ascending && parts.iter().all(within) { Ok((version, parts)) } else { Err(bad()) }
 }
 
 #[cfg(test)]

@@ -208,7 +208,9 @@ fn taken_from(receipt: &mut pb::Receipt, asset: AssetNo, legs: &[Leg]) {
 
 fn undone(receipt: &mut pb::Receipt, op: Op, reversed: &Reversed<'_>) {
     let legs = &reversed.legs;
-    let spending = legs.iter().any(|leg| matches!(leg.account, Account::Redemption { .. }));
+    // Where units came back, they came from the account that they had gone to.
+    let from = |account: &Account| matches!(account, Account::Redemption { .. } | Account::Adjustment { .. });
+    let spending = legs.iter().any(|leg| from(&leg.account) && leg.amount < 0);
     if !spending {
         taken_from(receipt, reversed.asset, legs);
         receipt.not_taken = points(reversed.not_taken);
