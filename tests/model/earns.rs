@@ -12,6 +12,7 @@ use super::award::{self, AMOUNT_MAX, Candidate};
 use super::book::{Part, Said, tell};
 use super::caps::cap_span;
 use super::member::Waiting;
+use super::refunds::is_reversible;
 use super::{Award, Case, Decided, Earned, Model, Program, Refusal, What, asset_of_campaign, dates};
 
 /// Pending earns that a member may have.
@@ -119,7 +120,8 @@ impl Model {
     pub(crate) fn activate(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Activate { original } = &case.command.action else { unreachable!() };
         let at = self.named(&case, original).ok_or((Reason::OriginalNotFound, "original"))?;
-        if !matches!(self.history[at].what, What::Earned(_)) {
+        let what = &self.history[at].what;
+        if !matches!(what, What::Earned(_)) && !is_reversible(what) {
             return Err((Reason::NotPending, "original"));
         }
         let earn = self.original(&case, original)? + 1;
