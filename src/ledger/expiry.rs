@@ -11,12 +11,6 @@ use jiff::{Span, Timestamp};
 
 use super::spec::{ExpiryPolicy, Lifetime, RoundUp};
 
-/// How many days before that of the book time a [`Calendar`] reaches back: the lateness that is admitted, and a day.
-const DAYS_BACK: i32 = 31;
-/// How many days after that of the book time a [`Calendar`] reaches: the next one and what is early there, and one more
-/// since a zone may leave a date out.
-const DAYS_AHEAD: i32 = 3;
-
 /// When units lapse that begin to live at `start_us` (or whose member was active then), in minutes since the Unix epoch:
 /// the first instant of the local date that follows the last day on which they can be spent, rounded up to a whole minute
 /// where an offset from UTC has seconds. The last day on which units can be spent that live until an instant is the one
@@ -35,55 +29,6 @@ pub fn lapse_minute(policy: &ExpiryPolicy, zone: &TimeZone, start_us: i64) -> Op
 #[must_use]
 pub fn grace_minute(zone: &TimeZone, days: u32, from_us: i64) -> Option<u32> {
     lapse_minute(&ExpiryPolicy { lifetime: Lifetime::Days(days), round_up: RoundUp::Day }, zone, from_us)
-}
-
-/// The month of the local day of an instant, in months since January 1970, negative before; `None` for an instant outside
-/// the calendar.
-#[must_use]
-pub fn month_of(zone: &TimeZone, at_us: i64) -> Option<i32> {
-    Timestamp::from_microsecond(at_us).ok()?;
-    let day = local_day(zone, at_us);
-    Some((i32::from(day.year()) - 1970) * 12 + i32::from(day.month()) - 1)
-}
-
-/// What [`lapse_minute`] says of the local days around a book time, ready made, so that an award does no arithmetic of
-/// time zones. Derived data: it is no part of the state and may be made anew at any time.
-///
-/// Made on one local day it covers every start that is neither more than 30 days late nor 5 minutes early on that day and
-/// the next, so a start that it does not cover is a time to make it anew, but in import mode.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Calendar {
-    /// The first instants of local days that follow one another, in microseconds, and the end of the last. Two are equal
-    /// where a date was left out.
-    starts: Vec<i64>,
-    /// For each policy the lapse of each of these days.
-    lapses: Vec<Vec<Option<u32>>>,
-}
-
-impl Calendar {
-    /// The calendar of the local days around a book time. One that reaches out of the years -9999 to 9999 covers nothing.
-    #[must_use]
-    pub fn around(policies: &[ExpiryPolicy], zone: &TimeZone, book_time_us: i64) -> Self {
-        let today = local_day(zone, book_time_us);
-        let day = |distance: i32| today.checked_add(Span::new().days(distance)).ok();
-        let days: Option<Vec<Date>> = (-DAYS_BACK..=DAYS_AHEAD).map(day).collect();
-        let starts: Option<Vec<i64>> = (-DAYS_BACK..=DAYS_AHEAD.saturating_add(1))
-            .map(|distance| Some(first_instant(zone, day(distance)?)?.as_microsecond()))
-            .collect();
-        let (Some(days), Some(starts)) = (days, starts) else {
-            return Self::default();
-        };
-        let lapses = |policy: &ExpiryPolicy| days.iter().map(|day| lapse_of_day(policy, zone, *day)).collect();
-        Self { starts, lapses: policies.iter().map(lapses).collect() }
-    }
-
-    /// What [`lapse_minute`] says of a start under the policy of that place in the list; `None` if the start lies outside
-    /// the days of this calendar, or there is no such policy.
-    #[must_use]
-    pub fn lapse_minute(&self, policy_index: usize, start_us: i64) -> Option<Option<u32>> {
-        let day = self.starts.partition_point(|first| *first <= start_us).checked_sub(1)?;
-        self.lapses.get(policy_index)?.get(day).copied()
-    }
 }
 
 /// The lapse of units that begin to live on a local day.

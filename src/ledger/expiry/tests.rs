@@ -295,8 +295,6 @@ fn what_is_out_of_range_never_lapses_early() {
         let zone = self::zone(name);
         assert_eq!(lapse_minute(&policy(Lifetime::Days(0), RoundUp::Day), &zone, i64::MAX), None);
         assert_eq!(grace_minute(&zone, u32::MAX, 0), None);
-        let calendar = Calendar::around(&policies(), &zone, i64::MAX);
-        assert_eq!(calendar.lapse_minute(0, i64::MAX), None);
     }
 }
 
@@ -312,26 +310,6 @@ fn grace_is_the_rest_of_the_day_and_whole_days() {
         let minute = grace_minute(&zone, days, us(&zone, from));
         assert_eq!(local(&zone, minute), end.parse().unwrap(), "{days} days from {from}");
     }
-}
-
-#[test]
-fn a_month_is_that_of_the_local_day() {
-    for (name, at, month) in [
-        ("Europe/London", "1970-01-01T00:00:00Z", Some(0)),
-        ("America/Sao_Paulo", "1970-01-01T00:00:00Z", Some(-1)),
-        ("Europe/London", "2026-06-30T22:59:59.999999Z", Some(56 * 12 + 5)),
-        ("Europe/London", "2026-06-30T23:00:00Z", Some(56 * 12 + 6)),
-        ("Europe/London", "2025-12-31T23:59:59Z", Some(55 * 12 + 11)),
-        ("Europe/London", "0001-01-31T12:00:00Z", Some(-1969 * 12)),
-        ("Europe/London", "9999-12-29T12:00:00Z", Some(8029 * 12 + 11)),
-        // 1 November 2009 had begun when the clock went back to 23:01.
-        ("America/St_Johns", "2009-11-01T03:00:00Z", Some(39 * 12 + 10)),
-    ] {
-        let zone = zone(name);
-        assert_eq!(month_of(&zone, us(&zone, at)), month, "{name} {at}");
-    }
-    assert_eq!(month_of(&TimeZone::UTC, i64::MAX), None);
-    assert_eq!(month_of(&TimeZone::UTC, i64::MIN), None);
 }
 
 /// Over every hour of four years: what lapses does so at the end of the last day that a plain calendar counts to, and a
@@ -368,56 +346,6 @@ fn hour_by_hour_over_four_years_a_lapse_is_the_end_of_the_last_day() {
             }
         }
     }
-}
-
-#[test]
-fn a_calendar_says_what_computing_says_and_covers_what_is_admitted() {
-    let policies = policies();
-    for (name, year) in ZONES.into_iter().zip([2015, 2018, 2022, 2025, 2010, 2011, 1971]) {
-        let zone = zone(name);
-        let first = us(&zone, &format!("{year}-01-01T00:00"));
-        for step in 0..46 {
-            let book_us = first + step * (8 * 24 + 5) * HOUR_US;
-            let calendar = Calendar::around(&policies, &zone, book_us);
-            let mut covered = 0;
-            for distance in -36..8 {
-                let day = local_day(&zone, book_us).checked_add(Span::new().days(distance)).unwrap();
-                let first_us = first_instant(&zone, day).unwrap().as_microsecond();
-                for start_us in [-1, 0, HOUR_US / 2, 13 * HOUR_US, 22 * HOUR_US].map(|offset| first_us + offset) {
-                    for (index, policy) in policies.iter().enumerate() {
-                        if let Some(lapse) = calendar.lapse_minute(index, start_us) {
-                            assert_eq!(lapse, lapse_minute(policy, &zone, start_us), "{name} {policy:?} {start_us}");
-                            covered += 1;
-                        }
-                    }
-                    assert_eq!(calendar.lapse_minute(policies.len(), start_us), None);
-                }
-            }
-            assert!(covered >= 34 * 5 * policies.len(), "{name} {book_us}");
-            // Made at the beginning of a day it serves all of that day and of the next.
-            let begun = first_instant(&zone, local_day(&zone, book_us)).unwrap().as_microsecond();
-            let calendar = Calendar::around(&policies, &zone, begun);
-            let end = i64::from(grace_minute(&zone, 1, begun).unwrap()) * MINUTE_US;
-            for start_us in [begun - 30 * 24 * HOUR_US, begun, end - 1, end - 1 + 5 * MINUTE_US] {
-                assert!(calendar.lapse_minute(0, start_us).is_some(), "{name} {start_us}");
-            }
-            assert_eq!(calendar.lapse_minute(0, begun - 33 * 24 * HOUR_US), None);
-            assert_eq!(calendar.lapse_minute(0, begun + 5 * 24 * HOUR_US), None);
-        }
-    }
-}
-
-#[test]
-fn the_ends_of_a_calendar_are_those_of_its_days() {
-    let zone = zone("Asia/Beirut");
-    let policies = [policy(Lifetime::Days(1), RoundUp::Day)];
-    let calendar = Calendar::around(&policies, &zone, us(&zone, "2022-04-26T15:00"));
-    let (first, end) = (us(&zone, "2022-03-26T00:00"), us(&zone, "2022-04-30T00:00"));
-    let covers = |start_us| calendar.lapse_minute(0, start_us).is_some();
-    assert_eq!([first - 1, first, end - 1, end].map(covers), [false, true, true, false]);
-    // 27 March began at one o'clock.
-    let lapse = calendar.lapse_minute(0, us(&zone, "2022-03-25T23:30") + HOUR_US).unwrap();
-    assert_eq!(local(&zone, lapse), "2022-03-28T00:00".parse().unwrap());
 }
 
 prop_compose! {
