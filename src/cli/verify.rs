@@ -134,7 +134,11 @@ fn beside_text(beside: &Beside, report: &Report) -> String {
             (false, true) => "",
             (false, false) => "only its manifest is there: ",
         };
-        let _ = writeln!(text, "snapshot {:?} at op {}: {kept}the state of the book there", shot.name, shot.op);
+        let state = match shot.of_version_before {
+            true => "of an earlier build, its state not held against the book",
+            false => "the state of the book there",
+        };
+        let _ = writeln!(text, "snapshot {:?} at op {}: {kept}{state}", shot.name, shot.op);
     }
     for point in &beside.points {
         let _ = writeln!(text, "{} at op {}: the state of the book there", point.what, point.op);
@@ -158,9 +162,10 @@ fn beside_text(beside: &Beside, report: &Report) -> String {
 
 fn beside_json(beside: &Beside, report: &Report) -> Value {
     let shot = |shot: &ShownSnapshot| {
-        let ShownSnapshot { name, op, state_hash, deleted, present } = shot;
+        let ShownSnapshot { name, op, state_hash, deleted, present, of_version_before } = shot;
         let what = format!("snapshot {name:?}");
-        json!({ "what": what, "op": op, "state_hash": hex(state_hash), "deleted": deleted, "present": present })
+        json!({ "what": what, "op": op, "state_hash": hex(state_hash), "deleted": deleted, "present": present,
+            "of_version_before": of_version_before })
     };
     let point = |point: &Point| json!({ "what": point.what, "op": point.op, "state_hash": hex(&point.state_hash) });
     let store = beside.store.as_ref().map(|store| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::VerifyError;
 use super::beside::{Beside, Shot};
 use crate::audit::files::{hex, unhex};
-use crate::audit::snapshot::{Listed, Manifest, SNAPSHOT_VERSION, check_follows};
+use crate::audit::snapshot::{Listed, Manifest, SNAPSHOT_VERSION, SNAPSHOT_VERSION_BEFORE, check_follows};
 use crate::journal::{Genesis, Head};
 use crate::ledger::ids::Op;
 use crate::ledger::view::SnapshotView;
@@ -34,6 +34,8 @@ pub struct ShownSnapshot {
     pub deleted: bool,
     /// Whether its file is there, and is what the manifest says.
     pub present: bool,
+    /// Whether it is of the version before: its state is hashed in another form, and was not held against the book.
+    pub of_version_before: bool,
 }
 
 /// The proof while the events go by. The first thing that is wrong is kept.
@@ -227,6 +229,7 @@ impl<'o> Held<'o> {
             state_hash: unhex(&listed.manifest.state_hash).unwrap_or_default(),
             deleted,
             present: listed.present,
+            of_version_before: listed.manifest.version == SNAPSHOT_VERSION_BEFORE,
         });
         Ok(())
     }
