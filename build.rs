@@ -18,8 +18,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Ordered, so that hashing a command's metadata need not sort it.
         .btree_map(".stampbook.v1")
-        // Rare, and as large as all the rest of a receipt.
+        // Rare, and together larger than all the rest of a receipt.
         .boxed(".stampbook.v1.Receipt.restored")
+        .boxed(".stampbook.v1.Receipt.other")
+        .boxed(".stampbook.v1.Receipt.reward")
         .compile_fds(descriptors)?;
     Ok(())
 }

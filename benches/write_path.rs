@@ -75,7 +75,7 @@ impl Night {
         let command = AdminCommand { program_id, key, key_print, body_hash: [0; 16], actor, reason, action };
         let at = self.at();
         let event = self.ledger.decide_admin(&command, at);
-        self.ledger.evolve(at, &event, Hashes { key: key_print, member: 0 }).unwrap();
+        self.ledger.evolve(at, &event, Hashes { key: key_print, member: 0, other: 0 }).unwrap();
     }
 
     fn next(&mut self) -> u64 {
@@ -119,7 +119,7 @@ impl Night {
                 let at = self.at();
                 let Decision::Event(event) = self.ledger.decide(command, None, at) else { panic!("limit reached") };
                 frame.push_with(|bytes| codec::encode(&event, bytes).unwrap()).unwrap();
-                let hashes = Hashes { key: command.key_print, member: command.member_hash };
+                let hashes = Hashes { key: command.key_print, member: command.member_hash, other: 0 };
                 self.ledger.evolve(at, &event, hashes).unwrap();
             }
         }

@@ -28,6 +28,14 @@ pub const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
 pub const PROGRAM_ID_BYTES_MAX: usize = 64;
 /// Bytes of an asset's id; at least one.
 pub const ASSET_ID_BYTES_MAX: usize = 64;
+/// Bytes of a reward's id.
+pub const REWARD_ID_BYTES_MAX: usize = 64;
+/// Pieces of a reward that one command moves.
+pub const PIECES_MAX: i64 = 1_000_000;
+/// Bytes of a tag of members.
+pub const TAG_BYTES_MAX: usize = 64;
+/// Tags that a member has.
+pub const TAGS_PER_MEMBER_MAX: usize = 32;
 /// Bytes of a reference.
 pub const REFERENCE_BYTES_MAX: usize = 128;
 /// Bytes of a channel, partner or location.

@@ -439,8 +439,11 @@ fn crowd(members: u32) -> Ledger {
             legs,
             more: Later::default(),
         });
-        let hashes =
-            Hashes { key: book.prints.key("high-street", &key), member: book.prints.member("high-street", &id) };
+        let hashes = Hashes {
+            key: book.prints.key("high-street", &key),
+            member: book.prints.member("high-street", &id),
+            other: 0,
+        };
         ledger.evolve(Moment { op, book_time_us: 0 }, &event, hashes).unwrap();
         before = op;
     }

@@ -414,6 +414,12 @@ fn altered(event: &Event<'_>) -> Vec<u8> {
         Event::SnapshotTaken(e) => (&mut e.common.key, None),
         Event::SnapshotDeleted(e) => (&mut e.common.key, None),
         Event::ClockConfirmed(e) => (&mut e.common.key, None),
+        Event::Transferred(e) => (&mut e.common.key, Some(&mut e.legs)),
+        Event::Converted(e) => (&mut e.common.key, Some(&mut e.legs)),
+        Event::MembersMerged(e) => (&mut e.common.key, Some(&mut e.legs)),
+        Event::MemberSet(e) => (&mut e.common.key, None),
+        Event::RewardPut(e) => (&mut e.common.key, Some(&mut e.legs)),
+        Event::CheckedOut(e) => (&mut e.common.key, None),
         Event::Due(e) => {
             e.legs = altered_legs.expect("what is due moves something");
             return encoded(&event);

@@ -11,6 +11,8 @@ mod atomic;
 mod audit;
 #[path = "server/backup.rs"]
 mod backup;
+#[path = "server/checkout.rs"]
+mod checkout;
 #[path = "server/clock.rs"]
 mod clock;
 #[path = "server/house.rs"]

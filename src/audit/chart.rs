@@ -2,7 +2,7 @@
 
 use crate::ledger::command::Purpose;
 use crate::ledger::event::{Account, Source};
-use crate::ledger::ids::CampaignNo;
+use crate::ledger::ids::{CampaignNo, ProgramNo, RewardNo};
 
 /// An account of a program, or all its members' accounts of a kind together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,12 @@ pub enum Class {
     Breakage,
     /// Money of stored value.
     Cash,
+    /// Settlement with another program.
+    Conversion(ProgramNo),
+    /// Pieces of a reward that are left.
+    Stock(RewardNo),
+    /// Pieces of a reward that holds reserve.
+    Reserved(RewardNo),
     /// Owed to members.
     Available,
     /// Owed to members and pinned.
@@ -47,6 +53,9 @@ impl Class {
             Account::Redemption { purpose, .. } => Self::Redemption(u8::try_from(purpose.place()).unwrap_or(u8::MAX)),
             Account::Adjustment { .. } => Self::Adjustment,
             Account::Opening { .. } => Self::Opening,
+            Account::Conversion { program, .. } => Self::Conversion(*program),
+            Account::Stock { reward, .. } => Self::Stock(*reward),
+            Account::Reserved { reward, .. } => Self::Reserved(*reward),
         }
     }
 
@@ -92,6 +101,9 @@ impl Class {
             }
             Self::Adjustment => "adjustment".to_owned(),
             Self::Opening => "opening".to_owned(),
+            Self::Conversion(_) => format!("conversion/{campaign}"),
+            Self::Stock(_) => format!("reward/{campaign}"),
+            Self::Reserved(_) => format!("reward/{campaign}/reserved"),
         }
     }
 

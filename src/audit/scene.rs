@@ -137,7 +137,7 @@ impl PaperBook {
     fn holds(&mut self) {
         self.post(ANN, &[free(SOON, -60), held(SOON, None, 60)], |common, legs| {
             let (purpose, until_us) = (Purpose::Gift, UNTIL_US);
-            Event::Held(Held { common, asset: POINTS, units: 60, purpose, until_us, legs })
+            Event::Held(Held { common, asset: POINTS, units: 60, purpose, until_us, claimed: None, legs })
         });
         let gift = leg(POINTS, spent(Purpose::Gift), 25);
         let legs = [held(SOON, Some(0), -25), gift, held(SOON, None, -10), free(SOON, 6), breakage(POINTS, 4)];
@@ -159,7 +159,7 @@ impl PaperBook {
         });
         self.post(BOB, &[free(ROLLING, -3), held(ROLLING, None, 3)], |common, legs| {
             let (purpose, until_us) = (Purpose::Lottery, UNTIL_US);
-            Event::Held(Held { common, asset: POINTS, units: 3, purpose, until_us, legs })
+            Event::Held(Held { common, asset: POINTS, units: 3, purpose, until_us, claimed: None, legs })
         });
         self.post(BOB, &[held(ROLLING, None, -3), free(ROLLING, 3)], |common, legs| {
             Event::Released(Released { common, hold_link: 1, asset: POINTS, units: 3, lapsed: 0, ends_link: 0, legs })

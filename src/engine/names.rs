@@ -3,11 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ledger::Ledger;
-use crate::ledger::ids::{AssetNo, CampaignNo, ProgramNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, ProgramNo, RewardNo};
 use crate::ledger::view::{ProgramView, asset_ids};
 
 /// The asset that every program has, under number 0.
 pub const POINTS: &str = "points";
+
+/// What the pieces of rewards are counted in.
+pub const PIECES: &str = "pieces";
 
 /// A program's id, and the ids of its campaigns and assets by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct ProgramNames {
     pub campaign_assets: Vec<AssetNo>,
     /// The assets' ids, `points` first.
     pub assets: Vec<String>,
+    /// The rewards' ids.
+    pub rewards: Vec<String>,
 }
 
 /// Every program's names by number.
@@ -36,6 +41,7 @@ impl Names {
                 campaign_assets: campaigns.iter().map(|campaign| campaign.spec.asset_no()).collect(),
                 campaigns: campaigns.into_iter().map(|campaign| campaign.spec.id).collect(),
                 assets: asset_ids(&program.spec),
+                rewards: Vec::new(),
                 id: program.id,
             }
         };
@@ -74,6 +80,12 @@ impl Names {
         assets.get(usize::from(campaign.0)).copied().unwrap_or_default()
     }
 
+    /// A reward's id.
+    #[must_use]
+    pub fn reward(&self, program: ProgramNo, reward: RewardNo) -> Option<&str> {
+        self.program(program)?.rewards.get(usize::from(reward.0)).map(String::as_str)
+    }
+
     /// The number of an asset.
     #[must_use]
     pub fn asset_number(&self, program: ProgramNo, id: &str) -> Option<AssetNo> {
@@ -89,6 +101,7 @@ impl Names {
     pub fn asset(&self, program: ProgramNo, asset: AssetNo) -> Option<&str> {
         match asset {
             AssetNo::POINTS => Some(POINTS),
+            AssetNo::PIECES => Some(PIECES),
             AssetNo(number) => self.program(program)?.assets.get(usize::from(number)).map(String::as_str),
         }
     }

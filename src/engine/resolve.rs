@@ -259,7 +259,8 @@ pub(crate) fn resolve(
 ) -> Result<Option<Resolved>, Missing> {
     let attached = runs.attached;
     let find = |lookup| runs.find(lookup);
-    let facts_of = |op, latest| original(ledger, (op, latest), attached, in_flight).map(Some);
+    let sought = named_by(&command.action).map_or(Sought::Undoable, |(_, sought)| sought);
+    let facts_of = |op, latest| original(ledger, sought, (op, latest), runs, in_flight).map(Some);
     match ledger.needs(command, &find) {
         Need::Nothing => Ok(None),
         Need::NotFound => Ok(Some(Resolved::NotFound)),
@@ -267,7 +268,7 @@ pub(crate) fn resolve(
         Need::Runs(lookup) => Err(Missing::Runs(lookup)),
         Need::Original { op, latest_refund } => facts_of(op, latest_refund),
         Need::Walk { head } => {
-            let Some((Original::Reference(reference), sought)) = named_by(&command.action) else {
+            let Some((Original::Reference(reference), _)) = named_by(&command.action) else {
                 return Ok(Some(Resolved::NotFound));
             };
             let found = walk(head, (reference, sought), attached, in_flight)?;
@@ -304,14 +305,21 @@ fn walk(
 
 fn original(
     ledger: &Ledger,
+    sought: Sought,
     (op, latest): (Op, Option<Op>),
-    attached: &Attached,
+    runs: &Runs<'_>,
     in_flight: &InFlight<'_>,
 ) -> Result<Resolved, Missing> {
+    let attached = runs.attached;
     let bytes = |one: Op| in_flight.event(one).or_else(|| attached.event(one)).ok_or(Missing::Event(op, latest));
     let event = bytes(op)?;
     let latest = latest.map(|latest| bytes(latest).map(|bytes| (latest, bytes))).transpose()?;
     let Ok(event) = codec::decode(event) else { return Ok(Resolved::Other) };
+    if let (Sought::Earn, Some(earn)) = (sought, event.checked_out_earn(op)) {
+        // A part is no checkout: this goes one step down.
+        let latest = ledger.find_refund(earn, &|lookup| runs.find(lookup)).map_err(Missing::Runs)?;
+        return original(ledger, sought, (earn, latest), runs, in_flight);
+    }
     let resolved = match latest.map(|(op, bytes)| (op, codec::decode(bytes))) {
         Some((latest, Ok(refund))) => Resolved::from_events(op, &event, Some((latest, &refund))),
         Some((_, Err(_))) => Resolved::Other,

@@ -2,6 +2,7 @@
 //! state and evolves it at once, and hands frames to the journal as fast as that takes them: the sync in flight is the
 //! batching window, there is no timer.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::tend::Sweep;
 use crate::constants::{CAPTURE_LOG_BYTES_MAX, COMMAND_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
 use crate::io::Clock;
 use crate::journal::{Book, FrameBody, FrameBuilder};
-use crate::ledger::command::{AdminAction, AdminCommand, Command, Leap};
+use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Leap};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
@@ -34,7 +35,7 @@ pub(crate) type ResolveJob = (Item, Vec<Missing>);
 pub(crate) type Broken = String;
 
 /// What became of a command, and why it was refused if it was.
-type Decided<'c> = (ItemResult, Option<(Reason, &'c str)>);
+type Decided<'c> = (ItemResult, Option<(Reason, Cow<'c, str>)>);
 
 /// An answer, and whether it shows events of the open frame.
 pub(crate) type Pending = (Reply, Answer, bool);
@@ -336,10 +337,9 @@ impl Core {
                 for pass in commands.chunks(COMMANDS_PER_PASS) {
                     self.ledger.touch(pass);
                     for command in pass {
-                        if ask(command.key_print)
-                            && let Some(lack) = self.missing_original(command, &runs)
-                        {
-                            lacks.insert(lack);
+                        if ask(command.key_print) {
+                            let each = std::iter::once(command).chain(command.parts());
+                            lacks.extend(each.filter_map(|command| self.missing_original(command, &runs)));
                         }
                     }
                 }
@@ -427,6 +427,14 @@ impl Core {
         if let Some(op) = self.key(command.key_print, attached) {
             return Ok((ItemResult::Known(op), None));
         }
+        match &command.action {
+            Action::Checkout { parts } => self.post_checkout(command, parts, attached),
+            _ => self.decide(command, attached),
+        }
+    }
+
+    /// Decides one command whose key is free, or a part of a checkout, which has none.
+    fn decide<'c>(&mut self, command: &'c Command, attached: &Attached) -> Result<Decided<'c>, Broken> {
         let at = self.next();
         let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
         let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
@@ -436,17 +444,72 @@ impl Core {
             Decision::LimitReached => Ok((ItemResult::MembersLimit, None)),
             Decision::Event(event) => {
                 let refused = match &event {
-                    Event::Rejected(rejected) => Some((rejected.reason, rejected.field)),
+                    Event::Rejected(rejected) => Some((rejected.reason, Cow::Borrowed(rejected.field))),
                     _ => None,
                 };
-                let hashes = Hashes { key: command.key_print, member: command.member_hash };
-                let member = event.member().filter(|_| refused.is_none());
+                let mut hashes = hashes_of(command);
+                if command.key.is_empty() {
+                    hashes.key = self.prints.own(at.op);
+                }
+                let concerned = event.members().map(|(member, _)| member).filter(|_| refused.is_none());
+                let mut concerned = concerned.fuse();
+                let concerned = [concerned.next(), concerned.next()];
                 let op = self.write(at, &event, hashes)?;
-                if let Some(member) = member {
+                for member in concerned.into_iter().flatten() {
                     self.follow_up(member)?;
                 }
                 Ok((ItemResult::Fresh(op), refused))
             }
+        }
+    }
+
+    /// Decides the parts of a checkout one after another, and closes them: all or none. In an atomic batch what undoes
+    /// them is the batch.
+    fn post_checkout<'c>(
+        &mut self,
+        command: &'c Command,
+        parts: &'c [Command],
+        attached: &Attached,
+    ) -> Result<Decided<'c>, Broken> {
+        let (before, within) = (self.ledger.newest(), self.ledger.undoes());
+        if !within {
+            self.ledger.begin_undo();
+        }
+        let mut ops = Vec::with_capacity(parts.len());
+        for (place, part) in parts.iter().enumerate() {
+            let refused = match self.decide(part, attached)? {
+                (ItemResult::Fresh(op), None) => {
+                    ops.push(op);
+                    continue;
+                }
+                (_, Some((reason, field))) => Some((reason, Cow::Owned(format!("checkout.parts[{place}].{field}")))),
+                (_, None) => None,
+            };
+            if within {
+                return Ok((ItemResult::MembersLimit, refused));
+            }
+            self.take_back_to(before);
+            let Some((reason, field)) = refused else { return Ok((ItemResult::MembersLimit, None)) };
+            let at = self.next();
+            let event = self.ledger.reject(command, reason, &field, at);
+            let op = self.write(at, &event, hashes_of(command))?;
+            return Ok((ItemResult::Fresh(op), Some((reason, field))));
+        }
+        let earn = parts.iter().position(|part| matches!(part.action, Action::Earn { .. }));
+        let (at, earn) = (self.next(), earn.and_then(|place| u8::try_from(place).ok()));
+        let event = self.ledger.check_out(command, &ops, earn, at).ok_or("a checkout of no parts")?;
+        let op = self.write(at, &event, hashes_of(command))?;
+        if !within {
+            self.ledger.commit_undo();
+        }
+        Ok((ItemResult::Fresh(op), None))
+    }
+
+    /// Takes back all that an undo scope did, which began behind that op.
+    fn take_back_to(&mut self, before: Op) {
+        self.ledger.roll_back();
+        if let Some(open) = &mut self.open {
+            open.truncate_to(before.0);
         }
     }
 
@@ -466,16 +529,13 @@ impl Core {
                 results.push(result);
                 continue;
             }
-            self.ledger.roll_back();
-            if let Some(open) = &mut self.open {
-                open.truncate_to(before.0);
-            }
+            self.take_back_to(before);
             let mut results = vec![ItemResult::Aborted; commands.len()];
             let culprit = match refused {
                 Some((reason, field)) => {
                     let at = self.next();
-                    let event = self.ledger.reject(command, reason, field, at);
-                    let hashes = Hashes { key: command.key_print, member: command.member_hash };
+                    let event = self.ledger.reject(command, reason, &field, at);
+                    let hashes = hashes_of(command);
                     ItemResult::Fresh(self.write(at, &event, hashes)?)
                 }
                 None => ItemResult::MembersLimit,
@@ -514,7 +574,7 @@ impl Core {
             }
             _ => None,
         };
-        let op = self.write(at, &event, Hashes { key: command.key_print, member: 0 })?;
+        let op = self.write(at, &event, Hashes { key: command.key_print, member: 0, other: 0 })?;
         Ok((ItemResult::Fresh(op), order))
     }
 
@@ -621,10 +681,15 @@ pub(super) const COMMANDS_PER_PASS: usize = 64;
 /// Answers that one frame lets go at most, so that reads alone cannot pile up behind a sync.
 const ANSWERS_PER_FRAME_MAX: usize = 4_096;
 
+fn hashes_of(command: &Command) -> Hashes {
+    let other = command.action.other().map_or(0, |named| named.hash);
+    Hashes { key: command.key_print, member: command.member_hash, other }
+}
+
 /// Events that a request may come to.
 fn commands_of(work: &Work) -> usize {
     match work {
-        Work::Post { commands, .. } => commands.len(),
+        Work::Post { commands, .. } => commands.iter().map(Command::events).sum(),
         // An operator's event may be as long as four of members'.
         Work::Admin(_) => 4,
         Work::Read(_) => 0,

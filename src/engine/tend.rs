@@ -42,7 +42,7 @@ impl Core {
 
     fn write_due(&mut self, event: &Event<'_>) -> Result<(), Broken> {
         let at = self.next();
-        self.write(at, event, Hashes { key: self.prints.own(at.op), member: 0 })?;
+        self.write(at, event, Hashes { key: self.prints.own(at.op), member: 0, other: 0 })?;
         Ok(())
     }
 
@@ -64,20 +64,24 @@ impl Core {
     /// Writes what is due of the members of a request, and leaves room in the open frame for its events, which lie in one
     /// frame and have one time: where that frame is a new one, more may be due by then.
     pub(super) fn tend(&mut self, commands: &[Command]) -> Result<(), Broken> {
-        self.sweep.asked = commands.len();
+        let events = commands.iter().map(Command::events).sum::<usize>();
+        self.sweep.asked = events;
         loop {
-            self.make_room(commands.len());
+            self.make_room(events);
             let at = self.next();
             let mut written = 0;
             for pass in commands.chunks(COMMANDS_PER_PASS) {
                 self.ledger.touch(pass);
                 for command in pass {
-                    if let Some(member) = self.ledger.member(command.member_hash) {
-                        written += self.tend_member(member)?;
+                    let other = command.action.other().map(|named| named.hash);
+                    for hash in [Some(command.member_hash), other].into_iter().flatten() {
+                        if let Some(member) = self.ledger.member(hash) {
+                            written += self.tend_member(member)?;
+                        }
                     }
                 }
             }
-            let most = commands.len().saturating_mul(COMMAND_BYTES_MAX);
+            let most = events.saturating_mul(COMMAND_BYTES_MAX);
             let fits = |open: &FrameBuilder| open.bytes().saturating_add(most) <= self.frame_bytes_max;
             let same = self.open.as_ref().is_some_and(|open| open.book_time_us() == at.book_time_us && fits(open));
             if written == 0 || same {

@@ -45,6 +45,7 @@ impl Ledger {
                 AdminAction::CreateSnapshot { .. } => AdminKind::CreateSnapshot,
                 AdminAction::DeleteSnapshot { .. } => AdminKind::DeleteSnapshot,
                 AdminAction::ConfirmClock { .. } => AdminKind::ConfirmClock,
+                AdminAction::PutReward { .. } => AdminKind::PutReward,
             };
             let common = common_of(command, known.unwrap_or(NO_PROGRAM), known.is_none());
             Event::AdminRejected(AdminRejected { common, kind, reason, field })
@@ -138,7 +139,8 @@ impl Ledger {
             AdminAction::PutProgram { .. }
             | AdminAction::CreateSnapshot { .. }
             | AdminAction::DeleteSnapshot { .. }
-            | AdminAction::ConfirmClock { .. } => return Err((Reason::ProgramUnknown, "program")),
+            | AdminAction::ConfirmClock { .. }
+            | AdminAction::PutReward { .. } => return Err((Reason::ProgramUnknown, "program")),
         };
         let unknown = (Reason::CampaignUnknown, "campaign");
         let campaign_no = program.campaign_number(id).ok_or(unknown)?;

@@ -3,7 +3,7 @@
 use bincode::{BorrowDecode, Decode, Encode};
 
 use super::event::{Legs, Text};
-use super::ids::{CampaignNo, ProgramNo, VersionNo};
+use super::ids::{AssetNo, CampaignNo, ProgramNo, RewardNo, VersionNo};
 use super::reason::Reason;
 use super::spec::ProgramSpec;
 
@@ -90,6 +90,10 @@ pub enum AdminKind {
     DeleteSnapshot,
     /// `confirm_clock`
     ConfirmClock,
+    /// `close_period`
+    ClosePeriod,
+    /// `put_reward`
+    PutReward,
 }
 
 /// A snapshot taken: the state at this event's op, which closes its frame.
@@ -125,6 +129,33 @@ pub struct ClockConfirmed<'a> {
     pub from_us: i64,
     /// The book's time from this event on, its own.
     pub to_us: i64,
+}
+
+/// A reward put on offer, changed, or given more or fewer pieces.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct RewardPut<'a> {
+    /// The common part.
+    pub common: AdminCommon<'a>,
+    /// Its number.
+    pub reward: RewardNo,
+    /// Its id within the program, 1 to 64 bytes; for ever the same.
+    pub sku: &'a str,
+    /// The name shown to people.
+    pub name: &'a str,
+    /// The asset that it is paid in.
+    pub asset: AssetNo,
+    /// Units of the asset for one piece, from 1.
+    pub price: u64,
+    /// Whether it is on offer.
+    pub open: bool,
+    /// Pieces put in (positive) or taken out.
+    pub stocked: i64,
+    /// Pieces left after it.
+    pub stock_after: u64,
+    /// The distance in ops back to the reward's previous event, 0 for none.
+    pub reward_link: u64,
+    /// The legs.
+    pub legs: Legs,
 }
 
 /// An operator's command that a rule refused.

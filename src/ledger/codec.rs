@@ -8,8 +8,8 @@ use bincode::{BorrowDecode, Encode};
 use thiserror::Error;
 
 use super::event::{
-    Activated, Adjusted, Captured, Earned, Event, Granted, Held, Opened, ProgramPut, Redeemed, Refunded, Rejected,
-    Released, Reversed, StandingChanged,
+    Activated, Adjusted, Captured, CheckedOut, Converted, Earned, Event, Granted, Held, MemberSet, MembersMerged,
+    Opened, ProgramPut, Redeemed, Refunded, Rejected, Released, Reversed, StandingChanged, Transferred,
 };
 use super::ids::{AssetNo, MemberRef, ProgramNo};
 use super::later::Later;
@@ -86,6 +86,12 @@ fn kind_of(event: &Event<'_>) -> u8 {
         Event::Released(_) => 17,
         Event::Granted(_) => 18,
         Event::StandingChanged(_) => 19,
+        Event::Transferred(_) => 20,
+        Event::Converted(_) => 21,
+        Event::MembersMerged(_) => 22,
+        Event::MemberSet(_) => 23,
+        Event::RewardPut(_) => 24,
+        Event::CheckedOut(_) => 25,
         Event::ClockConfirmed(_) => 30,
     }
 }
@@ -141,7 +147,7 @@ macro_rules! member_tail {
 
 member_tail! {
     Earned.more, Refunded.more, Redeemed.more, Adjusted.more, Opened.more, Rejected, Activated, Reversed, Held, Captured,
-    Released, Granted, StandingChanged,
+    Released, Granted, StandingChanged, Transferred, Converted, MembersMerged, MemberSet, CheckedOut,
 }
 
 /// The tail of rules: what the first programs did not know of the program, of each rule and of each campaign.
@@ -231,8 +237,14 @@ fn has_tail(event: &Event<'_>) -> bool {
         Event::Released(e) => e.is_empty(),
         Event::Granted(e) => e.is_empty(),
         Event::StandingChanged(e) => e.is_empty(),
+        Event::Transferred(e) => e.is_empty(),
+        Event::Converted(e) => e.is_empty(),
+        Event::MembersMerged(e) => e.is_empty(),
+        Event::MemberSet(e) => e.is_empty(),
+        Event::CheckedOut(e) => e.is_empty(),
         Event::CampaignChanged(_) | Event::AdminRejected(_) | Event::Due(_) => true,
         Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) | Event::ClockConfirmed(_) => true,
+        Event::RewardPut(_) => true,
     };
     !empty
 }
@@ -261,12 +273,18 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         Event::Released(e) => append_with_tail(e, kind, out),
         Event::Granted(e) => append_with_tail(e, kind, out),
         Event::StandingChanged(e) => append_with_tail(e, kind, out),
+        Event::Transferred(e) => append_with_tail(e, kind, out),
+        Event::Converted(e) => append_with_tail(e, kind, out),
+        Event::MembersMerged(e) => append_with_tail(e, kind, out),
+        Event::MemberSet(e) => append_with_tail(e, kind, out),
+        Event::CheckedOut(e) => append_with_tail(e, kind, out),
         Event::CampaignChanged(e) => append(e, kind, out),
         Event::AdminRejected(e) => append(e, kind, out),
         Event::SnapshotTaken(e) => append(e, kind, out),
         Event::SnapshotDeleted(e) => append(e, kind, out),
         Event::Due(e) => append(e, kind, out),
         Event::ClockConfirmed(e) => append(e, kind, out),
+        Event::RewardPut(e) => append(e, kind, out),
     };
     let length = out.len() - start;
     let fits = written.and_then(|()| match u16::try_from(length) {
@@ -329,6 +347,8 @@ pub struct Named<'a> {
     pub key: &'a str,
     /// The member, of a member's event.
     pub member: Option<MemberRef<'a>>,
+    /// The other member, of an event that moves units between two, and his program.
+    pub other: Option<(ProgramNo, MemberRef<'a>)>,
 }
 
 impl<'a> From<&Event<'a>> for Named<'a> {
@@ -340,7 +360,8 @@ impl<'a> From<&Event<'a>> for Named<'a> {
             _ => event.common().map(|common| common.member),
         };
         let creates_program = matches!(event, Event::ProgramPut(_)) && program_id.is_some();
-        Self { program, program_id, creates_program, key, member }
+        let other = event.other().map(|other| (other.program, other.member));
+        Self { program, program_id, creates_program, key, member, other }
     }
 }
 
@@ -377,6 +398,12 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, CodecError> {
         (17, 1 | 2) => read_tailed(body, kind, version).map(Event::Released),
         (18, 1 | 2) => read_tailed(body, kind, version).map(Event::Granted),
         (19, 1 | 2) => read_tailed(body, kind, version).map(Event::StandingChanged),
+        (20, 1 | 2) => read_tailed(body, kind, version).map(Event::Transferred),
+        (21, 1 | 2) => read_tailed(body, kind, version).map(Event::Converted),
+        (22, 1 | 2) => read_tailed(body, kind, version).map(Event::MembersMerged),
+        (23, 1 | 2) => read_tailed(body, kind, version).map(Event::MemberSet),
+        (24, 1) => read(body, kind).map(Event::RewardPut),
+        (25, 1 | 2) => read_tailed(body, kind, version).map(Event::CheckedOut),
         (30, 1) => read(body, kind).map(Event::ClockConfirmed),
         _ => Err(CodecError::Unknown { kind, version }),
     }

@@ -220,6 +220,93 @@ pub enum Action {
         /// Why.
         reason: String,
     },
+    /// Give units to another member of the program, with their dates.
+    Transfer {
+        /// The receiver.
+        to: Named,
+        /// The asset, spendable or an entitlement.
+        asset: AssetNo,
+        /// Units, from 1.
+        units: u64,
+    },
+    /// Turn units into those of another program, at the rate of the command's own.
+    Convert {
+        /// The other program.
+        to_program: ProgramNo,
+        /// The member of it who receives them.
+        to: Named,
+        /// The asset given.
+        asset: AssetNo,
+        /// The asset received, by its number in the other program.
+        to_asset: AssetNo,
+        /// Units to give at most, from 1.
+        units: u64,
+    },
+    /// Let the member go into another of the program, for good.
+    Merge {
+        /// The member who stays.
+        into: Named,
+        /// Who does it.
+        actor: String,
+        /// Why.
+        reason: String,
+    },
+    /// Tell what the member is.
+    MemberSet {
+        /// The local date on which the member joined, in days since the Unix epoch; `None`: as it is.
+        joined_day: Option<i32>,
+        /// Tags that the member is to have.
+        add: Vec<String>,
+        /// Tags that the member is not to have.
+        remove: Vec<String>,
+    },
+    /// Buy pieces of a reward with units of its asset.
+    Claim {
+        /// The reward's id.
+        sku: String,
+        /// Pieces, from 1.
+        pieces: u64,
+        /// What for; never `Payment` or `Use`.
+        purpose: Purpose,
+    },
+    /// Pin what pieces of a reward cost, and the pieces with it.
+    Reserve {
+        /// The reward's id.
+        sku: String,
+        /// Pieces, from 1.
+        pieces: u64,
+        /// Until when, microseconds since the Unix epoch; `None` for as long as the program lets it.
+        until_us: Option<i64>,
+        /// What they are to be spent on; never `Payment` or `Use`.
+        purpose: Purpose,
+    },
+    /// Several commands of the member as one, all or none, one after another: redemptions of any form, and earns. They have no
+    /// keys of their own.
+    Checkout {
+        /// The parts, 2 to [`super::move_event::CHECKOUT_PARTS_MAX`].
+        parts: Vec<Command>,
+    },
+}
+
+/// Another member that a command names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The member's id: 1 to 64 bytes.
+    pub id: String,
+    /// The id's keyed hash in its program.
+    pub hash: u128,
+}
+
+impl Action {
+    /// The other member that the action names, beside the command's own.
+    #[must_use]
+    pub fn other(&self) -> Option<&Named> {
+        match self {
+            Self::Transfer { to, .. } | Self::Convert { to, .. } => Some(to),
+            Self::Merge { into, .. } => Some(into),
+            _ => None,
+        }
+    }
 }
 
 /// What becomes of a member.
@@ -271,6 +358,23 @@ pub struct Command {
     pub notes: Option<Box<Notes>>,
     /// What is to be done.
     pub action: Action,
+}
+
+impl Command {
+    /// The parts of a checkout; none of any other command.
+    #[must_use]
+    pub fn parts(&self) -> &[Self] {
+        match &self.action {
+            Action::Checkout { parts } => parts,
+            _ => &[],
+        }
+    }
+
+    /// Events that the command comes to at most, those apart that fall due with it.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        1 + self.parts().len()
+    }
 }
 
 /// A wall clock that ran further ahead of the book than time has passed, both in microseconds since the Unix epoch.
@@ -327,6 +431,21 @@ pub enum AdminAction {
     DeleteSnapshot {
         /// The snapshot's name.
         name: String,
+    },
+    /// Put a reward on offer, change it, or give it more or fewer pieces.
+    PutReward {
+        /// The reward's id: 1 to 64 bytes.
+        sku: String,
+        /// The name shown to people.
+        name: String,
+        /// The id of the asset that it is paid in, spendable.
+        asset: String,
+        /// Units of the asset for one piece, from 1.
+        price: u64,
+        /// Whether it is on offer.
+        open: bool,
+        /// Pieces to put in (positive) or to take out.
+        stocked: i64,
     },
     /// Let the book follow a wall clock that leapt ahead. It concerns the whole book: the command's program id is empty.
     ConfirmClock {

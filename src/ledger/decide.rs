@@ -103,10 +103,18 @@ impl Ledger {
                 self.opening(command, (*asset, *points), *lapses_us, known, at)
             }
             Action::Standing { change, .. } => self.stand(command, *change, known, at),
+            // STUBS, each replaced by who builds it.
+            Action::Transfer { .. } => Err((Reason::SelfTransfer, "transfer").into()),
+            Action::Convert { .. } => Err((Reason::ConversionUnknown, "convert").into()),
+            Action::Merge { .. } => Err((Reason::MergeTooLarge, "merge").into()),
+            Action::MemberSet { .. } => Err((Reason::TagsFull, "member_set").into()),
+            Action::Claim { .. } | Action::Reserve { .. } => Err((Reason::RewardUnknown, "reward").into()),
+            // Its parts are decided one after another; see `Ledger::check_out`.
+            Action::Checkout { .. } => Err((Reason::AmountOverflow, "checkout").into()),
         };
-        let outcome = outcome.and_then(|event| match self.fits(command.program, event.legs()) {
-            true => Ok(event),
-            false => Err(Halt::Refused(Reason::AmountOverflow, AMOUNT)),
+        let outcome = outcome.and_then(|event| {
+            let fits = event.sides().all(|(program, legs)| self.fits(program, legs));
+            if fits { Ok(event) } else { Err(Halt::Refused(Reason::AmountOverflow, AMOUNT)) }
         });
         match outcome {
             Ok(event) => Decision::Event(event),
@@ -166,6 +174,7 @@ impl Ledger {
                 }
                 // What is pinned and let go stays within the lots.
                 Account::Free { .. } | Account::Held { .. } => true,
+                Account::Conversion { .. } | Account::Stock { .. } | Account::Reserved { .. } => true,
                 Account::Issuance { .. } => in_range(accounts.issuance.balance, amount),
                 Account::Adjustment { .. } => in_range(accounts.adjustment.balance, amount),
                 Account::Opening { .. } => in_range(accounts.opening.balance, amount),
@@ -306,6 +315,13 @@ fn kind_of(command: &Command) -> (CommandKind, AssetNo) {
         Action::TopUp { asset, .. } => (CommandKind::TopUp, asset),
         Action::Grant { asset, .. } => (CommandKind::Grant, asset),
         Action::Standing { .. } => (CommandKind::Standing, points),
+        Action::Transfer { asset, .. } => (CommandKind::Transfer, asset),
+        Action::Convert { asset, .. } => (CommandKind::Convert, asset),
+        Action::Merge { .. } => (CommandKind::Merge, points),
+        Action::MemberSet { .. } => (CommandKind::MemberSet, points),
+        Action::Claim { .. } => (CommandKind::Redeem, points),
+        Action::Reserve { .. } => (CommandKind::Hold, points),
+        Action::Checkout { .. } => (CommandKind::Checkout, points),
     }
 }
 
@@ -336,6 +352,11 @@ pub(super) const ORIGINAL: &str = "original";
 pub(super) const ASSET: &str = "asset";
 /// When units of a command lapse; see [`path_of`].
 pub(super) const LAPSES: &str = "lapses";
+
+/// The reward of a command; see [`path_of`].
+pub(super) const REWARD: &str = "reward";
+/// The other member of a command; see [`path_of`].
+pub(super) const OTHER: &str = "other";
 
 /// The path of a field in the contract: what the rules call amount or original is a field of the action that was sent.
 fn path_of(command: &Command, field: &'static str) -> &'static str {
@@ -376,6 +397,17 @@ fn path_of(command: &Command, field: &'static str) -> &'static str {
         (ASSET, Action::Grant { .. }) => "grant.asset",
         (LAPSES, Action::Opening { .. }) => "opening.lapses_at_us",
         (LAPSES, Action::Grant { .. }) => "grant.lapses_at_us",
+        (AMOUNT, Action::Transfer { .. }) => "transfer.units",
+        (AMOUNT, Action::Convert { .. }) => "convert.units",
+        (AMOUNT, Action::Claim { .. }) => "redeem.quantity",
+        (AMOUNT, Action::Reserve { .. }) => "hold.quantity",
+        (ASSET, Action::Transfer { .. }) => "transfer.asset",
+        (ASSET, Action::Convert { .. }) => "convert.asset",
+        (REWARD, Action::Claim { .. }) => "redeem.reward",
+        (REWARD, Action::Reserve { .. }) => "hold.reward",
+        (OTHER, Action::Transfer { .. }) => "transfer.to",
+        (OTHER, Action::Convert { .. }) => "convert.to",
+        (OTHER, Action::Merge { .. }) => "merge.into",
         _ => field,
     }
 }

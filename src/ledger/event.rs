@@ -4,13 +4,16 @@
 use bincode::{BorrowDecode, Decode, Encode};
 
 pub use super::admin_event::{
-    AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, ProgramPut,
+    AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, ProgramPut, RewardPut,
     SnapshotDeleted, SnapshotTaken,
 };
 pub use super::command::{Basis, Matures, Purpose, Standing};
-use super::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, ProgramNo, VersionNo};
+use super::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo, VersionNo};
 use super::later::Later;
 use super::list::{List, LongList};
+pub use super::move_event::{
+    CHECKOUT_PARTS_MAX, CheckedOut, Claimed, Converted, MemberSet, MembersMerged, Other, TagPut, Transferred,
+};
 use super::reason::Reason;
 use super::spec::CapPer;
 
@@ -119,6 +122,27 @@ pub enum Account {
     },
     /// Money of stored value.
     Cash {
+        /// Back to the previous event of this account.
+        link: u64,
+    },
+    /// What went to another program, or came from it: what the two settle between them.
+    Conversion {
+        /// The other program.
+        program: ProgramNo,
+        /// Back to the previous event of this account.
+        link: u64,
+    },
+    /// Pieces of a reward that are left.
+    Stock {
+        /// Which reward.
+        reward: RewardNo,
+        /// Back to the previous event of this account.
+        link: u64,
+    },
+    /// Pieces of a reward that holds reserve.
+    Reserved {
+        /// Which reward.
+        reward: RewardNo,
         /// Back to the previous event of this account.
         link: u64,
     },
@@ -378,6 +402,8 @@ pub struct AssetMore {
     pub lapsed: u64,
     /// Until when the member's rolling units live now, in minutes since the Unix epoch.
     pub rolls: Option<u32>,
+    /// The pieces that were bought.
+    pub claimed: Option<Claimed>,
 }
 
 /// A refund that was applied.
@@ -479,6 +505,16 @@ pub enum CommandKind {
     Grant,
     /// `standing`
     Standing,
+    /// `transfer`
+    Transfer,
+    /// `convert`
+    Convert,
+    /// `merge`
+    Merge,
+    /// `member_set`
+    MemberSet,
+    /// `checkout`
+    Checkout,
 }
 
 /// What the ledger does by itself when an instant comes, or a bound is met.
@@ -585,6 +621,8 @@ pub struct Held<'a> {
     pub purpose: Purpose,
     /// Until when, microseconds since the Unix epoch.
     pub until_us: i64,
+    /// The pieces that are reserved with them.
+    pub claimed: Option<Claimed>,
     /// The legs.
     pub legs: Legs,
 }
@@ -726,6 +764,18 @@ pub enum Event<'a> {
     StandingChanged(StandingChanged<'a>),
     /// A wall clock confirmed.
     ClockConfirmed(ClockConfirmed<'a>),
+    /// Units given to another member.
+    Transferred(Transferred<'a>),
+    /// Units turned into those of another program.
+    Converted(Converted<'a>),
+    /// A member who went into another.
+    MembersMerged(MembersMerged<'a>),
+    /// What a member is.
+    MemberSet(MemberSet<'a>),
+    /// A reward put on offer, changed or stocked.
+    RewardPut(RewardPut<'a>),
+    /// Several commands as one.
+    CheckedOut(CheckedOut<'a>),
 }
 
 /// Calls for the common part, or the legs, of every kind of event that has them.
@@ -743,9 +793,13 @@ macro_rules! of_member {
             Self::Captured($e) => Some($part),
             Self::Released($e) => Some($part),
             Self::Granted($e) => Some($part),
+            Self::Transferred($e) => Some($part),
+            Self::Converted($e) => Some($part),
+            Self::MembersMerged($e) => Some($part),
             Self::Due(_) | Self::Rejected(_) | Self::ProgramPut(_) | Self::CampaignChanged(_) => None,
             Self::AdminRejected(_) | Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) => None,
-            Self::StandingChanged(_) | Self::ClockConfirmed(_) => None,
+            Self::StandingChanged(_) | Self::ClockConfirmed(_) | Self::RewardPut(_) => None,
+            Self::MemberSet(_) | Self::CheckedOut(_) => None,
         }
     };
 }
@@ -757,6 +811,8 @@ impl<'a> Event<'a> {
         match self {
             Self::Rejected(e) => Some(&e.common),
             Self::StandingChanged(e) => Some(&e.common),
+            Self::MemberSet(e) => Some(&e.common),
+            Self::CheckedOut(e) => Some(&e.common),
             _ => of_member!(self, e => &e.common),
         }
     }
@@ -771,6 +827,7 @@ impl<'a> Event<'a> {
             Self::SnapshotTaken(e) => Some(&e.common),
             Self::SnapshotDeleted(e) => Some(&e.common),
             Self::ClockConfirmed(e) => Some(&e.common),
+            Self::RewardPut(e) => Some(&e.common),
             _ => None,
         }
     }
@@ -786,17 +843,48 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The legs; none for a refused command or a version of the rules.
+    /// The other member of an event that moves units between two, with the legs on that side.
+    #[must_use]
+    pub fn other(&self) -> Option<&Other<'a>> {
+        match self {
+            Self::Transferred(e) => Some(&e.other),
+            Self::Converted(e) => Some(&e.other),
+            Self::MembersMerged(e) => Some(&e.other),
+            _ => None,
+        }
+    }
+
+    /// The event's legs by program: those of the command's own side, then those of the other member's, if there is one.
+    pub fn sides(&self) -> impl Iterator<Item = (ProgramNo, &[Leg])> {
+        let own = (self.identity().0, self.legs());
+        std::iter::once(own).chain(self.other().map(|other| (other.program, &*other.legs)))
+    }
+
+    /// The members concerned, each with the distance in ops back to his previous event: the command's own first.
+    pub fn members(&self) -> impl Iterator<Item = (MemberNo, u64)> {
+        let own = self.member().zip(self.member_link());
+        let other = self.other().and_then(|other| Some((other.member.number()?, other.member_link)));
+        own.into_iter().chain(other)
+    }
+
+    /// The distance in ops back from this event to a member's previous one; `None` where it does not concern him.
+    #[must_use]
+    pub fn link_of(&self, member: MemberNo) -> Option<u64> {
+        self.members().find(|(number, _)| *number == member).map(|(_, link)| link)
+    }
+
+    /// The legs of the command's own side; none for a refused command or a version of the rules. See [`Self::sides`].
     #[must_use]
     pub fn legs(&self) -> &[Leg] {
         match self {
             Self::Due(e) => &e.legs,
             Self::CampaignChanged(e) => &e.legs,
+            Self::RewardPut(e) => &e.legs,
             _ => of_member!(self, e => &*e.legs).unwrap_or_default(),
         }
     }
 
-    /// The member concerned.
+    /// The member concerned; of two the one whom the command names.
     #[must_use]
     pub fn member(&self) -> Option<MemberNo> {
         match self {
@@ -812,6 +900,13 @@ impl<'a> Event<'a> {
             Self::Due(due) => Some(due.member_link),
             _ => self.common().map(|common| common.member_link),
         }
+    }
+
+    /// The op of a checkout's earn, where the event at `op` is one that has an earn.
+    #[must_use]
+    pub fn checked_out_earn(&self, op: Op) -> Option<Op> {
+        let Self::CheckedOut(checkout) = self else { return None };
+        checkout.parts.get(usize::from(checkout.earn?)).and_then(|link| op.back(*link))
     }
 
     /// Why the command was refused, if it was.

@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use super::codec::Named;
 use super::event::{
-    Account, CampaignChange, CampaignChanged, ClockConfirmed, Common, Due, Event, FIRST_CAMPAIGN_PART, Leg, ProgramPut,
-    Refunded, SnapshotDeleted, SnapshotTaken, TakenFrom,
+    Account, CampaignChange, CampaignChanged, CheckedOut, ClockConfirmed, Common, Due, Event, FIRST_CAMPAIGN_PART, Leg,
+    Other, ProgramPut, Refunded, SnapshotDeleted, SnapshotTaken, TakenFrom,
 };
 use super::holding::Holding;
 use super::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
@@ -36,6 +36,8 @@ pub struct Hashes {
     pub key: u128,
     /// The hash of the member's id; looked at only where the event creates the member.
     pub member: u128,
+    /// The same of the other member of an event that moves units between two.
+    pub other: u128,
 }
 
 type Step = Result<(), &'static str>;
@@ -69,17 +71,31 @@ pub fn hashes_of<'p>(
         true => prints.own(op),
         false => prints.key(id, named.key),
     };
-    Some(Hashes { key, member })
+    let other = match named.other {
+        Some((program, MemberRef::Opened(_, member))) => prints.member(program_ids(program)?, member),
+        _ => 0,
+    };
+    Some(Hashes { key, member, other })
 }
 
-/// Whether legs sum to zero in each asset.
-fn sum_to_zero(legs: &[Leg]) -> bool {
-    let Some(first) = legs.first().map(|leg| leg.asset) else { return true };
+/// Whether legs sum to zero in each asset, those of `beside` with them.
+fn sum_to_zero(legs: &[Leg], beside: &[Leg]) -> bool {
+    let Some(first) = legs.first().or(beside.first()).map(|leg| leg.asset) else { return true };
     let sum_of = |asset| {
-        let legs = legs.iter().filter(|leg| leg.asset == asset);
+        let legs = legs.iter().chain(beside).filter(|leg| leg.asset == asset);
         legs.fold(0_i128, |sum, leg| sum + i128::from(leg.amount))
     };
-    sum_of(first) == 0 && legs.iter().filter(|leg| leg.asset != first).all(|leg| sum_of(leg.asset) == 0)
+    let mut others = legs.iter().chain(beside).filter(|leg| leg.asset != first);
+    sum_of(first) == 0 && others.all(|leg| sum_of(leg.asset) == 0)
+}
+
+/// Whether an event's legs sum to zero: within one program both sides together, across programs each by itself.
+fn is_balanced(event: &Event<'_>) -> bool {
+    match event.other() {
+        None => sum_to_zero(event.legs(), &[]),
+        Some(other) if other.program == event.identity().0 => sum_to_zero(event.legs(), &other.legs),
+        Some(other) => sum_to_zero(event.legs(), &[]) && sum_to_zero(&other.legs, &[]),
+    }
 }
 
 /// A confirmed clock changes nothing but the time of the events from its own on.
@@ -87,6 +103,17 @@ fn check_confirmed(at: Moment, confirmed: &ClockConfirmed<'_>) -> Step {
     match confirmed.from_us <= confirmed.to_us && confirmed.to_us == at.book_time_us {
         true => Ok(()),
         false => Err("a clock is confirmed to another time than that of the event"),
+    }
+}
+
+/// The parts of a checkout are events before it, one behind the other.
+fn check_parts(op: Op, checkout: &CheckedOut<'_>) -> Step {
+    let ordered = checkout.parts.windows(2).all(|pair| pair.first() > pair.last());
+    let there = checkout.parts.iter().all(|link| op.back(*link).is_some());
+    let earn = checkout.earn.is_none_or(|place| usize::from(place) < checkout.parts.len());
+    match ordered && there && earn && !checkout.parts.is_empty() {
+        true => Ok(()),
+        false => Err("a checkout does not lead back to its parts"),
     }
 }
 
@@ -115,7 +142,7 @@ impl Ledger {
             return Err("the event's op does not follow the one before it");
         }
         self.turn_day(at.book_time_us);
-        if !sum_to_zero(event.legs()) {
+        if !is_balanced(event) {
             return Err("the event's legs do not sum to zero");
         }
         if at.op > OP_MAX {
@@ -134,6 +161,7 @@ impl Ledger {
         }
         match event {
             Event::ClockConfirmed(confirmed) => check_confirmed(at, confirmed)?,
+            Event::CheckedOut(checkout) => check_parts(at.op, checkout)?,
             Event::Earned(earned) => {
                 for share in earned.shares.iter() {
                     self.count_share(&earned.common, share)?;
@@ -182,7 +210,26 @@ impl Ledger {
             return Err("the balances after the event are not those that it says");
         }
         let others = common.others.as_deref().map(Vec::as_slice).unwrap_or_default();
-        match others.iter().all(|told| holding.balances(told.asset) == *told) {
+        if !others.iter().all(|told| holding.balances(told.asset) == *told) {
+            return Err("the balances after the event are not those that it says");
+        }
+        match event.other() {
+            Some(other) => self.post_other(op, event, other, (number, hashes)),
+            None => Ok(()),
+        }
+    }
+
+    /// Posts the legs of the other member's side of an event, and links it to that member's previous one.
+    fn post_other(&mut self, op: Op, event: &Event<'_>, other: &Other<'_>, (own, hashes): (MemberNo, Hashes)) -> Step {
+        if let MemberRef::Opened(number, id) = other.member {
+            self.open_member(other.program, number, id, hashes.other)?;
+        }
+        let Some(number) = other.member.number().filter(|number| *number != own) else {
+            return Err("an event between two members has one");
+        };
+        let turn = Turn::of_other(op, event, other);
+        let holding = self.post_holding(op, (other.program, number), other.member_link, &other.legs, &turn)?;
+        match other.after.iter().all(|told| holding.balances(told.asset) == *told) {
             true => Ok(()),
             false => Err("the balances after the event are not those that it says"),
         }

@@ -59,7 +59,7 @@ impl Ledger {
         posting.holding.holds.push(Hold { op: at.op, asset, purpose, until_us, parts });
         let common = common_of(command, member, &posting, at);
         let legs = posting.legs_checked(AMOUNT)?;
-        Ok(Event::Held(Held { common, asset, units: wanted, purpose, until_us, legs }))
+        Ok(Event::Held(Held { claimed: None, common, asset, units: wanted, purpose, until_us, legs }))
     }
 
     pub(super) fn capture<'c>(

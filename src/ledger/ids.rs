@@ -48,7 +48,17 @@ pub struct AssetNo(pub u8);
 impl AssetNo {
     /// The asset that every program has.
     pub const POINTS: Self = Self(0);
+    /// The pieces of rewards, which lie in no program's list of assets.
+    pub const PIECES: Self = Self(u8::MAX);
 }
+
+/// A reward's number within its program, dense from 0 in the order in which operators first named them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct RewardNo(pub u16);
+
+/// The number of a tag of members within its program, dense from 0 in the order in which callers first used them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct TagNo(pub u16);
 
 /// The number of a version of a program's rules, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]

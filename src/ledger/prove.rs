@@ -85,6 +85,11 @@ fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
         Event::Due(_) | Event::Rejected(_) | Event::ProgramPut(_) | Event::CampaignChanged(_) => None,
         Event::AdminRejected(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => None,
         Event::ClockConfirmed(_) => None,
+        // Its parts are decided again one by one.
+        Event::CheckedOut(_) => None,
+        // STUBS
+        Event::Transferred(_) | Event::Converted(_) | Event::MembersMerged(_) | Event::MemberSet(_) => None,
+        Event::RewardPut(_) => None,
     }
 }
 

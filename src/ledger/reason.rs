@@ -128,6 +128,32 @@ reasons! {
     ClockNotLeapt = 30,
     /// The version of the program in force has no such asset; the newest one has, for else the command's shape is wrong.
     AssetUnknown = 48,
+    /// The member would give units to itself.
+    SelfTransfer = 49,
+    /// The program has no rate for the conversion.
+    ConversionUnknown = 50,
+    /// The other program does not take units from this one.
+    ConversionNotAccepted = 51,
+    /// The units make no whole unit of the other program.
+    ConversionTooSmall = 52,
+    /// The id belongs to a member that went into another.
+    MemberMerged = 53,
+    /// The two members together have more lots, holds or pending earns than one event moves or one member may have.
+    MergeTooLarge = 54,
+    /// The program has no such reward.
+    RewardUnknown = 55,
+    /// The reward is not on offer.
+    RewardClosed = 56,
+    /// Fewer pieces of the reward are left than asked.
+    OutOfStock = 57,
+    /// A capture takes whole pieces of what a hold reserves.
+    NotWholePieces = 58,
+    /// The member has as many tags as it may have, or the program as many names of tags.
+    TagsFull = 59,
+    /// A reward may not change its asset while pieces of it are reserved.
+    RewardReserved = 60,
+    /// As many ids lead to the member as may.
+    AliasesFull = 61,
 }
 
 impl Encode for Reason {

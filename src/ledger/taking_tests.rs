@@ -216,6 +216,7 @@ impl World {
                 Account::Debt => 5,
                 Account::Pending { .. } => 6,
                 Account::Available { .. } | Account::Free { .. } | Account::Held { .. } => 7,
+                Account::Conversion { .. } | Account::Stock { .. } | Account::Reserved { .. } => 2,
             };
             sums[place] += leg.amount;
         }

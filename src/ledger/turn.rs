@@ -1,7 +1,7 @@
 //! What one event does to what its member owns, leg by leg.
 
 use super::command::{Matures, Purpose, Standing};
-use super::event::{Account, Due, DueKind, Event, Expiry, Leg};
+use super::event::{Account, Due, DueKind, Event, Expiry, Leg, Other};
 use super::holding::{HOLDS_MAX, Hold, Holding, LotKey, PENDING_MAX, Pending};
 use super::ids::{AssetNo, Op};
 
@@ -92,10 +92,21 @@ impl<'e> Turn<'e> {
             }
             Event::Granted(granted) => turn.roll = granted.rolls.map(|until| (granted.asset, until)),
             Event::Activated(activated) => turn.ends_link = Some(activated.ends_link),
+            Event::Converted(converted) => turn.roll = converted.rolls.map(|until| (converted.asset, until)),
             Event::StandingChanged(changed) => turn.standing = Some(changed.change),
             _ => {}
         }
         Ok(turn)
+    }
+
+    /// What an event between two members says of the other one.
+    pub(crate) fn of_other(op: Op, event: &Event<'_>, other: &'e Other<'_>) -> Self {
+        let mut turn = Self::new(op);
+        turn.rolls = &other.rolls;
+        if let Event::MembersMerged(merged) = event {
+            turn.ends_link = Some(merged.into_ends_link);
+        }
+        turn
     }
 
     /// Posts a leg; `false` where it is on no account of the member.

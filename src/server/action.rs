@@ -5,10 +5,12 @@ mod tests;
 
 use super::shape::{self, Fault};
 use crate::constants::{
-    AMOUNT_MINOR_MAX, ASSET_ID_BYTES_MAX, EVENT_KIND_BYTES_MAX, KEY_BYTES_MAX, POINTS_MAX, REFERENCE_BYTES_MAX,
+    AMOUNT_MINOR_MAX, ASSET_ID_BYTES_MAX, EVENT_KIND_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, PIECES_MAX,
+    POINTS_MAX, PROGRAM_ID_BYTES_MAX, REFERENCE_BYTES_MAX, REWARD_ID_BYTES_MAX, TAG_BYTES_MAX, TAGS_PER_MEMBER_MAX,
 };
 use crate::engine::names::Names;
-use crate::ledger::command::{Action, Basis, Matures, Original, Purpose, Standing};
+use crate::ledger::command::{Action, Basis, Matures, Named, Original, Purpose, Standing};
+use crate::ledger::event::CHECKOUT_PARTS_MAX;
 use crate::ledger::ids::{AssetNo, Op, ProgramNo};
 use crate::ledger::print::Prints;
 use crate::proto as pb;
@@ -24,10 +26,12 @@ pub(super) struct Within<'a> {
     pub(super) program: ProgramNo,
     /// Its id.
     pub(super) program_id: &'a str,
+    /// The id of the command's member.
+    pub(super) member_id: &'a str,
 }
 
 /// How another event is named, whichever message says it.
-enum Named {
+enum NamedBy {
     Op(u64),
     Key(String),
     Reference(String),
@@ -35,7 +39,7 @@ enum Named {
 
 macro_rules! named {
     ($($path:path { $($variant:ident => $to:ident),* })*) => {
-        $(impl From<$path> for Named {
+        $(impl From<$path> for NamedBy {
             fn from(sent: $path) -> Self {
                 type Sent = $path;
                 match sent { $(Sent::$variant(value) => Self::$to(value),)* }
@@ -82,7 +86,43 @@ impl Within<'_> {
             Sent::Freeze(act) => standing("freeze.", Standing::Frozen, act.actor, act.reason),
             Sent::Unfreeze(act) => standing("unfreeze.", Standing::Open, act.actor, act.reason),
             Sent::Close(act) => standing("close.", Standing::Closed, act.actor, act.reason),
+            Sent::Transfer(transfer) => self.transfer(transfer),
+            Sent::Convert(convert) => self.convert(convert),
+            Sent::Merge(merge) => self.merge(merge),
+            Sent::MemberSet(set) => member_set(set),
+            // What it holds are commands; see [`Self::parts`].
+            Sent::Checkout(_) => Err(Fault::missing("checkout.parts")),
         }
+    }
+
+    /// The actions of a checkout's parts.
+    ///
+    /// # Errors
+    /// The first fault of its shape, with a path that begins in the command.
+    pub(super) fn parts(self, checkout: pb::Checkout) -> Result<Vec<Action>, Fault> {
+        use pb::checkout_part::Part;
+        use pb::command::Action as Sent;
+        if !(2..=CHECKOUT_PARTS_MAX).contains(&checkout.parts.len()) {
+            let text = format!("must be 2 to {CHECKOUT_PARTS_MAX}");
+            return Err(Fault::out_of_range("checkout.parts", &text));
+        }
+        let mut actions = Vec::with_capacity(checkout.parts.len());
+        for (place, part) in checkout.parts.into_iter().enumerate() {
+            let path = format!("checkout.parts[{place}].");
+            let sent = match part.part {
+                Some(Part::Redeem(redeem)) => Sent::Redeem(redeem),
+                Some(Part::Use(used)) => Sent::Use(used),
+                Some(Part::Capture(capture)) => Sent::Capture(capture),
+                Some(Part::Earn(earn)) => Sent::Earn(earn),
+                None => return Err(Fault::missing("part").within(&path)),
+            };
+            let earns = |action: &Action| matches!(action, Action::Earn { .. });
+            if matches!(sent, Sent::Earn(_)) && actions.iter().any(earns) {
+                return Err(Fault::malformed(&format!("{path}earn"), "is the second one"));
+            }
+            actions.push(self.action(Some(sent)).map_err(|fault| fault.within(&path))?);
+        }
+        Ok(actions)
     }
 
     /// The number of an asset; empty for `points`.
@@ -101,16 +141,16 @@ impl Within<'_> {
     }
 
     /// Another event, by op, key or reference; `field` is the path without `_op`, `_key` and `_reference`.
-    fn named(self, field: &str, named: Option<impl Into<Named>>) -> Result<Original, Fault> {
+    fn named(self, field: &str, named: Option<impl Into<NamedBy>>) -> Result<Original, Fault> {
         match named.map(Into::into) {
             None => Err(Fault::missing(&format!("{field}_op"))),
-            Some(Named::Op(0)) => Err(Fault::out_of_range(&format!("{field}_op"), "must be at least 1")),
-            Some(Named::Op(op)) => Ok(Original::Op(Op(op))),
-            Some(Named::Key(key)) => {
+            Some(NamedBy::Op(0)) => Err(Fault::out_of_range(&format!("{field}_op"), "must be at least 1")),
+            Some(NamedBy::Op(op)) => Ok(Original::Op(Op(op))),
+            Some(NamedBy::Key(key)) => {
                 shape::needed(&format!("{field}_key"), &key, KEY_BYTES_MAX)?;
                 Ok(Original::Key(self.prints.key(self.program_id, &key)))
             }
-            Some(Named::Reference(reference)) => {
+            Some(NamedBy::Reference(reference)) => {
                 shape::needed(&format!("{field}_reference"), &reference, REFERENCE_BYTES_MAX)?;
                 Ok(Original::Reference(reference))
             }
@@ -169,11 +209,15 @@ impl Within<'_> {
     }
 
     fn redeem(self, redeem: &pb::Redeem) -> Result<Action, Fault> {
-        let points = shape::points("redeem.points", redeem.points)?;
         let purpose = match purpose("redeem.purpose", redeem.purpose)? {
             Purpose::Use => return Err(Fault::malformed("redeem.purpose", "is what `use` is for")),
             purpose => purpose,
         };
+        let of_units = ("redeem.points", redeem.points, redeem.asset.as_str());
+        if let Some(pieces) = pieces("redeem.", (&redeem.reward, redeem.quantity), of_units, purpose)? {
+            return Ok(Action::Claim { sku: redeem.reward.clone(), pieces, purpose });
+        }
+        let points = shape::points("redeem.points", redeem.points)?;
         Ok(Action::Redeem { asset: self.asset("redeem.asset", &redeem.asset)?, points, purpose })
     }
 
@@ -202,10 +246,14 @@ impl Within<'_> {
     }
 
     fn hold(self, hold: &pb::Hold) -> Result<Action, Fault> {
-        let asset = self.asset("hold.asset", &hold.asset)?;
-        let units = shape::points("hold.units", hold.units)?;
         let purpose = purpose("hold.purpose", hold.purpose)?;
         hold.until_us.map_or(Ok(()), |us| shape::calendar("hold.until_us", us))?;
+        let of_units = ("hold.units", hold.units, hold.asset.as_str());
+        if let Some(pieces) = pieces("hold.", (&hold.reward, hold.quantity), of_units, purpose)? {
+            return Ok(Action::Reserve { sku: hold.reward.clone(), pieces, until_us: hold.until_us, purpose });
+        }
+        let asset = self.asset("hold.asset", &hold.asset)?;
+        let units = shape::points("hold.units", hold.units)?;
         Ok(Action::Hold { asset, units, until_us: hold.until_us, purpose })
     }
 
@@ -230,6 +278,92 @@ impl Within<'_> {
         grant.lapses_at_us.map_or(Ok(()), |us| shape::calendar("grant.lapses_at_us", us))?;
         Ok(Action::Grant { asset, units, lapses_us: grant.lapses_at_us })
     }
+
+    /// Another member, of this program or another one.
+    fn member(self, field: &str, program_id: &str, id: String) -> Result<Named, Fault> {
+        shape::needed(field, &id, MEMBER_ID_BYTES_MAX)?;
+        let hash = self.prints.member(program_id, &id);
+        Ok(Named { id, hash })
+    }
+
+    fn transfer(self, transfer: pb::Transfer) -> Result<Action, Fault> {
+        let to = self.member("transfer.to", self.program_id, transfer.to)?;
+        let asset = self.asset("transfer.asset", &transfer.asset)?;
+        Ok(Action::Transfer { to, asset, units: shape::points("transfer.units", transfer.units)? })
+    }
+
+    fn convert(self, convert: pb::Convert) -> Result<Action, Fault> {
+        let pb::Convert { to_program: id, to, asset, to_asset, units } = convert;
+        shape::needed("convert.to_program", &id, PROGRAM_ID_BYTES_MAX)?;
+        let to_program = self.names.program_number(&id).filter(|number| *number != self.program);
+        let to_program = to_program.ok_or_else(|| Fault::program_unknown("convert.to_program"))?;
+        let to = if to.is_empty() { self.member_id.to_owned() } else { to };
+        let there = Self { program: to_program, ..self };
+        Ok(Action::Convert {
+            to_program,
+            to: self.member("convert.to", &id, to)?,
+            asset: self.asset("convert.asset", &asset)?,
+            to_asset: there.asset("convert.to_asset", &to_asset)?,
+            units: shape::points("convert.units", units)?,
+        })
+    }
+
+    fn merge(self, merge: pb::Merge) -> Result<Action, Fault> {
+        let into = self.member("merge.into", self.program_id, merge.into)?;
+        shape::act("merge.", &merge.actor, &merge.reason)?;
+        Ok(Action::Merge { into, actor: merge.actor, reason: merge.reason })
+    }
+}
+
+/// Pieces of a reward, where one is named: its price says how many units of what.
+fn pieces(
+    prefix: &str,
+    (reward, quantity): (&str, i64),
+    (units_field, units, asset): (&str, i64, &str),
+    purpose: Purpose,
+) -> Result<Option<u64>, Fault> {
+    let of = |field: &str| format!("{prefix}{field}");
+    if reward.is_empty() {
+        return match quantity {
+            0 => Ok(None),
+            _ => Err(Fault::malformed(&of("quantity"), "must be 0 where no reward is named")),
+        };
+    }
+    shape::text(&of("reward"), reward, REWARD_ID_BYTES_MAX)?;
+    if units != 0 {
+        return Err(Fault::malformed(units_field, "must be 0 where a reward is named: its price says it"));
+    }
+    if !asset.is_empty() {
+        return Err(Fault::malformed(&of("asset"), "must be empty where a reward is named: the reward says it"));
+    }
+    if matches!(purpose, Purpose::Payment | Purpose::Use) {
+        return Err(Fault::malformed(&of("purpose"), "is not what rewards are for"));
+    }
+    shape::amount(&of("quantity"), quantity, PIECES_MAX).map(Some)
+}
+
+fn member_set(set: pb::MemberSet) -> Result<Action, Fault> {
+    let joined = set.joined_on.as_deref().map(|date| shape::local_date("member_set.joined_on", date)).transpose()?;
+    for (name, tags) in [("add_tags", &set.add_tags), ("remove_tags", &set.remove_tags)] {
+        let field = format!("member_set.{name}");
+        if tags.len() > TAGS_PER_MEMBER_MAX {
+            return Err(Fault::out_of_range(&field, &format!("must be at most {TAGS_PER_MEMBER_MAX}")));
+        }
+        for (place, tag) in tags.iter().enumerate() {
+            let field = format!("{field}[{place}]");
+            shape::needed(&field, tag, TAG_BYTES_MAX)?;
+            if tags.iter().take(place).any(|before| before == tag) {
+                return Err(Fault::malformed(&field, "is there twice"));
+            }
+        }
+    }
+    if let Some(place) = set.remove_tags.iter().position(|tag| set.add_tags.contains(tag)) {
+        return Err(Fault::malformed(&format!("member_set.remove_tags[{place}]"), "is in add_tags too"));
+    }
+    if joined.is_none() && set.add_tags.is_empty() && set.remove_tags.is_empty() {
+        return Err(Fault::missing("member_set.joined_on"));
+    }
+    Ok(Action::MemberSet { joined_day: joined, add: set.add_tags, remove: set.remove_tags })
 }
 
 fn standing(prefix: &str, change: Standing, actor: String, reason: String) -> Result<Action, Fault> {

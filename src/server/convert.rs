@@ -11,7 +11,7 @@ use crate::constants::{
     REFERENCE_BYTES_MAX,
 };
 use crate::engine::names::Names;
-use crate::ledger::command::{Command, Notes};
+use crate::ledger::command::{Action, Command, Notes};
 use crate::ledger::ids::ProgramNo;
 use crate::ledger::print::Prints;
 use crate::proto as pb;
@@ -56,8 +56,20 @@ impl<'a> Converter<'a> {
         sent.occurred_at_us.map_or(Ok(()), |us| shape::calendar("occurred_at_us", us))?;
         let key_print = self.prints.key(&sent.program, key);
         let member_hash = self.prints.member(&sent.program, &sent.member);
-        let within = Within { names: &self.names, prints: self.prints, program, program_id: &sent.program };
-        Ok(Command {
+        let within = Within {
+            names: &self.names,
+            prints: self.prints,
+            program,
+            program_id: &sent.program,
+            member_id: &sent.member,
+        };
+        let (action, parts) = match sent.action {
+            Some(pb::command::Action::Checkout(checkout)) => {
+                (Action::Checkout { parts: Vec::new() }, within.parts(checkout)?)
+            }
+            action => (within.action(action)?, Vec::new()),
+        };
+        let mut command = Command {
             program,
             key: String::new(),
             key_print,
@@ -66,9 +78,15 @@ impl<'a> Converter<'a> {
             member: sent.member,
             occurred_at_us: sent.occurred_at_us,
             currency: currency(sent.currency)?,
-            action: within.action(sent.action)?,
+            action,
             notes: notes(sent.reference, sent.channel, sent.partner, sent.location, sent.metadata)?,
-        })
+        };
+        if !parts.is_empty() {
+            // A part has all that the command says, but no key of its own.
+            let part = |action| Command { action, key_print: 0, body_hash: [0; 16], ..command.clone() };
+            command.action = Action::Checkout { parts: parts.into_iter().map(part).collect() };
+        }
+        Ok(command)
     }
 
     fn program(&mut self, id: &str) -> Result<ProgramNo, Fault> {
@@ -138,6 +156,7 @@ mod tests {
             campaigns: Vec::new(),
             campaign_assets: Vec::new(),
             assets: vec!["points".to_owned()],
+            rewards: Vec::new(),
         };
         Arc::new(Names::from_programs(ids.iter().map(named).collect()))
     }

@@ -14,6 +14,7 @@ use crate::engine::{BookInfo, Handle};
 use crate::journal::{Book, FrameBody, JournalError, StoredBlock};
 use crate::ledger::codec::{self, CodecError};
 use crate::ledger::command::Command;
+use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::proto as pb;
 
@@ -54,6 +55,14 @@ struct Stored<'a> {
 }
 
 impl Stored<'_> {
+    /// An event's bytes and its book time: a key sent twice in one request may have been decided with it, in its frame.
+    fn event_of<'s>(&'s mut self, frame: Option<&'s FrameBody>, op: Op) -> Result<(&'s [u8], i64), JournalError> {
+        match frame.and_then(|frame| Some((frame.event(op.0)?, frame.book_time_us()))) {
+            Some(found) => Ok(found),
+            None => self.event(op),
+        }
+    }
+
     /// An event's bytes and its book time.
     fn event(&mut self, op: Op) -> Result<(&[u8], i64), JournalError> {
         let block = match self.block.take() {
@@ -228,7 +237,20 @@ fn fresh(scribe: &Scribe<'_>, frame: Option<&FrameBody>, op: Op, key: String) ->
     let frame = frame.ok_or_else(status::unexpected)?;
     let bytes = frame.event(op.0).ok_or_else(status::unexpected)?;
     let event = codec::decode(bytes).map_err(|error| status::unreadable(&Unreadable::Codec(op.0, error)))?;
-    Ok(scribe.receipt(op, frame.book_time_us(), &event, key))
+    let mut receipt = scribe.receipt(op, frame.book_time_us(), &event, key);
+    for part in parts_of(op, &event) {
+        receipt.parts.push(fresh(scribe, Some(frame), part, String::new())?);
+    }
+    Ok(receipt)
+}
+
+/// The events of a checkout's parts.
+fn parts_of(op: Op, event: &Event<'_>) -> impl Iterator<Item = Op> {
+    let links = match event {
+        Event::CheckedOut(checkout) => Some(&checkout.parts),
+        _ => None,
+    };
+    links.into_iter().flat_map(|links| links.iter()).filter_map(move |link| op.back(*link))
 }
 
 /// The first receipt again, or a conflict.
@@ -239,24 +261,24 @@ fn known_receipt(
     known: Known,
 ) -> Result<pb::Receipt, Unreadable> {
     let Known { sent, op, .. } = known;
-    let receipt = |bytes: &[u8], book_time_us: i64| {
+    let parts: Vec<Op>;
+    let mut receipt = {
+        let (bytes, book_time_us) = stored.event_of(frame, op)?;
         let event = codec::decode(bytes).map_err(|error| Unreadable::Codec(op.0, error))?;
         let (_, key, body_hash) = event.identity();
         if key != sent.key || body_hash != sent.body_hash {
             return Ok(conflict(scribe.info, sent.key, pb::Reason::KeyReused, op));
         }
-        let mut receipt = scribe.receipt(op, book_time_us, &event, sent.key);
-        receipt.replayed = true;
-        Ok(receipt)
+        parts = parts_of(op, &event).collect();
+        scribe.receipt(op, book_time_us, &event, sent.key)
     };
-    // A key sent twice in one request may have been decided with it.
-    match frame.and_then(|frame| Some((frame.event(op.0)?, frame.book_time_us()))) {
-        Some((bytes, book_time_us)) => receipt(bytes, book_time_us),
-        None => {
-            let (bytes, book_time_us) = stored.event(op)?;
-            receipt(bytes, book_time_us)
-        }
+    for part in parts {
+        let (bytes, book_time_us) = stored.event_of(frame, part)?;
+        let event = codec::decode(bytes).map_err(|error| Unreadable::Codec(part.0, error))?;
+        receipt.parts.push(scribe.receipt(part, book_time_us, &event, String::new()));
     }
+    receipt.replayed = true;
+    Ok(receipt)
 }
 
 /// Composes the answer of an atomic batch in which keys are known: all of them, or that of one remembered rejection, and

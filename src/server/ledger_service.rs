@@ -82,8 +82,10 @@ fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Comma
     if items.is_empty() {
         return Err(Fault::missing("items"));
     }
-    if items.len() > COMMANDS_PER_BATCH_MAX {
-        let message = format!("{} items; a batch takes at most {COMMANDS_PER_BATCH_MAX}", items.len());
+    let events = items.iter().map(events_of).sum::<usize>();
+    if events > COMMANDS_PER_BATCH_MAX {
+        let with = if events > items.len() { ", the parts of checkouts counted" } else { "" };
+        let message = format!("{events} items{with}; a batch takes at most {COMMANDS_PER_BATCH_MAX}");
         return Err(Fault::new("items", pb::Reason::TooManyItems, message));
     }
     let mut converter = desk.converter();
@@ -96,6 +98,14 @@ fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Comma
         no_key_twice(&commands)?;
     }
     Ok(commands)
+}
+
+/// Events that a command comes to: each part of a checkout is one, and what closes it.
+pub(super) fn events_of(command: &pb::Command) -> usize {
+    match &command.action {
+        Some(pb::command::Action::Checkout(checkout)) => 1 + checkout.parts.len(),
+        _ => 1,
+    }
 }
 
 fn one_program(commands: &[Command]) -> Result<(), Fault> {

@@ -8,7 +8,7 @@ use super::reason_text::explain;
 use crate::engine::BookInfo;
 use crate::engine::names::Names;
 use crate::ledger::event::{Account, AssetBalances, Event, Leg};
-use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, RewardNo};
 use crate::ledger::reason::Reason;
 use crate::proto as pb;
 
@@ -49,6 +49,12 @@ impl Scribe<'_> {
     #[must_use]
     pub fn campaign(&self, program: ProgramNo, campaign: CampaignNo) -> String {
         self.names.campaign(program, campaign).unwrap_or_default().to_owned()
+    }
+
+    /// A reward's id.
+    #[must_use]
+    pub fn reward(&self, program: ProgramNo, reward: RewardNo) -> String {
+        self.names.reward(program, reward).unwrap_or_default().to_owned()
     }
 
     /// An asset's id.

@@ -126,6 +126,17 @@ pub fn signed_points(field: &str, points: i64) -> Result<(), Fault> {
     Err(Fault::out_of_range(field, &format!("must not be 0, and at most {POINTS_MAX} either way")))
 }
 
+/// A calendar date, in days since the Unix epoch, written as `2026-11-21`.
+///
+/// # Errors
+/// `FIELD_MALFORMED`, `FIELD_OUT_OF_RANGE`.
+pub fn local_date(field: &str, text: &str) -> Result<i32, Fault> {
+    let date = (text.len() == "2026-11-21".len()).then(|| text.parse::<jiff::civil::Date>().ok()).flatten();
+    let date = date.ok_or_else(|| Fault::malformed(field, "is no date like 2026-11-21"))?;
+    let days = jiff::civil::Date::constant(1970, 1, 1).until(date).map(|span| span.get_days());
+    days.ok().filter(|_| date.year() >= 1).ok_or_else(|| Fault::out_of_range(field, "is outside the calendar"))
+}
+
 /// An instant that has a calendar date everywhere, in a field without presence.
 ///
 /// # Errors

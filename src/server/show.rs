@@ -218,6 +218,12 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
         Event::Released(_) => pb::Kind::Release,
         Event::Granted(granted) if granted.topped_up => pb::Kind::TopUp,
         Event::Granted(_) => pb::Kind::Grant,
+        Event::Transferred(_) => pb::Kind::Transfer,
+        Event::Converted(_) => pb::Kind::Convert,
+        Event::MembersMerged(_) => pb::Kind::Merge,
+        Event::MemberSet(_) => pb::Kind::MemberSet,
+        Event::RewardPut(_) => pb::Kind::RewardPut,
+        Event::CheckedOut(_) => pb::Kind::Checkout,
         Event::StandingChanged(_) => pb::Kind::Standing,
         Event::Due(due) => match due.kind {
             DueKind::Expired { .. } => pb::Kind::Expired,
@@ -242,6 +248,8 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
             AdminKind::CreateSnapshot => pb::Kind::SnapshotTaken,
             AdminKind::DeleteSnapshot => pb::Kind::SnapshotDeleted,
             AdminKind::ConfirmClock => pb::Kind::ClockConfirmed,
+            AdminKind::ClosePeriod => pb::Kind::PeriodClosed,
+            AdminKind::PutReward => pb::Kind::RewardPut,
         },
     }
 }
@@ -262,6 +270,11 @@ fn asked_for(kind: CommandKind) -> pb::Kind {
         CommandKind::TopUp => pb::Kind::TopUp,
         CommandKind::Grant => pb::Kind::Grant,
         CommandKind::Standing => pb::Kind::Standing,
+        CommandKind::Transfer => pb::Kind::Transfer,
+        CommandKind::Convert => pb::Kind::Convert,
+        CommandKind::Merge => pb::Kind::Merge,
+        CommandKind::MemberSet => pb::Kind::MemberSet,
+        CommandKind::Checkout => pb::Kind::Checkout,
     }
 }
 
@@ -302,6 +315,11 @@ fn account_name(scribe: &Scribe<'_>, program: ProgramNo, account: &Account) -> S
         Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
         Account::Adjustment { .. } => "adjustment".to_owned(),
         Account::Opening { .. } => "opening".to_owned(),
+        Account::Conversion { program, .. } => {
+            format!("conversion/{}", scribe.names.program(*program).map_or("", |names| &names.id))
+        }
+        Account::Stock { reward, .. } => format!("reward/{}", scribe.reward(program, *reward)),
+        Account::Reserved { reward, .. } => format!("reward/{}/reserved", scribe.reward(program, *reward)),
     }
 }
 

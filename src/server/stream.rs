@@ -11,6 +11,7 @@ use tonic::{Status, Streaming};
 
 use super::admission::{Charge, Load};
 use super::desk::Desk;
+use super::ledger_service::events_of;
 use super::shape::Fault;
 use super::{receipt, status};
 use crate::constants::{
@@ -135,7 +136,8 @@ impl Pipeline {
                 Ok(None) => self.end = Some(Ok(())),
                 Err(status) => self.end = Some(Err(broken(status))),
             }
-            if self.end.is_none() && items.len() < STREAM_GROUP_COMMANDS {
+            // With the parts of checkouts no more than a batch may come to: what is there and one message more.
+            if self.end.is_none() && items.iter().map(events_of).sum::<usize>() < STREAM_GROUP_COMMANDS {
                 tokio::select! {
                     biased;
                     next = self.inbound.message() => message = Some(next),

@@ -131,7 +131,11 @@ impl Book {
         self.fall_due(command.member_hash, book_time_us);
         let at = self.begin(book_time_us);
         let resolved = self.resolve(command);
-        let hashes = Hashes { key: command.key_print, member: command.member_hash };
+        let hashes = Hashes {
+            key: command.key_print,
+            member: command.member_hash,
+            other: command.action.other().map_or(0, |named| named.hash),
+        };
         let posted = match self.ledger.decide(command, resolved.as_ref(), at) {
             Decision::Event(event) => {
                 self.ledger.prove(at, &event, resolved.as_ref(), &self.prints).unwrap();
@@ -169,7 +173,7 @@ impl Book {
         }
         let at = self.begin(book_time_us);
         let event = self.ledger.decide_admin(command, at);
-        self.write(at, &event, Hashes { key: command.key_print, member: 0 })
+        self.write(at, &event, Hashes { key: command.key_print, member: 0, other: 0 })
     }
 
     /// Each event is a frame of its own here.

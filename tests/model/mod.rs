@@ -502,6 +502,12 @@ impl Model {
             Action::Adjust { .. } => moves::adjust(case),
             Action::Opening { .. } => moves::opening(case),
             Action::Standing { .. } => life::standing(case),
+            Action::Transfer { .. } | Action::Convert { .. } | Action::Merge { .. } | Action::MemberSet { .. } => {
+                Err((Reason::LimitReached, "the naive ledger does not know it yet"))
+            }
+            Action::Claim { .. } | Action::Reserve { .. } | Action::Checkout { .. } => {
+                Err((Reason::LimitReached, "the naive ledger does not know it yet"))
+            }
         }
     }
 }

@@ -228,6 +228,12 @@ fn say_rest(op: Op, event: &Event<'_>, said: &mut Said) {
         Event::SnapshotTaken(_) => "snapshot taken",
         Event::SnapshotDeleted(_) => "snapshot deleted",
         Event::ClockConfirmed(_) => "clock confirmed",
+        Event::Transferred(_) => "transferred",
+        Event::Converted(_) => "converted",
+        Event::MembersMerged(_) => "members merged",
+        Event::MemberSet(_) => "member set",
+        Event::RewardPut(_) => "reward put",
+        Event::CheckedOut(_) => "checked out",
         Event::Redeemed(e) => {
             tell_asset(e.more.as_deref());
             tell("units", e.points.into());

@@ -246,6 +246,9 @@ impl Shelf {
             Account::Opening { .. } => "opening".to_owned(),
             Account::Breakage { .. } => "breakage".to_owned(),
             Account::Cash { .. } => "cash".to_owned(),
+            Account::Conversion { program, .. } => format!("conversion/{}", program.0),
+            Account::Stock { reward, .. } => format!("reward/{}", reward.0),
+            Account::Reserved { reward, .. } => format!("reward/{}/reserved", reward.0),
         }
     }
 }

@@ -73,10 +73,10 @@ def encode(message, without=()):
             continue
         if is_map(descriptor):
             contents = map_entries(descriptor, value)
-        elif descriptor.type == FieldDescriptor.TYPE_MESSAGE:
-            contents = [encode(value)]
         else:
-            contents = [scalar(descriptor.type, value)]
+            values = value if hasattr(value, "extend") else [value]
+            whole = descriptor.type == FieldDescriptor.TYPE_MESSAGE
+            contents = [encode(one) if whole else scalar(descriptor.type, one) for one in values]
         for content in contents:
             out += field(descriptor.number, content)
     return out

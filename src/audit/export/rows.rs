@@ -277,7 +277,7 @@ fn rolls(rolls: &[(AssetNo, u32)], assets: &Assets<'_>) -> Result<String, Export
 }
 
 fn fill_more(row: &mut EventRow, more: Option<&AssetMore>, assets: &Assets<'_>) -> Result<(), ExportError> {
-    let AssetMore { asset, asked, minor, lapsed, rolls: until } = more.cloned().unwrap_or_default();
+    let AssetMore { asset, asked, minor, lapsed, rolls: until, claimed: _ } = more.cloned().unwrap_or_default();
     row.asset = assets.id(asset)?;
     row.asked = Some(asked).filter(|asked| *asked > 0);
     row.offset_minor = Some(minor).filter(|minor| *minor > 0);
@@ -399,6 +399,11 @@ fn kind_name(event: &Event<'_>) -> &'static str {
             CommandKind::TopUp => "top_up",
             CommandKind::Grant => "grant",
             CommandKind::Standing => "standing",
+            CommandKind::Transfer => "transfer",
+            CommandKind::Convert => "convert",
+            CommandKind::Merge => "merge",
+            CommandKind::MemberSet => "member_set",
+            CommandKind::Checkout => "checkout",
         },
         Event::ProgramPut(_) => "program_put",
         Event::CampaignChanged(changed) => match changed.change {
@@ -416,6 +421,8 @@ fn kind_name(event: &Event<'_>) -> &'static str {
             AdminKind::CreateSnapshot => "snapshot_taken",
             AdminKind::DeleteSnapshot => "snapshot_deleted",
             AdminKind::ConfirmClock => "clock_confirmed",
+            AdminKind::ClosePeriod => "period_closed",
+            AdminKind::PutReward => "reward_put",
         },
         Event::SnapshotTaken(_) => "snapshot_taken",
         Event::SnapshotDeleted(_) => "snapshot_deleted",
@@ -434,6 +441,12 @@ fn kind_name(event: &Event<'_>) -> &'static str {
         Event::Granted(_) => "grant",
         Event::StandingChanged(_) => "standing",
         Event::ClockConfirmed(_) => "clock_confirmed",
+        Event::Transferred(_) => "transfer",
+        Event::Converted(_) => "convert",
+        Event::MembersMerged(_) => "merge",
+        Event::MemberSet(_) => "member_set",
+        Event::RewardPut(_) => "reward_put",
+        Event::CheckedOut(_) => "checkout",
     }
 }
 

@@ -18,6 +18,7 @@ fn names() -> Names {
         campaigns: Vec::new(),
         campaign_assets: Vec::new(),
         assets: assets.iter().map(|asset| (*asset).to_owned()).collect(),
+        rewards: Vec::new(),
     };
     Names::from_programs(vec![
         program("plain", &["points"]),
@@ -27,7 +28,7 @@ fn names() -> Names {
 
 fn read_in(program: u16, id: &str, sent: Sent) -> Result<Action, Fault> {
     let (names, prints) = (names(), Prints::new([7; 32]));
-    let within = Within { names: &names, prints: &prints, program: ProgramNo(program), program_id: id };
+    let within = Within { names: &names, prints: &prints, program: ProgramNo(program), program_id: id, member_id: "m" };
     within.action(Some(sent))
 }
 
@@ -151,7 +152,8 @@ fn a_reversal_names_its_original_and_how_much_of_it() {
 
 #[test]
 fn a_purpose_is_one_that_is_known_and_using_is_not_redeeming() {
-    let redeem = |purpose: i32| Sent::Redeem(pb::Redeem { points: 1, purpose, asset: "wallet".into() });
+    let redeem =
+        |purpose: i32| Sent::Redeem(pb::Redeem { points: 1, purpose, asset: "wallet".into(), ..Default::default() });
     for (number, expected) in (1..).zip(&Purpose::ALL[..7]) {
         let action = read(redeem(number)).unwrap();
         assert_eq!(action, Action::Redeem { asset: WALLET, points: 1, purpose: *expected });
@@ -216,7 +218,7 @@ fn what_is_moved_in_can_lapse_and_what_is_owed_cannot() {
 
 #[test]
 fn a_hold_pins_units_of_an_asset_for_a_purpose() {
-    let sent = pb::Hold { asset: String::new(), units: 5, purpose: pb::Purpose::Gift.into(), until_us: None };
+    let sent = pb::Hold { units: 5, purpose: pb::Purpose::Gift.into(), ..Default::default() };
     let action = read(Sent::Hold(sent.clone())).unwrap();
     let held = Action::Hold { asset: AssetNo::POINTS, units: 5, until_us: None, purpose: Purpose::Gift };
     assert_eq!(action, held);

@@ -2,8 +2,8 @@
 
 use super::Body;
 use crate::proto::{
-    Activate, Adjust, Capture, Earn, Grant, Hold, Opening, Redeem, Refund, Release, Reverse, TopUp, activate, capture,
-    command::Action, earn, refund, release, reverse,
+    Activate, Adjust, Capture, CheckoutPart, Earn, Grant, Hold, Opening, Redeem, Refund, Release, Reverse, TopUp, Use,
+    activate, capture, checkout_part::Part, command::Action, earn, refund, release, reverse,
 };
 
 pub(super) fn put(body: &mut Body<'_>, action: &Action) {
@@ -18,16 +18,55 @@ pub(super) fn put(body: &mut Body<'_>, action: &Action) {
         Action::Release(release) => body.message(23, |to| put_release(to, release)),
         Action::TopUp(top_up) => body.message(26, |to| put_top_up(to, top_up)),
         Action::Grant(grant) => body.message(27, |to| put_grant(to, grant)),
-        Action::Use(used) => body.message(28, |to| {
-            to.text(1, &used.asset);
-            to.nonzero(2, used.units);
-        }),
+        Action::Use(used) => body.message(28, |to| put_use(to, used)),
         Action::Activate(activate) => body.message(29, |to| put_activate(to, activate)),
         Action::Freeze(act) => body.message(31, |to| put_act(to, &act.actor, &act.reason)),
         Action::Close(act) => body.message(32, |to| put_act(to, &act.actor, &act.reason)),
         Action::Opening(opening) => body.message(35, |to| put_opening(to, opening)),
         Action::Unfreeze(act) => body.message(36, |to| put_act(to, &act.actor, &act.reason)),
+        Action::Transfer(transfer) => body.message(24, |to| {
+            to.text(1, &transfer.to);
+            to.text(2, &transfer.asset);
+            to.nonzero(3, transfer.units);
+        }),
+        Action::Convert(convert) => body.message(25, |to| {
+            to.text(1, &convert.to_program);
+            to.text(2, &convert.to);
+            to.text(3, &convert.asset);
+            to.text(4, &convert.to_asset);
+            to.nonzero(5, convert.units);
+        }),
+        Action::MemberSet(set) => body.message(30, |to| {
+            if let Some(date) = &set.joined_on {
+                to.present_text(1, date);
+            }
+            set.add_tags.iter().for_each(|tag| to.present_text(2, tag));
+            set.remove_tags.iter().for_each(|tag| to.present_text(3, tag));
+        }),
+        Action::Merge(merge) => body.message(33, |to| {
+            to.text(1, &merge.into);
+            to.text(2, &merge.actor);
+            to.text(3, &merge.reason);
+        }),
+        Action::Checkout(checkout) => body.message(34, |to| {
+            checkout.parts.iter().for_each(|part| to.message(1, |to| put_part(to, part)));
+        }),
     }
+}
+
+fn put_part(to: &mut Body<'_>, part: &CheckoutPart) {
+    match &part.part {
+        Some(Part::Redeem(redeem)) => to.message(1, |to| put_redeem(to, redeem)),
+        Some(Part::Use(used)) => to.message(2, |to| put_use(to, used)),
+        Some(Part::Capture(capture)) => to.message(3, |to| put_capture(to, capture)),
+        Some(Part::Earn(earn)) => to.message(4, |to| put_earn(to, earn)),
+        None => {}
+    }
+}
+
+fn put_use(to: &mut Body<'_>, used: &Use) {
+    to.text(1, &used.asset);
+    to.nonzero(2, used.units);
 }
 
 fn put_earn(to: &mut Body<'_>, earn: &Earn) {
@@ -64,6 +103,8 @@ fn put_redeem(to: &mut Body<'_>, redeem: &Redeem) {
     to.nonzero(1, redeem.points);
     to.nonzero(2, i64::from(redeem.purpose));
     to.text(3, &redeem.asset);
+    to.text(4, &redeem.reward);
+    to.nonzero(5, redeem.quantity);
 }
 
 fn put_adjust(to: &mut Body<'_>, adjust: &Adjust) {
@@ -96,6 +137,8 @@ fn put_hold(to: &mut Body<'_>, hold: &Hold) {
     to.nonzero(2, hold.units);
     to.nonzero(3, i64::from(hold.purpose));
     to.optional(4, hold.until_us);
+    to.text(5, &hold.reward);
+    to.nonzero(6, hold.quantity);
 }
 
 fn put_capture(to: &mut Body<'_>, capture: &Capture) {
@@ -146,10 +189,10 @@ fn put_act(to: &mut Body<'_>, actor: &str, reason: &str) {
 /// Actions as the golden vectors write them.
 #[cfg(test)]
 pub(super) mod golden {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
     use super::*;
-    use crate::proto::{Close, Freeze, Purpose, Unfreeze, Use};
+    use crate::proto::{Checkout, Close, Convert, Freeze, MemberSet, Merge, Purpose, Transfer, Unfreeze};
     use serde_json::Value;
 
     pub(in super::super) fn text(object: &Value, name: &str) -> String {
@@ -214,8 +257,9 @@ pub(super) mod golden {
     }
 
     fn hold(json: &Value) -> Hold {
-        let (asset, units) = (text(json, "asset"), units(json, "units"));
-        Hold { asset, units, purpose: purpose(json), until_us: number(json, "until_us") }
+        let ([asset, reward], quantity) = (["asset", "reward"].map(|name| text(json, name)), units(json, "quantity"));
+        let (units, until_us) = (units(json, "units"), number(json, "until_us"));
+        Hold { asset, units, purpose: purpose(json), until_us, reward, quantity }
     }
 
     fn capture(json: &Value) -> Capture {
@@ -234,6 +278,38 @@ pub(super) mod golden {
         TopUp { asset: text(json, "asset"), principal_minor, bonus_minor }
     }
 
+    fn redeem(json: &Value) -> Redeem {
+        let [asset, reward] = ["asset", "reward"].map(|name| text(json, name));
+        let [points, quantity] = ["points", "quantity"].map(|name| units(json, name));
+        Redeem { points, purpose: purpose(json), asset, reward, quantity }
+    }
+
+    fn used(json: &Value) -> Use {
+        Use { asset: text(json, "asset"), units: units(json, "units") }
+    }
+
+    fn texts(json: &Value, name: &str) -> Vec<String> {
+        let values = json.get(name).and_then(Value::as_array).into_iter().flatten();
+        values.map(|value| value.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn checkout(json: &Value) -> Checkout {
+        let part = |json: &Value| {
+            let part = match json.as_object().unwrap().iter().next() {
+                None => None,
+                Some((name, json)) => Some(match name.as_str() {
+                    "redeem" => Part::Redeem(redeem(json)),
+                    "use" => Part::Use(used(json)),
+                    "capture" => Part::Capture(capture(json)),
+                    "earn" => Part::Earn(earn(json)),
+                    _ => panic!("{name} is no part of a checkout"),
+                }),
+            };
+            CheckoutPart { part }
+        };
+        Checkout { parts: json["parts"].as_array().unwrap().iter().map(part).collect() }
+    }
+
     fn activate(json: &Value) -> Activate {
         use activate::Original as By;
         Activate { original: named(json, "original", By::OriginalOp, By::OriginalKey, By::OriginalReference) }
@@ -242,14 +318,15 @@ pub(super) mod golden {
     /// The action of a command, if it has one.
     pub(in super::super) fn action(command: &Value) -> Option<Action> {
         let of = |name: &str| command.get(name).map(|json| (name.to_owned(), json));
-        let names = "earn refund redeem adjust reverse hold capture release top_up grant use activate freeze close opening unfreeze";
+        let names = "earn refund redeem adjust reverse hold capture release top_up grant use activate freeze close opening \
+                     unfreeze transfer convert member_set merge checkout";
         let (name, json) = names.split(' ').find_map(of)?;
         let [actor, reason, asset] = ["actor", "reason", "asset"].map(|name| text(json, name));
         let points = units(json, "points");
         Some(match name.as_str() {
             "earn" => Action::Earn(earn(json)),
             "refund" => Action::Refund(refund(json)),
-            "redeem" => Action::Redeem(Redeem { points, purpose: purpose(json), asset }),
+            "redeem" => Action::Redeem(redeem(json)),
             "adjust" => Action::Adjust(Adjust { points, actor, reason, asset }),
             "opening" => {
                 Action::Opening(Opening { points, actor, reason, asset, lapses_at_us: number(json, "lapses_at_us") })
@@ -262,7 +339,19 @@ pub(super) mod golden {
             "grant" => {
                 Action::Grant(Grant { asset, units: units(json, "units"), lapses_at_us: number(json, "lapses_at_us") })
             }
-            "use" => Action::Use(Use { asset, units: units(json, "units") }),
+            "use" => Action::Use(used(json)),
+            "transfer" => Action::Transfer(Transfer { to: text(json, "to"), asset, units: units(json, "units") }),
+            "convert" => {
+                let [to_program, to, to_asset] = ["to_program", "to", "to_asset"].map(|name| text(json, name));
+                Action::Convert(Convert { to_program, to, asset, to_asset, units: units(json, "units") })
+            }
+            "member_set" => {
+                let joined_on = json.get("joined_on").map(|v| v.as_str().unwrap().to_owned());
+                let [add_tags, remove_tags] = ["add_tags", "remove_tags"].map(|name| texts(json, name));
+                Action::MemberSet(MemberSet { joined_on, add_tags, remove_tags })
+            }
+            "merge" => Action::Merge(Merge { into: text(json, "into"), actor, reason }),
+            "checkout" => Action::Checkout(checkout(json)),
             "activate" => Action::Activate(activate(json)),
             "freeze" => Action::Freeze(Freeze { actor, reason }),
             "unfreeze" => Action::Unfreeze(Unfreeze { actor, reason }),

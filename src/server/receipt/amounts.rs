@@ -50,6 +50,8 @@ impl Scribe<'_> {
             }
             Event::Released(released) => receipt.hold = Some(let_go(op, released)),
             Event::Granted(Granted { units, bonus, .. }) => receipt.awarded = points(units.saturating_add(*bonus)),
+            Event::Transferred(_) | Event::Converted(_) | Event::MembersMerged(_) => {}
+            Event::MemberSet(_) | Event::RewardPut(_) | Event::CheckedOut(_) => {}
             Event::StandingChanged(_) | Event::Due(_) | Event::Rejected(_) | Event::AdminRejected(_) => {}
             Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::ClockConfirmed(_) => {}
             Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}

@@ -28,6 +28,7 @@ pub(in crate::server) fn names() -> Names {
         campaigns: ids(&["winter", "apex"]),
         campaign_assets: vec![POINTS, GROWTH],
         assets: ids(&["points", "growth", "wallet"]),
+        rewards: Vec::new(),
     }])
 }
 
@@ -339,7 +340,8 @@ fn giving_undone_says_what_was_taken() {
 fn a_hold_is_told_from_beginning_to_end() {
     let (common, moved) = (|| common((0, 0), &[]), Legs::default);
     let (purpose, asset) = (Purpose::Gift, POINTS);
-    let held = Event::Held(Held { common: common(), asset, units: 300, purpose, until_us: 77, legs: moved() });
+    let held =
+        Event::Held(Held { common: common(), asset, units: 300, purpose, until_us: 77, claimed: None, legs: moved() });
     let state = pb::HoldState { op: 100, units: 300, until_us: Some(77), ..Default::default() };
     assert_eq!(receipt(&held).hold, Some(state));
     let captured = Event::Captured(Captured {

@@ -84,7 +84,15 @@ fn legs_join_by_account_asset_and_direction_and_tell_their_lots() {
 fn a_hold_is_followed_by_its_op() {
     let (common, asset, purpose) = (|| common((0, 0), &[]), WALLET, Purpose::Payment);
     let moved = Legs::default;
-    let held = shown(&Event::Held(Held { common: common(), asset, units: 300, purpose, until_us: 77, legs: moved() }));
+    let held = shown(&Event::Held(Held {
+        common: common(),
+        asset,
+        units: 300,
+        purpose,
+        until_us: 77,
+        claimed: None,
+        legs: moved(),
+    }));
     assert_eq!((held.kind(), held.points, held.asset.as_str()), (pb::Kind::Hold, 300, "wallet"));
     assert_eq!((held.purpose(), held.hold_until_us, held.hold_op), (pb::Purpose::Payment, Some(77), 0));
     let (hold_link, units) = (20, 100);
