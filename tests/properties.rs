@@ -3,12 +3,14 @@
 //! many commands, the rules, and what was sent for the member; `STAMPBOOK_SEED=n` runs that book alone.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "properties/explained.rs"]
+mod explained;
 mod model;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use stampbook::ledger::command::{Action, AdminAction, Basis, Original};
+use stampbook::ledger::command::{Action, AdminAction, Basis, Matures, Original};
 use stampbook::ledger::event::{Account, Event, Leg, Legs};
 use stampbook::ledger::ids::{AssetNo, Op};
 use stampbook::ledger::reason::Reason;
@@ -552,6 +554,38 @@ fn what_would_leave_the_range_of_the_books_is_refused_and_changes_nothing() {
     assert_eq!(post(spend(999_999_999_999, "purchase")), None);
     assert_eq!(post(spend(2, "purchase")), over);
     assert_eq!(post(spend(1, "purchase")), None);
+    run.balances_agree();
+}
+
+#[test]
+fn what_could_not_mature_or_lapse_is_refused_when_it_is_earned() {
+    let mut run = Run::new(21, ROOMY);
+    let operator = run.book.admin("high-street", "operator", put(program(vec![rule("purchase", ratio(1, 1))], vec![])));
+    run.post(&Sent::Admin(operator));
+    let (lapses_us, matures_us) = (run.generator.now_us + 20 * DAY, run.generator.now_us + 10 * DAY);
+    let post = |run: &mut Run, member: &str, action: Action| {
+        let key = format!("caller-{}", run.model.history.len());
+        let command = run.book.command(0, &key, member, action);
+        match run.post(&Sent::Member(command)) {
+            Verdict::Fresh(said) => said.refused.map(|(reason, _)| reason),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (actor, reason, asset) = ("ana".to_owned(), "moved in".to_owned(), AssetNo::POINTS);
+    let opening = Action::Opening { asset, points: i64::MAX - 100, lapses_us: Some(lapses_us), actor, reason };
+    let earn = |points, matures| Action::Earn { basis: Basis::Points(points), event_kind: None, asset, matures };
+    let later = Some(Matures::At(matures_us));
+    assert_eq!(post(&mut run, "ann", opening), None);
+    assert_eq!(post(&mut run, "ben", earn(101, later)), Some(Reason::AmountOverflow));
+    assert_eq!(post(&mut run, "ben", earn(60, later)), None);
+    assert_eq!(post(&mut run, "cleo", earn(41, None)), Some(Reason::AmountOverflow));
+    assert_eq!(post(&mut run, "cleo", earn(40, None)), None);
+    run.generator.now_us = lapses_us + DAY;
+    for member in ["ann", "ben", "cleo"] {
+        run.post(&Sent::Sweep(0, member.to_owned()));
+    }
+    // What has lapsed keeps its place.
+    assert_eq!(post(&mut run, "cleo", earn(1, None)), Some(Reason::AmountOverflow));
     run.balances_agree();
 }
 

@@ -37,3 +37,5 @@ mod reading;
 mod snapshots;
 #[path = "server/streaming.rs"]
 mod streaming;
+#[path = "server/taking_back.rs"]
+mod taking_back;

@@ -9,6 +9,8 @@
 mod book;
 #[path = "worked_examples/dates.rs"]
 mod dates;
+#[path = "worked_examples/explained.rs"]
+mod explained;
 #[path = "worked_examples/life.rs"]
 mod life;
 #[allow(dead_code, reason = "shared with the random commands, which use more of it")]

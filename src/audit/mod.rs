@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod chart;
+pub mod explain;
 pub mod export;
 pub mod files;
 pub mod past;

@@ -34,7 +34,9 @@ pub struct Names {
 }
 
 impl Names {
-    pub(crate) fn of(ledger: &Ledger) -> Self {
+    /// The names of a ledger's programs, campaigns and assets.
+    #[must_use]
+    pub fn of(ledger: &Ledger) -> Self {
         let names = |program: ProgramView| {
             let campaigns = ledger.campaigns(program.number);
             ProgramNames {

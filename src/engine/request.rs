@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::journal::FrameBody;
 use crate::ledger::command::{AdminCommand, Command, Leap};
 use crate::ledger::event::Balances;
-use crate::ledger::ids::{MemberNo, Op, ProgramNo};
-use crate::ledger::view::{CampaignView, Forecast, MemberCard, ProgramTrial, ProgramView, SnapshotView};
+use crate::ledger::ids::{MemberNo, Op, ProgramNo, VersionNo};
+use crate::ledger::view::{CampaignView, Forecast, MemberCard, ProgramTrial, ProgramView, RulesView, SnapshotView};
 
 /// Names one stream, so that its requests are decided in the order in which they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,8 @@ pub enum Read {
     Key(u128),
     /// Every program, newest version.
     Programs,
+    /// A version of a program's rules; `None` for the newest.
+    Rules(ProgramNo, Option<VersionNo>),
     /// The campaigns of a program.
     Campaigns(ProgramNo),
     /// The balances of every account class, per program.
@@ -126,6 +128,8 @@ pub enum AnswerBody {
     Key(Option<Op>),
     /// For [`Read::Programs`].
     Programs(Vec<ProgramView>),
+    /// For [`Read::Rules`]; `None` where there is no such program or version.
+    Rules(Option<RulesView>),
     /// For [`Read::Campaigns`].
     Campaigns(Vec<CampaignView>),
     /// For [`Read::TrialBalance`].

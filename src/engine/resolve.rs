@@ -60,12 +60,29 @@ pub(crate) struct Attached {
     ends: HashMap<Op, End>,
     /// What the runs said, and up to which op they reached when they said it.
     lookups: HashMap<Lookup, (Option<Op>, Op)>,
+    /// What the book says of the events that commands name, by their keys, as long as their member's newest event is that.
+    ready: HashMap<u128, (Op, Resolved)>,
     pub(crate) rounds: u8,
     /// The book or the store could not be read; the request cannot be decided.
     pub(crate) failed: bool,
 }
 
 impl Attached {
+    /// What was found of the event that a command names, while it holds.
+    pub(crate) fn ready(&self, ledger: &Ledger, key_print: u128) -> Option<&Resolved> {
+        let (head, resolved) = self.ready.get(&key_print)?;
+        resolved.member().filter(|member| ledger.member_head(*member) == *head)?;
+        Some(resolved)
+    }
+
+    /// Keeps what was found of the event that a command names. What its facts are changes with the events of its member
+    /// alone; that nothing answers to a name may change with any.
+    pub(crate) fn keep(&mut self, ledger: &Ledger, key_print: u128, resolved: Resolved) {
+        if let Some(member) = resolved.member() {
+            self.ready.insert(key_print, (ledger.member_head(member), resolved));
+        }
+    }
+
     fn event(&self, op: Op) -> Option<&[u8]> {
         self.events.get(&op).map(Vec::as_slice)
     }

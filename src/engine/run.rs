@@ -25,7 +25,7 @@ use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::ledger::print::Prints;
 use crate::ledger::reason::Reason;
-use crate::ledger::{Decision, Hashes, Ledger, Lookup, Moment, codec};
+use crate::ledger::{Decision, Hashes, Ledger, Lookup, Moment, Resolved, codec};
 use crate::store::Keys;
 
 /// A request and what its reader threads have to fetch.
@@ -269,11 +269,14 @@ impl Core {
         if let Work::Post { commands, .. } = &item.work {
             self.tend(commands)?;
         }
-        let missing = self.missing(&item.work, &item.attached);
+        let (missing, found) = self.missing(&item.work, &item.attached);
         if !missing.is_empty() {
             return self.ask_readers(item, missing);
         }
-        let Item { work, reply, attached, .. } = item;
+        let Item { work, reply, mut attached, .. } = item;
+        for (key_print, resolved) in found {
+            attached.keep(&self.ledger, key_print, resolved);
+        }
         match work {
             Work::Post { commands, atomic, .. } => {
                 let results = match atomic {
@@ -320,10 +323,11 @@ impl Core {
     }
 
     /// What the store and the book must still be asked before the request can be answered: keys that a run may hold, and
-    /// the events that commands name.
-    fn missing(&self, work: &Work, attached: &Attached) -> Vec<Missing> {
+    /// the events that commands name; and what was found of these, by the commands' keys.
+    fn missing(&self, work: &Work, attached: &Attached) -> (Vec<Missing>, Vec<(u128, Resolved)>) {
         let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
-        let mut missing = Vec::new();
+        let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
+        let (mut missing, mut found) = (Vec::new(), Vec::new());
         let mut ask = |print| match self.ledger.find_key(print, &|lookup| runs.find(lookup)) {
             Ok(op) => op.is_none(),
             Err(lookup) => {
@@ -337,10 +341,18 @@ impl Core {
                 for pass in commands.chunks(COMMANDS_PER_PASS) {
                     self.ledger.touch(pass);
                     for command in pass {
-                        if ask(command.key_print) {
-                            let each = std::iter::once(command).chain(command.parts());
-                            lacks.extend(each.filter_map(|command| self.missing_original(command, &runs)));
+                        if !ask(command.key_print) {
+                            continue;
                         }
+                        let look = |command| resolve(&self.ledger, command, &runs, &in_flight);
+                        match look(command) {
+                            Ok(resolved) => found.extend(resolved.map(|resolved| (command.key_print, resolved))),
+                            Err(lack) => {
+                                lacks.insert(lack);
+                            }
+                        }
+                        // A part has no key to be found by, and names no event that takes long to follow.
+                        lacks.extend(command.parts().iter().filter_map(|part| look(part).err()));
                     }
                 }
                 missing.extend(lacks);
@@ -353,13 +365,7 @@ impl Core {
             }
             Work::Read(_) => {}
         }
-        missing
-    }
-
-    /// What is missing to know the event that a command names.
-    fn missing_original(&self, command: &Command, runs: &Runs<'_>) -> Option<Missing> {
-        let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
-        resolve(&self.ledger, command, runs, &in_flight).err()
+        (missing, found)
     }
 
     /// The op that took a key: from memory, or as the reader threads found it. The runs were asked before.
@@ -438,9 +444,16 @@ impl Core {
         let at = self.next();
         let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
         let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
-        let resolved = resolve(&self.ledger, command, &runs, &in_flight)
-            .map_err(|missing| format!("{missing:?} is missing though it was looked for"))?;
-        match self.ledger.decide(command, resolved.as_ref(), at) {
+        let resolved;
+        let resolved = match attached.ready(&self.ledger, command.key_print) {
+            Some(ready) => Some(ready),
+            None => {
+                resolved = resolve(&self.ledger, command, &runs, &in_flight)
+                    .map_err(|missing| format!("{missing:?} is missing though it was looked for"))?;
+                resolved.as_ref()
+            }
+        };
+        match self.ledger.decide(command, resolved, at) {
             Decision::LimitReached => Ok((ItemResult::MembersLimit, None)),
             Decision::Event(event) => {
                 let refused = match &event {
@@ -598,6 +611,7 @@ impl Core {
             ),
             Read::Key(print) => AnswerBody::Key(self.key(print, attached)),
             Read::Programs => AnswerBody::Programs(self.ledger.programs()),
+            Read::Rules(program, version) => AnswerBody::Rules(self.ledger.rules(program, version)),
             Read::Campaigns(program) => AnswerBody::Campaigns(self.ledger.campaigns(program)),
             Read::TrialBalance => AnswerBody::TrialBalance(self.ledger.trial_balance()),
             Read::StateHash => AnswerBody::StateHash(self.ledger.state_hash()),

@@ -80,13 +80,13 @@ fn winners<'c, 's>(base: u64, candidates: &'c [Candidate<'s>]) -> Option<ArrayVe
     Some(best.into_iter().map(|(winner, _)| winner).collect())
 }
 
-/// min(greatest, product of the winners' multipliers), as numerator and denominator.
-fn total_multiplier(winners: &[&Candidate<'_>], greatest: Ratio) -> Option<(u128, u128)> {
+/// min(greatest, product of the winners' multipliers), as numerator and denominator; `None` where they overflow.
+pub fn total_multiplier(winners: impl Iterator<Item = Ratio>, greatest: Ratio) -> Option<(u128, u128)> {
     let limit = (u128::from(greatest.numerator), u128::from(greatest.denominator));
     let mut total = (1_u128, 1_u128);
-    for winner in winners {
-        total.0 = total.0.checked_mul(u128::from(winner.multiplier.numerator))?;
-        total.1 = total.1.checked_mul(u128::from(winner.multiplier.denominator))?;
+    for multiplier in winners {
+        total.0 = total.0.checked_mul(u128::from(multiplier.numerator))?;
+        total.1 = total.1.checked_mul(u128::from(multiplier.denominator))?;
         // Each multiplier is at least 1, so what has reached the limit stays there, and the numbers stay small.
         if total.0.checked_mul(limit.1)? >= limit.0.checked_mul(total.1)? {
             return Some(limit);
@@ -156,7 +156,7 @@ pub fn shares(base: u64, greatest: Ratio, candidates: &[Candidate<'_>]) -> Optio
         return Some(List::default());
     }
     let winners = winners(base, candidates)?;
-    let (numerator, denominator) = total_multiplier(&winners, greatest)?;
+    let (numerator, denominator) = total_multiplier(winners.iter().map(|winner| winner.multiplier), greatest)?;
     let bonus = bonus_of(base, numerator, denominator)?;
     let parts = split(bonus, &winners)?;
     Some(List(parts.iter().zip(&winners).map(|(desired, winner)| clip(*desired, winner)).collect()))

@@ -142,8 +142,9 @@ impl Ledger {
         Event::Rejected(Rejected { common, kind, reason, field })
     }
 
-    /// Whether every balance and every sum over members that the legs change stays in range: what would not fit is
-    /// refused here, so that no event can be written that the books could not take.
+    /// Whether every balance and every sum over members that the legs change stays in range, now and when all that is
+    /// pending has matured and all lots have lapsed: what would not fit is refused here, so that no event can be written
+    /// that the books could not take.
     fn fits(&self, program: ProgramNo, legs: &[Leg]) -> bool {
         let Some(program) = self.program(program) else {
             return false;
@@ -165,20 +166,19 @@ impl Ledger {
             };
             let amount = i128::from(leg.amount);
             match leg.account {
-                Account::Available { .. } => {
-                    in_range(*lots, sum(leg.asset, |account| matches!(account, Account::Available { .. })))
+                Account::Available { .. }
+                | Account::Free { .. }
+                | Account::Held { .. }
+                | Account::Pending { .. }
+                | Account::Breakage { .. } => {
+                    let there = [*lots, *pending, accounts.breakage.balance].map(i128::from).iter().sum::<i128>();
+                    there + sum(leg.asset, may_lapse) <= i128::from(i64::MAX)
                 }
                 Account::Debt => in_range(debt.saturating_neg(), amount),
-                Account::Pending { .. } => {
-                    in_range(*pending, sum(leg.asset, |account| matches!(account, Account::Pending { .. })))
-                }
-                // What is pinned and let go stays within the lots.
-                Account::Free { .. } | Account::Held { .. } => true,
                 Account::Conversion { .. } | Account::Stock { .. } | Account::Reserved { .. } => true,
                 Account::Issuance { .. } => in_range(accounts.issuance.balance, amount),
                 Account::Adjustment { .. } => in_range(accounts.adjustment.balance, amount),
                 Account::Opening { .. } => in_range(accounts.opening.balance, amount),
-                Account::Breakage { .. } => in_range(accounts.breakage.balance, amount),
                 Account::Cash { .. } => in_range(accounts.cash.balance, amount),
                 Account::Redemption { purpose, .. } => {
                     accounts.redemption.get(purpose.place()).is_some_and(|posted| in_range(posted.balance, amount))
@@ -247,6 +247,12 @@ impl Ledger {
             false => Err(Halt::Limit),
         }
     }
+}
+
+/// Whether what stands on an account has lapsed, or may.
+fn may_lapse(account: &Account) -> bool {
+    matches!(account, Account::Available { .. } | Account::Free { .. } | Account::Held { .. })
+        || matches!(account, Account::Pending { .. } | Account::Breakage { .. })
 }
 
 /// Refuses what a member who is closed, or frozen and about to spend, may not do.

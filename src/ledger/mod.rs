@@ -34,6 +34,7 @@ pub mod print;
 mod prove;
 pub mod read;
 pub mod reason;
+pub mod reason_text;
 mod refund;
 mod reverse;
 mod slot;

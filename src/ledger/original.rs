@@ -263,6 +263,15 @@ impl Resolved {
         }
     }
 
+    /// The member whose event it is, where it is one that can be taken back or undone.
+    #[must_use]
+    pub fn member(&self) -> Option<MemberNo> {
+        match self {
+            Self::Found(facts) => Some(facts.member),
+            _ => None,
+        }
+    }
+
     /// The facts of an event, from itself and the latest refund or reversal of it.
     #[must_use]
     pub fn from_events(op: Op, original: &Event<'_>, latest: Option<(Op, &Event<'_>)>) -> Self {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::command::Purpose;
-use super::ids::{AssetNo, ProgramNo};
+use super::ids::{AssetNo, ProgramNo, VersionNo};
 use super::spec::CampaignSpec;
 use super::state::{Ledger, Posted, Program, Sums};
-use super::view::{CampaignView, ProgramTrial, ProgramView, TrialRow, asset_ids};
+use super::view::{CampaignView, ProgramTrial, ProgramView, RulesView, TrialRow, asset_ids};
 
 pub use super::image::STATE_HASH_VERSION;
 
@@ -26,6 +26,19 @@ impl Ledger {
             })
         };
         numbers.zip(&self.programs).filter_map(view).collect()
+    }
+
+    /// A version of a program's rules, or the newest; `None` where there is no such program or version.
+    #[must_use]
+    pub fn rules(&self, program: ProgramNo, version: Option<VersionNo>) -> Option<RulesView> {
+        let program = self.program(program)?;
+        let version = version.map_or_else(|| program.newest(), |number| program.version(number))?;
+        Some(RulesView {
+            number: version.number,
+            effective_from_us: version.effective_from_us,
+            spec: Arc::clone(&version.spec),
+            campaigns: version.campaigns.clone(),
+        })
     }
 
     /// The campaigns of a program, in the order of their numbers; none for a number that no program has.

@@ -3,11 +3,11 @@
 
 use std::hint::black_box;
 
-use smallvec::SmallVec;
+use smallvec::{Array, SmallVec};
 
 use super::command::Standing;
 use super::event::{Expiry, LotId, Source};
-use super::holding::{Holding, Lot, LotKey, instant_of};
+use super::holding::{Hold, Holding, Lot, LotKey, Pending, instant_of};
 use super::ids::{AssetNo, Op, ProgramNo};
 
 /// The greatest op that a slot can hold.
@@ -63,6 +63,11 @@ impl PackedLot {
         let key = LotKey { asset: self.asset, lot: LotId { source: self.source, expiry: self.expiry } };
         Lot { key, entered: self.entered, left: self.left, opened: self.opened.op() }
     }
+}
+
+/// Bytes of a list that lie apart from it, since it is longer than its place.
+fn spilled<A: Array>(list: &SmallVec<A>) -> usize {
+    if list.spilled() { list.capacity() * size_of::<A::Item>() } else { 0 }
 }
 
 /// What a slot has no place for.
@@ -200,10 +205,44 @@ impl Slot {
             let Holding { debts, rolls, pending, holds, .. } = &rich.holding;
             size_of::<Rich>()
                 + rich.lots.capacity() * size_of::<PackedLot>()
-                + size_of_val(debts.as_slice())
-                + size_of_val(rolls.as_slice())
-                + size_of_val(pending.as_slice())
-                + size_of_val(holds.as_slice())
+                + spilled(debts)
+                + rolls.capacity() * size_of::<(AssetNo, u32)>()
+                + pending.capacity() * size_of::<Pending>()
+                + pending.iter().map(|pending| spilled(&pending.parts)).sum::<usize>()
+                + holds.capacity() * size_of::<Hold>()
+                + holds.iter().map(|hold| spilled(&hold.parts)).sum::<usize>()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::{Matures, Purpose};
+    use super::*;
+
+    fn beside(holding: &Holding) -> usize {
+        let mut slot = Slot::new(ProgramNo(0));
+        slot.set(holding);
+        slot.bytes_beside()
+    }
+
+    #[test]
+    fn parts_of_holds_and_of_pending_earns_that_lie_apart_count() {
+        let lot = |minute| LotId { source: Source::Base, expiry: Expiry::At(minute) };
+        let (asset, purpose) = (AssetNo::POINTS, Purpose::Gift);
+        let held = |parts: u32| {
+            let parts = (0..parts).map(|minute| (lot(minute), 1)).collect();
+            Holding { holds: vec![Hold { op: Op(1), asset, purpose, until_us: 1, parts }], ..Holding::default() }
+        };
+        let waiting = |parts: u32| {
+            let parts = (0..parts).map(|minute| (LotKey { asset, lot: lot(minute) }, 1)).collect();
+            let pending = Pending { earn: Op(1), matures: Matures::Activated, parts };
+            Holding { pending: vec![pending], ..Holding::default() }
+        };
+        assert_eq!(beside(&held(2)), beside(&held(1)), "in place");
+        assert!(beside(&held(30)) >= beside(&held(2)) + 30 * size_of::<(LotId, u64)>());
+        assert_eq!(beside(&waiting(2)), beside(&waiting(1)), "in place");
+        assert!(beside(&waiting(4)) >= beside(&waiting(2)) + 4 * size_of::<(LotKey, u64)>());
+        assert_eq!(beside(&Holding::default()), 0);
     }
 }

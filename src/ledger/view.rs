@@ -24,6 +24,19 @@ pub struct ProgramView {
     pub definition: Arc<str>,
 }
 
+/// A version of a program's rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RulesView {
+    /// Its number.
+    pub number: VersionNo,
+    /// From when it holds, microseconds since the Unix epoch; `i64::MIN` for always.
+    pub effective_from_us: i64,
+    /// The rules.
+    pub spec: Arc<ProgramSpec>,
+    /// The numbers of its campaigns, in the order of the rules.
+    pub campaigns: Vec<CampaignNo>,
+}
+
 /// Whether a campaign awards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CampaignStatus {

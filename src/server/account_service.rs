@@ -10,6 +10,7 @@ use super::receipt::Scribe;
 use super::shape::{self, Fault};
 use super::statement::Question;
 use super::{show, status};
+use crate::audit::explain::{self, Line, Scene};
 use crate::constants::{
     EXPIRING_DAYS_MAX, MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX, US_PER_DAY,
 };
@@ -17,10 +18,12 @@ use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
 use crate::journal::{JournalError, StoredEvent};
 use crate::ledger::EXPIRING_MAX;
 use crate::ledger::codec;
+use crate::ledger::event::Event;
 use crate::ledger::ids::{MemberNo, MemberRef, Op, ProgramNo};
 use crate::ledger::view::{MemberCard, ProgramTrial, TrialRow};
 use crate::proto as pb;
 use crate::proto::account_service_server::AccountService;
+use crate::proto::get_event_request::Name;
 
 /// The service.
 pub(super) struct Accounts {
@@ -67,16 +70,19 @@ impl Accounts {
     /// A member as it was, with the op answered for and how many events were read for it.
     async fn past_member(
         &self,
-        program_id: &str,
+        (program_id, number): (&str, ProgramNo),
         id: &String,
         as_of: AsOf,
     ) -> Result<(Op, Option<pb::Member>, u64), Status> {
         let now_us = self.past.now_us();
-        let (newest, mut states) = self.members(program_id, std::iter::once(id)).await?;
+        let (newest, mut cards) = self.cards(program_id, std::iter::once(id)).await?;
         let op = self.past.op(as_of, now_us, newest).await?;
-        let Some(state) = states.pop().flatten() else { return Ok((op, None, 0)) };
-        let (state, events_replayed) = self.past.member(state, op).await?;
-        Ok((op, state.map(|state| show::past_member(id.clone(), &state)), events_replayed))
+        let Some((state, card)) = cards.pop().flatten() else { return Ok((op, None, 0)) };
+        let now = card.assets.iter().map(|asset| asset.balances).collect();
+        let then = self.past.member(now, state.head, op).await?;
+        let events_replayed = then.as_ref().map_or(0, |then| then.events);
+        let names = self.desk.handle().names();
+        Ok((op, then.map(|then| show::past_member(&names, number, id.clone(), &then)), events_replayed))
     }
 
     /// A member's id by number, with the op of the answer.
@@ -105,11 +111,34 @@ impl Accounts {
         stored.await
     }
 
+    /// The event that is named, if there is one and it is one of the program or, without any, of the book itself.
+    async fn named(&self, program_id: &str, name: Option<Name>) -> Result<(StoredEvent, pb::Event), Status> {
+        if !program_id.is_empty() {
+            program(&self.desk, program_id)?;
+        }
+        let (op, key) = match name {
+            None => return Err(status::invalid(&[Fault::missing("op")])),
+            Some(Name::Op(op)) => (Some(Op(op)), None),
+            Some(Name::Key(key)) => {
+                shape::key(&key).map_err(|fault| status::invalid(&[fault]))?;
+                let print = self.desk.handle().prints().key(program_id, &key);
+                (self.op_of_key(print).await?, Some(key))
+            }
+        };
+        if let Some(op) = op
+            && let Some(stored) = self.stored(op).await?
+            && let Some(event) = self.shown(&stored, program_id, key.as_deref()).await?
+        {
+            return Ok((stored, event));
+        }
+        let of = if program_id.is_empty() { "of the book itself" } else { "in this program" };
+        Err(status::not_found(pb::Reason::EventNotFound, &format!("there is no such event {of}")))
+    }
+
     /// The event, if it is one of the program (or, without any, of the book itself) and, where a key is asked for, holds that key.
     async fn shown(&self, stored: &StoredEvent, program: &str, key: Option<&str>) -> Result<Option<pb::Event>, Status> {
         let handle = self.desk.handle();
-        let event =
-            codec::decode(&stored.bytes).map_err(|error| status::unreadable(&Unreadable::Codec(stored.op, error)))?;
+        let event = decoded(stored)?;
         let member = match event.common().map(|common| common.member) {
             Some(MemberRef::Known(number)) => self.member_id(number).await?,
             Some(MemberRef::Opened(_, id) | MemberRef::Unknown(id)) => id.to_owned(),
@@ -122,6 +151,26 @@ impl Accounts {
         let asked_for = shown.program == program && key.is_none_or(|key| key == its_key);
         Ok(asked_for.then_some(shown))
     }
+
+    /// An event explained, with the rules that decided it and the event that it names.
+    async fn explained(&self, stored: &StoredEvent) -> Result<Vec<Line>, Status> {
+        let event = decoded(stored)?;
+        let read = Read::Rules(event.identity().0, explain::version_of(&event));
+        let AnswerBody::Rules(rules) = self.desk.read(read).await?.body else { return Err(status::unexpected()) };
+        let named = match explain::named_by(Op(stored.op), &event) {
+            Some(op) => self.stored(op).await?,
+            None => None,
+        };
+        let named = named.as_ref().map(|named| decoded(named).map(|event| (Op(named.op), event))).transpose()?;
+        let names = self.desk.handle().names();
+        let named = named.as_ref().map(|(op, event)| (*op, event));
+        let scene = Scene { names: &names, rules: rules.as_ref(), named };
+        Ok(explain::explain(Op(stored.op), stored.book_time_us, &event, &scene))
+    }
+}
+
+fn decoded(stored: &StoredEvent) -> Result<Event<'_>, Status> {
+    codec::decode(&stored.bytes).map_err(|error| status::unreadable(&Unreadable::Codec(stored.op, error)))
 }
 
 /// A known program's number.
@@ -147,7 +196,7 @@ impl AccountService for Accounts {
         let number = program(&self.desk, &program_id)?;
         member_shape("member", &member)?;
         let (op, shown, events_replayed) = match as_of {
-            Some(as_of) => self.past_member(&program_id, &member, as_of.into()).await?,
+            Some(as_of) => self.past_member((&program_id, number), &member, as_of.into()).await?,
             None => {
                 let (op, mut cards) = self.cards(&program_id, std::iter::once(&member)).await?;
                 let names = self.desk.handle().names();
@@ -216,33 +265,27 @@ impl AccountService for Accounts {
 
     async fn get_event(&self, request: Request<pb::GetEventRequest>) -> Result<Response<pb::GetEventResponse>, Status> {
         let pb::GetEventRequest { program: program_id, name } = request.into_inner();
-        if !program_id.is_empty() {
-            program(&self.desk, &program_id)?;
-        }
-        let (op, key) = match name {
-            None => return Err(status::invalid(&[Fault::missing("op")])),
-            Some(pb::get_event_request::Name::Op(op)) => (Some(Op(op)), None),
-            Some(pb::get_event_request::Name::Key(key)) => {
-                shape::key(&key).map_err(|fault| status::invalid(&[fault]))?;
-                let print = self.desk.handle().prints().key(&program_id, &key);
-                (self.op_of_key(print).await?, Some(key))
-            }
-        };
-        let stored = match op {
-            Some(op) => self.stored(op).await?,
-            None => None,
-        };
-        let event = match &stored {
-            Some(stored) => self.shown(stored, &program_id, key.as_deref()).await?,
-            None => None,
-        };
-        let Some(event) = event else {
-            let of = if program_id.is_empty() { "of the book itself" } else { "in this program" };
-            return Err(status::not_found(pb::Reason::EventNotFound, &format!("there is no such event {of}")));
-        };
+        let (_, event) = self.named(&program_id, name).await?;
         let book_id = self.desk.info().book_id.clone();
         let op = self.desk.handle().book().durable_op();
         Ok(Response::new(pb::GetEventResponse { event: Some(event), book_id, op }))
+    }
+
+    async fn explain_event(
+        &self,
+        request: Request<pb::ExplainEventRequest>,
+    ) -> Result<Response<pb::ExplainEventResponse>, Status> {
+        use pb::explain_event_request::Name as Asked;
+        let pb::ExplainEventRequest { program: program_id, name } = request.into_inner();
+        let name = name.map(|name| match name {
+            Asked::Op(op) => Name::Op(op),
+            Asked::Key(key) => Name::Key(key),
+        });
+        let (stored, event) = self.named(&program_id, name).await?;
+        let lines = self.explained(&stored).await?.into_iter().map(show::line).collect();
+        let book_id = self.desk.info().book_id.clone();
+        let op = self.desk.handle().book().durable_op();
+        Ok(Response::new(pb::ExplainEventResponse { event: Some(event), lines, book_id, op }))
     }
 
     async fn get_expiring(

@@ -12,7 +12,6 @@ mod desk;
 mod ledger_service;
 mod parcel;
 mod past;
-mod reason_text;
 pub mod receipt;
 pub mod rules;
 mod send;

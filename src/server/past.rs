@@ -7,10 +7,9 @@ use tonic::{Code, Status};
 use super::desk::{Desk, blocking};
 use super::shape::Fault;
 use super::status;
-use crate::audit::past::{self, PastError};
+use crate::audit::past::{self, MemberThen, PastError};
 use crate::constants::PAST_READS_MAX;
-use crate::engine::request::MemberState;
-use crate::ledger::event::{AssetBalances, Balances};
+use crate::ledger::event::AssetBalances;
 use crate::ledger::ids::Op;
 use crate::ledger::view::ProgramTrial;
 use crate::proto as pb;
@@ -96,26 +95,20 @@ impl Past {
         }
     }
 
-    /// A member's state right after an op, and how many events were read for it; `None` for a member that no posting had
-    /// created by then.
+    /// How a member stood right after an op, `now` being the balances after `head`, the member's newest event; `None` for a
+    /// member that no posting had created by then.
     ///
     /// # Errors
     /// The status of a book that cannot be read, or of too long a way back.
-    pub(super) async fn member(&self, state: MemberState, op: Op) -> Result<(Option<MemberState>, u64), Status> {
-        if state.head <= op {
-            return Ok((Some(state), 0));
+    pub(super) async fn member(&self, now: Vec<AssetBalances>, head: Op, op: Op) -> Result<Option<MemberThen>, Status> {
+        if head <= op {
+            return Ok(Some(MemberThen { balances: now, head, events: 0 }));
         }
         let handle = self.desk.handle().clone();
-        let Balances { available, debt } = state.balances;
-        let now = [AssetBalances { available, debt, ..AssetBalances::default() }];
-        let walk = move || match past::member_at(handle.book(), &now, state.head, op) {
-            Ok(then) => {
-                let points = then.balances.first().copied().unwrap_or_default();
-                let balances = Balances { available: points.available, debt: points.debt };
-                Ok((Some(MemberState { balances, head: then.head, ..state }), then.events))
-            }
+        let walk = move || match past::member_at(handle.book(), &now, head, op) {
+            Ok(then) => Ok(Some(then)),
             // The walk led to the event that created the member.
-            Err(PastError::MemberLater { .. }) => Ok((None, 0)),
+            Err(PastError::MemberLater { .. }) => Ok(None),
             Err(error) => Err(error),
         };
         off_the_runtime(walk).await

@@ -4,12 +4,12 @@ pub(super) mod amounts;
 #[cfg(test)]
 pub(super) mod tests;
 
-use super::reason_text::explain;
 use crate::engine::BookInfo;
 use crate::engine::names::Names;
 use crate::ledger::event::{Account, AssetBalances, Event, Leg};
 use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, RewardNo};
 use crate::ledger::reason::Reason;
+use crate::ledger::reason_text::explain;
 use crate::proto as pb;
 
 /// Writes receipts of one book.

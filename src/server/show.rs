@@ -4,12 +4,15 @@
 mod tests;
 
 use super::receipt::amounts::{counted, source};
-use super::receipt::{Scribe, points};
+use super::receipt::{Scribe, balance, points};
+use crate::audit::explain::Line;
+use crate::audit::past::MemberThen;
 use crate::engine::names::{Names, POINTS};
 use crate::engine::request::MemberState;
 use crate::ledger::command::{Basis, Purpose, Standing};
 use crate::ledger::event::{
-    Account, AdminCommon, AdminKind, CampaignChange, CommandKind, Common, Due, DueKind, Event, Expiry, Leg, LotId, Text,
+    Account, AdminCommon, AdminKind, AssetBalances, CampaignChange, CommandKind, Common, Due, DueKind, Event, Expiry,
+    Leg, LotId, Text,
 };
 use crate::ledger::ids::{AssetNo, Op, ProgramNo};
 use crate::ledger::view::{AssetCard, Forecast, MemberCard};
@@ -323,7 +326,9 @@ fn account_name(scribe: &Scribe<'_>, program: ProgramNo, account: &Account) -> S
     }
 }
 
-fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
+/// Units of a lot on one leg; `None` for a leg on no lot.
+#[must_use]
+pub fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
     let (LotId { source: from, expiry }, position) = match leg.account {
         Account::Available { lot, position } => (lot, Some(position)),
         Account::Held { lot, position } => (lot, position),
@@ -383,11 +388,21 @@ pub fn member(names: &Names, program: ProgramNo, id: String, state: &MemberState
     }
 }
 
-/// A member as a past event left it.
+/// A member as a past event left it: what was lapsed by then and not yet in `breakage` is available.
 #[must_use]
-pub fn past_member(id: String, state: &MemberState) -> pb::Member {
-    let balance = pb::Balance { available: state.balances.available, debt: state.balances.debt, ..Default::default() };
-    pb::Member { id, balance: Some(balance), last_op: state.head.0, ..Default::default() }
+pub fn past_member(names: &Names, program: ProgramNo, id: String, then: &MemberThen) -> pb::Member {
+    let card = |balances: &AssetBalances| {
+        let card = AssetCard { balances: *balances, lapsed: 0, next_lapse: None };
+        asset_card(names, program, &card)
+    };
+    let points = then.balances.iter().find(|balances| balances.asset == AssetNo::POINTS);
+    pb::Member {
+        id,
+        balance: Some(points.map(balance).unwrap_or_default()),
+        last_op: then.head.0,
+        assets: then.balances.iter().map(card).collect(),
+        ..Default::default()
+    }
 }
 
 fn asset_card(names: &Names, program: ProgramNo, card: &AssetCard) -> pb::AssetCard {
@@ -401,6 +416,20 @@ fn asset_card(names: &Names, program: ProgramNo, card: &AssetCard) -> pb::AssetC
         lapsed,
         next_expiry_at_us: next_lapse.map(|(minute, _)| instant_us(minute)),
         next_expiry_units: next_lapse.map_or(0, |(_, units)| units),
+    }
+}
+
+/// A step of an explanation.
+#[must_use]
+pub fn line(line: Line) -> pb::ExplanationLine {
+    let number = |(name, value): (&str, i64)| pb::NamedNumber { name: name.to_owned(), value };
+    pb::ExplanationLine {
+        name: line.name.to_owned(),
+        text: line.text,
+        asset: line.asset,
+        campaign: line.campaign,
+        numbers: line.numbers.into_iter().map(number).collect(),
+        lot: line.leg.as_ref().and_then(lot_part),
     }
 }
 

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use stampbook::audit::explain::{self, Line, Scene};
+use stampbook::engine::names::Names;
 use stampbook::ledger::codec::Named;
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Notes, Original};
 use stampbook::ledger::event::{Balances, Event};
@@ -245,6 +247,17 @@ impl Book {
     /// What the event at an op says.
     pub(crate) fn said(&self, op: Op) -> Said {
         self.shelf.said(op, &self.event(op))
+    }
+
+    /// The event at an op, explained.
+    pub(crate) fn explained(&self, op: Op) -> Vec<Line> {
+        let event = self.event(op);
+        let rules = self.ledger.rules(event.identity().0, explain::version_of(&event));
+        let named = explain::named_by(op, &event).map(|op| (op, self.event(op)));
+        let named = named.as_ref().map(|(op, event)| (*op, event));
+        let scene = Scene { names: &Names::of(&self.ledger), rules: rules.as_ref(), named };
+        let book_time_us = self.shelf.events[usize::try_from(op.0).unwrap() - 1].0.book_time_us;
+        explain::explain(op, book_time_us, &event, &scene)
     }
 
     /// The member's balances as readers are shown them; `None` for an id that names no member.

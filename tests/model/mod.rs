@@ -258,14 +258,18 @@ impl Program {
         })
     }
 
-    /// Whether every account, and the members' accounts together, stay in the range of the books.
+    /// Whether every account, and the members' accounts together, stay in the range of the books; and what members have and
+    /// wait for with what lapsed, since all of it may come to one account.
     fn fits(&self, draft: &Draft) -> bool {
         let range = -i128::from(i64::MAX)..=i128::from(i64::MAX);
         let own = draft.legs.iter().filter(|(account, _)| !is_member(account));
         let before = self.member(&draft.name);
         let in_range = |asset: &u8| {
             let (sums, before, after) = (self.sums(*asset), before.balances(*asset), draft.member.balances(*asset));
-            sums.iter().zip(before).zip(after).all(|((sum, before), after)| range.contains(&(sum - before + after)))
+            let sums: Vec<i128> = (0..4).map(|at| sums[at] - before[at] + after[at]).collect();
+            let breakage = format!("{}breakage", prefix(*asset));
+            let lapsed = self.balance(&breakage) + draft.legs.get(&breakage).copied().unwrap_or(0);
+            range.contains(&sums[3]) && range.contains(&(sums[0] + sums[1] + sums[2] + lapsed))
         };
         own.into_iter().all(|(account, amount)| range.contains(&(self.balance(account) + amount)))
             && draft.touched.iter().all(in_range)

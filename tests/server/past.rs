@@ -198,3 +198,39 @@ async fn a_past_that_lies_more_events_back_than_one_read_walks_is_refused() {
     let told = member(&mut house, "ann", MemberAsOf::AsOfOp(first + 1)).await.unwrap();
     assert_eq!(told.member.unwrap().balance.unwrap().available, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_of_the_past_tells_what_was_held_and_pending_in_every_asset() {
+    let grown = "\n[[assets]]\nid = \"growth\"\nkind = \"qualifying\"\n";
+    let also = "kind = \"purchase\"\nalso = { asset = \"growth\", points = 3, per_minor = 100 }\n";
+    let definition = crate::house::DEFINITION.replace("kind = \"purchase\"\n", also) + grown;
+    let mut house = House::open(tempfile::tempdir().unwrap(), &crate::house::small()).await;
+    house.put(&definition, None, "put-1").await.unwrap();
+    let pinned = |key: &str, action| pb::Command { action: Some(action), ..gift(key, "ann", 1) };
+    let hold = pb::Hold { units: 30, purpose: pb::Purpose::Gift.into(), ..Default::default() };
+    let basis = Some(pb::earn::Basis::Points(7));
+    let pending = Some(pb::earn::Pending::UntilActivated(true));
+    let waits = pb::Earn { basis, pending, ..Default::default() };
+    let capture = pb::Capture { hold: Some(pb::capture::Hold::HoldKey("hold".into())), units: 10, last: false };
+    let mut then = Vec::new();
+    for command in [
+        purchase("p", "ann", 10_000),
+        pinned("hold", pb::command::Action::Hold(hold)),
+        pinned("waits", pb::command::Action::Earn(waits)),
+        pinned("capture", pb::command::Action::Capture(capture)),
+        gift("g", "ann", 5),
+    ] {
+        let receipt = house.post(command).await.unwrap();
+        assert_eq!(receipt.outcome(), pb::Outcome::Applied, "{receipt:?}");
+        let request = pb::GetMemberRequest { program: PROGRAM.into(), member: "ann".into(), as_of: None };
+        let now = house.accounts.get_member(request).await.unwrap().into_inner().member.unwrap();
+        then.push((receipt.op, pb::Member { standing: 0, ..now }));
+    }
+    let last = &then.last().unwrap().1;
+    let balance = pb::Balance { available: 75, debt: 0, held: 20, pending: 7 };
+    assert_eq!((last.balance, last.assets.len(), last.assets[1].available), (Some(balance), 2, 300));
+    for (op, expected) in &then {
+        let told = member(&mut house, "ann", MemberAsOf::AsOfOp(*op)).await.unwrap();
+        assert_eq!(told.member.as_ref(), Some(expected), "op {op}");
+    }
+}

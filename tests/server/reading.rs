@@ -98,6 +98,51 @@ async fn an_event_shows_what_was_sent_and_what_was_moved() {
     assert_eq!((funded.actor.as_str(), funded.actor_reason.as_str()), ("ana", "test"));
 }
 
+async fn explained(
+    house: &mut House,
+    program: &str,
+    name: pb::explain_event_request::Name,
+) -> Result<pb::ExplainEventResponse, tonic::Status> {
+    let request = pb::ExplainEventRequest { program: program.into(), name: Some(name) };
+    house.accounts.explain_event(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_explained_by_op_and_by_key_by_the_version_that_decided_it() {
+    use pb::explain_event_request::Name;
+    let mut house = House::furnished().await;
+    let receipts = busy_day(&mut house).await;
+    house.put(&crate::house::DEFINITION.replace("points = 1\n", "points = 7\n"), None, "put-2").await.unwrap();
+    for _ in 0..2 {
+        for receipt in &receipts {
+            let by_op = explained(&mut house, PROGRAM, Name::Op(receipt.op)).await.unwrap();
+            let by_key = explained(&mut house, PROGRAM, Name::Key(receipt.key.clone())).await.unwrap();
+            assert_eq!(by_op.lines, by_key.lines);
+            assert_eq!(by_op.event.unwrap().receipt.as_ref(), Some(receipt));
+            assert!(by_op.lines.iter().all(|line| !line.text.contains("says another")), "{:?}", by_op.lines);
+        }
+        let lines = explained(&mut house, PROGRAM, Name::Op(receipts[0].op)).await.unwrap().lines;
+        let line = |name: &str| lines.iter().find(|line| line.name == name).unwrap();
+        assert!(line("base").text.contains("1/100 points a minor unit"), "{}", line("base").text);
+        let numbers = &line("campaign").numbers;
+        assert!(numbers.contains(&pb::NamedNumber { name: "awarded".into(), value: 100 }), "{numbers:?}");
+        assert_eq!((line("campaign").campaign.as_str(), line("enters").lot.unwrap().units), ("double-night", 100));
+        let funded = explained(&mut house, PROGRAM, Name::Op(2)).await.unwrap().lines;
+        assert!(funded.iter().any(|line| line.text.contains("double-night is funded")), "{funded:?}");
+        house = house.reopened().await;
+    }
+    house.snapshot("eve").await.unwrap();
+    let newest = receipts.last().unwrap().op + 2;
+    let taken = explained(&mut house, "", Name::Op(newest)).await.unwrap().lines;
+    assert!(taken.iter().any(|line| line.text.starts_with("Snapshot eve of the state at this op")), "{taken:?}");
+    for (program, name) in [(PROGRAM, Name::Op(newest)), ("", Name::Op(1)), (PROGRAM, Name::Key("other".into()))] {
+        let status = explained(&mut house, program, name).await.unwrap_err();
+        assert_eq!(reason(&status), (Code::NotFound, "EVENT_NOT_FOUND".into()));
+    }
+    let unnamed = pb::ExplainEventRequest { program: PROGRAM.into(), name: None };
+    assert_eq!(fields(&house.accounts.explain_event(unnamed).await.unwrap_err()), ["op"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_pages_through_every_event_of_a_member_newest_first() {
     let mut house = House::furnished().await;

@@ -35,6 +35,8 @@ use manifest::{Counts, EXPORT_VERSION, Identity, Manifest, Origin, PartRecord, a
 use opening::Opening;
 use part::PartWriter;
 use rows::{rows_of, sides};
+
+pub(in crate::audit) use rows::kind_name;
 use sink::ExportSink;
 use source::{Accounts, Events, MEMBERS_PER_PAGE, SnapshotIds};
 

@@ -378,7 +378,7 @@ fn standing_name(standing: Standing) -> &'static str {
 }
 
 /// What an event did, or was asked to do.
-fn kind_name(event: &Event<'_>) -> &'static str {
+pub(in crate::audit) fn kind_name(event: &Event<'_>) -> &'static str {
     match event {
         Event::Earned(_) => "earn",
         Event::Refunded(_) => "refund",

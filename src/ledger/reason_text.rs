@@ -1,10 +1,10 @@
 //! Reasons in words. The words are for people and may change; the enum is for programs and may not.
 
-use crate::ledger::reason::Reason;
+use super::reason::Reason;
 
 /// Why a rule refused a command or cut an award.
 #[must_use]
-pub(super) fn explain(reason: Reason) -> &'static str {
+pub fn explain(reason: Reason) -> &'static str {
     match reason {
         Reason::CampaignBudgetExhausted => "the campaign's budget did not cover the bonus",
         Reason::CapReached => "the member's cap left no room for all of the bonus",
