@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use stampbook::ledger::codec::Named;
 use stampbook::ledger::command::{Action, AdminAction};
 use stampbook::ledger::event::{
-    Account, Adjusted, AdminCommon, Balances, Common, Event, Expiry, Leg, Legs, LotId, ProgramPut, Source, Text,
+    Account, Adjusted, AdminCommon, AssetBalances, Balances, Common, Event, Expiry, Leg, Legs, LotId, ProgramPut,
+    Source, Text,
 };
 use stampbook::ledger::ids::{AssetNo, MemberNo, MemberRef, Op, ProgramNo};
 use stampbook::ledger::later::Later;
@@ -257,6 +258,7 @@ fn what_readers_take_from_images_is_what_the_ledger_says() {
     assert!(!loaded.snapshots().is_empty());
     let ids: Vec<String> = programs.iter().map(|program| program.trial.program.clone()).collect();
     let mut numbers = (0..).map(MemberNo);
+    let (mut holds, mut pending) = (0, 0);
     for (id, bytes) in images.pages.iter().filter(|(id, _)| id.kind == PageKind::Names) {
         let holdings = &images.pages[&PageId { kind: PageKind::Holdings, ..*id }];
         let hashes = hash_names(bytes, &ids, &book.prints).unwrap();
@@ -270,13 +272,32 @@ fn what_readers_take_from_images_is_what_the_ledger_says() {
                 holding.balances.iter().find(|told| told.asset == AssetNo::POINTS).copied().unwrap_or_default();
             assert_eq!(book.ledger.balances(number), Balances { available: points.available, debt: points.debt });
             assert_eq!(book.ledger.member_head(number), holding.head);
-            for told in &holding.balances {
-                let lots = holding.lots.iter().filter(|lot| lot.asset == told.asset);
-                let units: u64 = lots.map(|lot| lot.entered - lot.left).sum();
+            let card = book.ledger.card(number, 0);
+            for told in card.assets.iter().map(|card| card.balances) {
+                let lots = || holding.lots.iter().filter(|lot| lot.asset == told.asset);
+                let units: u64 = lots().map(|lot| lot.entered - lot.left).sum();
                 assert_eq!(i64::try_from(units).unwrap(), told.available + told.held);
+                for lot in lots() {
+                    let parts =
+                        holding.holds.iter().filter(|hold| hold.asset == lot.asset).flat_map(|hold| &hold.parts);
+                    let pinned: u64 = parts.filter(|(id, _)| *id == lot.lot).map(|(_, units)| units).sum();
+                    assert_eq!(pinned, lot.held);
+                }
+                let pinned: u64 = lots().map(|lot| lot.held).sum();
+                let parts = holding.pending.iter().flat_map(|pending| &pending.parts);
+                let waiting: u64 = parts.filter(|(asset, ..)| *asset == told.asset).map(|(.., units)| units).sum();
+                assert_eq!((pinned, waiting), (told.held.unsigned_abs(), told.pending.unsigned_abs()));
+                let known = holding.balances.iter().find(|known| known.asset == told.asset);
+                assert_eq!(
+                    known.copied().unwrap_or(AssetBalances { asset: told.asset, ..AssetBalances::default() }),
+                    told
+                );
             }
+            holds += holding.holds.len();
+            pending += holding.pending.len();
         }
     }
+    assert!(holds > 0 && pending > 0, "{holds} holds, {pending} pending");
     assert_eq!(numbers.next(), Some(MemberNo(u32::try_from(book.ledger.counts().0).unwrap())));
 }
 

@@ -21,6 +21,8 @@ mod house;
 mod import;
 #[path = "server/life.rs"]
 mod life;
+#[path = "server/lots.rs"]
+mod lots;
 #[path = "server/opening.rs"]
 mod opening;
 #[path = "server/operating.rs"]

@@ -15,4 +15,6 @@ mod fixtures;
 #[cfg(test)]
 pub(crate) mod paper;
 #[cfg(test)]
+mod paper_lots;
+#[cfg(test)]
 mod scene;

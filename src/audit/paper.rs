@@ -9,6 +9,7 @@ use super::chart::Class;
 use super::export::source::{Accounts, MemberBooks};
 use super::export::{ExportError, manifest::Origin};
 use super::fixtures::{BEGAN_US, genesis};
+use super::paper_lots::OnPaper;
 use crate::engine::names::Names;
 use crate::io::sim::SimDisk;
 use crate::journal::{Book, FrameBuilder, Journal, JournalOptions, Writer};
@@ -368,11 +369,17 @@ impl Accounts for PaperBook {
 
     fn members(&self, _: u32) -> Result<Vec<MemberBooks>, ExportError> {
         let newest = usize::try_from(self.newest().0).unwrap();
-        let books = |member: usize| MemberBooks {
-            program: MEMBERS[member].1,
-            id: MEMBERS[member].0.to_owned(),
-            balances: self.balances(member, newest),
-            last_op: self.heads[newest][member],
+        let books = |member: usize| {
+            let OnPaper { lots, holds, pending } = OnPaper::of(self, member);
+            MemberBooks {
+                program: MEMBERS[member].1,
+                id: MEMBERS[member].0.to_owned(),
+                balances: self.balances(member, newest),
+                last_op: self.heads[newest][member],
+                lots,
+                holds,
+                pending,
+            }
         };
         Ok((0..MEMBERS.len()).map(books).collect())
     }

@@ -79,6 +79,25 @@ impl PaperBook {
         paper
     }
 
+    /// The same, after which ann has units pinned in two lots, and bob has pending ones.
+    pub(crate) fn pinned() -> Self {
+        let mut paper = Self::lived();
+        let bonus = lot(Source::Campaign, Expiry::At(SOON_MIN));
+        let legs = [free(bonus, -10), held(bonus, None, 10), free(LATE, -5), held(LATE, None, 5)];
+        paper.post(ANN, &legs, |common, legs| {
+            let (purpose, until_us) = (Purpose::Gift, UNTIL_US);
+            Event::Held(Held { common, asset: POINTS, units: 15, purpose, until_us, legs })
+        });
+        let legs = [issuance(POINTS, -40), pending(POINTS, 0, 40), issuance(GROWTH, -4), pending(GROWTH, 0, 4)];
+        let more = EarnMore { also: Some((GROWTH, 4)), matures: Some(Matures::At(UNTIL_US)), ..EarnMore::default() };
+        paper.post(BOB, &legs, earned(Basis::Spend(400), more));
+        let legs = [issuance(GROWTH, -9), pending(GROWTH, 0, 9)];
+        let more = EarnMore { asset: GROWTH, matures: Some(Matures::Activated), ..EarnMore::default() };
+        paper.post(BOB, &legs, earned(Basis::Points(9), more));
+        paper.end();
+        paper
+    }
+
     fn fund(&mut self, campaign: CampaignNo, asset: AssetNo, amount: i64) {
         let (actor, reason) = (text("ana"), text("spring"));
         let key = format!("fund {}", self.next().0);
@@ -140,7 +159,8 @@ impl PaperBook {
             Event::Held(Held { common, asset: POINTS, units: 60, purpose, until_us, claimed: None, legs })
         });
         let gift = leg(POINTS, spent(Purpose::Gift), 25);
-        let legs = [held(SOON, Some(0), -25), gift, held(SOON, None, -10), free(SOON, 6), breakage(POINTS, 4)];
+        let lapsed = [held(SOON, Some(25), -4), breakage(POINTS, 4)];
+        let legs = [&[held(SOON, Some(0), -25), gift, held(SOON, None, -6), free(SOON, 6)], &lapsed[..]].concat();
         self.post(ANN, &legs, |common, legs| {
             let (purpose, released, over, lapsed, ends_link) = (Purpose::Gift, 10, false, 4, 0);
             Event::Captured(Captured {
@@ -186,7 +206,7 @@ impl PaperBook {
         self.post(BOB, &[issuance(COUPON, -2), available(COUPON, LATE, 0, 2)], granted(COUPON, false, 2, 0));
         let legs = [available(COUPON, LATE, 0, -2), leg(COUPON, spent(Purpose::Use), 2)];
         self.post(BOB, &legs, redeemed(2, Purpose::Use, more(COUPON)));
-        let legs = [available(POINTS, SOON, 25, -20), leg(POINTS, spent(Purpose::CashOffset), 20)];
+        let legs = [available(POINTS, SOON, 29, -20), leg(POINTS, spent(Purpose::CashOffset), 20)];
         let offset = AssetMore { asked: 27, minor: 200, ..AssetMore::default() };
         self.post(ANN, &legs, redeemed(20, Purpose::CashOffset, offset));
     }
@@ -204,9 +224,9 @@ impl PaperBook {
             available(GROWTH, LATE, 0, 2),
         ];
         self.due(BOB, matured, &legs);
-        self.due(ANN, DueKind::LotsMerged, &[available(POINTS, SOON, 45, -30), available(POINTS, LATE, 50, 30)]);
+        self.due(ANN, DueKind::LotsMerged, &[available(POINTS, SOON, 49, -30), available(POINTS, LATE, 50, 30)]);
         let expired = DueKind::Expired { lapsed_min: SOON_MIN };
-        self.due(ANN, expired, &[available(POINTS, SOON, 75, -25), breakage(POINTS, 25)]);
+        self.due(ANN, expired, &[available(POINTS, SOON, 79, -21), breakage(POINTS, 21)]);
         let legs = [pending(GROWTH, 18, -9), breakage(GROWTH, 4), available(GROWTH, NEVER, 0, 5)];
         self.post(BOB, &legs, |common, legs| {
             let lapsed = vec![(GROWTH, 4)];

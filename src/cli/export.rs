@@ -147,7 +147,8 @@ fn summary(manifest: &Manifest, text: &mut String) {
     let _ = writeln!(text, "snapshot {}, ops {} to {}", origin.snapshot, export.from_op, origin.to_op);
     let _ = writeln!(text, "head {}:{}", origin.to_op, origin.head_hash);
     let _ = writeln!(text, "state {}", origin.state_hash);
-    for table in &manifest.tables {
+    let journal = export.format == Format::Hledger;
+    for table in manifest.tables.iter().filter(|table| table.rows > 0 || !journal) {
         let _ = writeln!(text, "{:<9} {:>12} rows", table.table.name(), table.rows);
     }
     for total in &manifest.totals {

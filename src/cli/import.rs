@@ -4,6 +4,7 @@ mod file;
 mod post;
 mod rejects;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -18,7 +19,7 @@ use stampbook::proto::{AccountClass, GetProgramRequest, GetTrialBalanceRequest, 
 use tonic::transport::Channel;
 
 use self::file::{Rows, Sums};
-use self::post::Tally;
+use self::post::{Booked, Tally};
 use self::rejects::Rejects;
 use super::{EXIT_BAD_INPUT, EXIT_REFUSED, Failure, Outcome, Server, Shown, remote};
 
@@ -30,7 +31,9 @@ pub(super) struct Import {
     /// The program's id; its newest version must be in import mode.
     #[arg(long)]
     program: String,
-    /// The accounts, in CSV with the columns source_key, member and points (negative for a debt).
+    /// The accounts, in CSV with the columns source_key, member and points (units, negative for a debt) and, where they are wanted, asset
+    /// (empty for points), lapses_at (empty for as the asset's policy says), occurred_at (when the units were earned, empty for now)
+    /// and source (opening). A member with several lots has a row each.
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
     /// What makes the file's keys unique in the program: a row's idempotency key is PREFIX/source_key, so that the same
@@ -43,8 +46,9 @@ pub(super) struct Import {
     /// Why.
     #[arg(long)]
     reason: String,
-    /// What the other system says the file must come to; nothing is posted from a file that comes to something else.
-    #[arg(long, value_name = "points=N,members=M")]
+    /// What the other system says the file must come to: units by asset, and members. Nothing is posted from a file that comes to
+    /// something else.
+    #[arg(long, value_name = "points=N,ASSET=N,members=M")]
     control: Option<Control>,
     /// Check the file and the program, and post nothing.
     #[arg(long)]
@@ -57,9 +61,10 @@ pub(super) struct Import {
 }
 
 /// Control totals, as the other system has them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Control {
-    points: Option<i64>,
+    /// Units, by asset.
+    units: BTreeMap<String, i64>,
     members: Option<u64>,
 }
 
@@ -69,12 +74,16 @@ impl FromStr for Control {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut control = Self::default();
         for part in text.split(',') {
-            let (name, number) = part.split_once('=').ok_or("control totals are points=N,members=M, or one of them")?;
+            let (name, number) =
+                part.split_once('=').ok_or("control totals are points=N,ASSET=N,members=M, or some of them")?;
             let bad = |_| format!("{name} is {number:?}, which is no such number");
             match name {
-                "points" if control.points.is_none() => control.points = Some(number.parse().map_err(bad)?),
                 "members" if control.members.is_none() => control.members = Some(number.parse().map_err(bad)?),
-                _ => return Err(format!("{name:?} is no control total, or is there twice")),
+                "members" | "" => return Err(format!("{name:?} is no control total, or is there twice")),
+                asset => {
+                    let before = control.units.insert(asset.to_owned(), number.parse().map_err(bad)?);
+                    before.map_or(Ok(()), |_| Err(format!("{name:?} is there twice")))?;
+                }
             }
         }
         Ok(control)
@@ -83,8 +92,8 @@ impl FromStr for Control {
 
 /// Where the program stands, as far as an import is concerned.
 struct Standing {
-    /// The debit of the account `opening`: what was moved in.
-    opened: i64,
+    /// The debit of the account `opening` by asset: what was moved in.
+    opened: BTreeMap<String, i64>,
     members: u64,
     op: u64,
     book_id: String,
@@ -129,10 +138,13 @@ impl Import {
     }
 
     fn hold_to_control(&self, sums: &Sums) -> Result<(), Failure> {
-        let control = self.control.unwrap_or_default();
         let mut wrong = String::new();
-        if let Some(points) = control.points.filter(|points| *points != sums.points) {
-            let _ = writeln!(wrong, "points: the file comes to {} and the control total is {points}", sums.points);
+        let Some(control) = &self.control else { return Ok(()) };
+        for (asset, total) in &control.units {
+            let units = sums.units.get(asset).copied().unwrap_or_default();
+            if units != *total {
+                let _ = writeln!(wrong, "{asset}: the file comes to {units} and the control total is {total}");
+            }
         }
         if let Some(members) = control.members.filter(|members| *members != sums.members) {
             let _ = writeln!(wrong, "members: the file has {} and the control total is {members}", sums.members);
@@ -146,39 +158,46 @@ impl Import {
     async fn import(&self, channel: Channel, sums: &Sums) -> Outcome {
         let mut accounts = AccountServiceClient::new(channel.clone());
         let before = self.standing(&mut accounts).await?;
-        self.check_importing(channel.clone()).await?;
+        self.check_program(channel.clone(), sums).await?;
         if self.dry_run {
             let text = format!("sound: {}; nothing was posted", totals(sums));
             let json = json!({ "dry_run": true, "program": self.program, "file": sums_json(sums) });
             return Ok(Shown { text, json });
         }
-        let mut rows = Rows::open(&self.file, &self.key_prefix)?;
+        let rows = Rows::open(&self.file, &self.key_prefix)?;
         let mut rejects = Rejects::create(self.rejects.as_deref())?;
         let bar = bar(sums.rows, "posting {bar:30} {pos}/{len} rows, {per_sec}, {eta} to go");
-        let posted = post::post(self, channel, &mut rows, before.op, &mut rejects, &bar).await;
+        let posted = post::post(self, channel, rows, before.op, &mut rejects, &bar).await;
         bar.finish_and_clear();
         rejects.finish()?;
-        let tally = posted?;
+        let (tally, hash) = posted?;
         let after = self.standing(&mut accounts).await?;
-        let wrong = self.hold_to_books(sums, &tally, rows.hash(), &before, &after);
+        let wrong = self.hold_to_books(sums, &tally, hash, &before, &after);
         self.report(sums, &tally, &before, &after, &wrong)
     }
 
-    /// A program that does not import would refuse every row, and each refusal would use up the row's key for ever.
-    async fn check_importing(&self, channel: Channel) -> Result<(), Failure> {
+    /// A program that does not import would refuse every row, and each refusal would use up the row's key for ever. One that lacks
+    /// an asset would refuse its rows.
+    async fn check_program(&self, channel: Channel, sums: &Sums) -> Result<(), Failure> {
         let request = GetProgramRequest { program: self.program.clone() };
         let answer = AdminServiceClient::new(channel).get_program(request).await;
         let answer = answer.map_err(|status| remote::failure(&status))?.into_inner();
-        match answer.program {
-            Some(program) if !program.import => {
-                let (id, version) = (program.id, program.version);
-                let text = format!(
-                    "program {id}: its newest version, {version}, does not import: put a version with mode = \"import\" \
-                     first; nothing was posted"
-                );
+        let Some(program) = answer.program else { return Ok(()) };
+        let (id, version) = (program.id, program.version);
+        if !program.import {
+            let text = format!(
+                "program {id}: its newest version, {version}, does not import: put a version with mode = \"import\" \
+                 first; nothing was posted"
+            );
+            return Err(Failure::plain(EXIT_BAD_INPUT, text));
+        }
+        match sums.units.keys().find(|asset| program.assets.iter().all(|known| known.id != **asset)) {
+            Some(asset) => {
+                let text =
+                    format!("program {id}: its newest version, {version}, has no asset {asset:?}; nothing was posted");
                 Err(Failure::plain(EXIT_BAD_INPUT, text))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -186,10 +205,10 @@ impl Import {
         let request = GetTrialBalanceRequest { program: self.program.clone(), as_of: None };
         let answer = accounts.get_trial_balance(request).await;
         let answer = answer.map_err(|status| remote::failure(&status))?.into_inner();
-        let opening = |row: &&TrialBalanceRow| row.class() == AccountClass::Opening && row.asset == "points";
-        let opening = answer.rows.iter().find(opening);
+        let opening = |row: &&TrialBalanceRow| row.class() == AccountClass::Opening;
+        let opened = answer.rows.iter().filter(opening);
         Ok(Standing {
-            opened: opening.map_or(0, |row| row.debit.saturating_sub(row.credit)),
+            opened: opened.map(|row| (row.asset.clone(), row.debit.saturating_sub(row.credit))).collect(),
             members: answer.totals.first().map_or(0, |total| total.members),
             op: answer.op,
             book_id: answer.book_id,
@@ -209,12 +228,16 @@ impl Import {
         if hash != sums.hash {
             wrong.push("the file was changed while it was posted".to_owned());
         }
-        let moved = after.opened.saturating_sub(before.opened);
-        if moved != tally.applied.1 {
-            wrong.push(format!(
-                "the account opening moved by {moved} and the rows booked come to {}: is another import into the program running?",
-                tally.applied.1
-            ));
+        let of = |units: &BTreeMap<String, i64>, asset| units.get(asset).copied().unwrap_or_default();
+        for asset in after.opened.keys().chain(sums.units.keys()).collect::<BTreeSet<_>>() {
+            let moved = of(&after.opened, asset).saturating_sub(of(&before.opened, asset));
+            let booked = of(&tally.applied.units, asset);
+            if moved != booked {
+                wrong.push(format!(
+                    "the account opening moved by {moved} {asset} and the rows booked come to {booked}: is another import \
+                     into the program running?"
+                ));
+            }
         }
         // A member that was created stays, so at least those of the rows that are in the books are there.
         if after.members < sums.members.saturating_sub(tally.rejected()) {
@@ -227,12 +250,12 @@ impl Import {
         let json = json!({
             "program": self.program,
             "file": sums_json(sums),
-            "applied": json!({ "rows": tally.applied.0, "points": tally.applied.1 }),
-            "replayed": json!({ "rows": tally.replayed.0, "points": tally.replayed.1 }),
+            "applied": booked_json(&tally.applied),
+            "replayed": booked_json(&tally.replayed),
             "conflicting": tally.conflicting,
             "refused": tally.refused,
-            "opening_before": before.opened,
-            "opening_after": after.opened,
+            "opening_before": &before.opened,
+            "opening_after": &after.opened,
             "members_before": before.members,
             "members_after": after.members,
             "wrong": wrong,
@@ -240,8 +263,8 @@ impl Import {
             "op": after.op,
         });
         let mut text = totals(sums);
-        let _ = write!(text, "\napplied {} rows, {} points", tally.applied.0, tally.applied.1);
-        let _ = write!(text, "\nbooked before {} rows, {} points", tally.replayed.0, tally.replayed.1);
+        let _ = write!(text, "\napplied {} rows, {}", tally.applied.rows, listed(&tally.applied.units));
+        let _ = write!(text, "\nbooked before {} rows, {}", tally.replayed.rows, listed(&tally.replayed.units));
         if tally.conflicting > 0 {
             let _ = write!(text, "\nconflicting {}: their keys hold other commands", tally.conflicting);
         }
@@ -251,7 +274,10 @@ impl Import {
         let _ = write!(
             text,
             "\nopening {} -> {}, members {} -> {}",
-            before.opened, after.opened, before.members, after.members
+            listed(&before.opened),
+            listed(&after.opened),
+            before.members,
+            after.members
         );
         let _ = write!(text, "; book {} op {}", after.book_id, after.op);
         for what in wrong {
@@ -265,11 +291,23 @@ impl Import {
 }
 
 fn totals(sums: &Sums) -> String {
-    format!("{} rows, {} points, {} members", sums.rows, sums.points, sums.members)
+    format!("{} rows, {}, {} members", sums.rows, listed(&sums.units), sums.members)
+}
+
+/// Units by asset, in words.
+fn listed(units: &BTreeMap<String, i64>) -> String {
+    if units.is_empty() {
+        return "0 points".to_owned();
+    }
+    units.iter().map(|(asset, units)| format!("{units} {asset}")).collect::<Vec<_>>().join(", ")
 }
 
 fn sums_json(sums: &Sums) -> Value {
-    json!({ "rows": sums.rows, "points": sums.points, "members": sums.members })
+    json!({ "rows": sums.rows, "units": &sums.units, "members": sums.members })
+}
+
+fn booked_json(booked: &Booked) -> Value {
+    json!({ "rows": booked.rows, "units": &booked.units })
 }
 
 /// A bar on standard error, drawn where that is a terminal and nowhere else.
@@ -289,11 +327,16 @@ mod tests {
 
     #[test]
     fn control_totals_are_read_in_any_order_and_one_is_enough() {
-        let both = Control { points: Some(-5), members: Some(7) };
-        assert_eq!("points=-5,members=7".parse(), Ok(both));
+        let units = |units: &[(&str, i64)]| units.iter().map(|(asset, units)| ((*asset).to_owned(), *units)).collect();
+        let both = Control { units: units(&[("points", -5)]), members: Some(7) };
+        assert_eq!("points=-5,members=7".parse(), Ok(both.clone()));
         assert_eq!("members=7,points=-5".parse(), Ok(both));
-        assert_eq!("members=7".parse(), Ok(Control { points: None, members: Some(7) }));
-        for text in ["", "points", "points=", "points=x", "points=1,points=1", "rows=1", "members=-1"] {
+        assert_eq!("members=7".parse(), Ok(Control { units: units(&[]), members: Some(7) }));
+        let assets = Control { units: units(&[("points", 1), ("growth", 2)]), members: None };
+        assert_eq!("points=1,growth=2".parse(), Ok(assets));
+        for text in
+            ["", "points", "points=", "points=x", "points=1,points=1", "=1", "members=1,members=1", "members=-1"]
+        {
             assert!(text.parse::<Control>().is_err(), "{text}");
         }
     }

@@ -17,7 +17,7 @@
 use smallvec::SmallVec;
 
 use super::command::{Matures, Purpose, Standing};
-use super::event::{AssetBalances, CapSpan, Expiry, LotId, Source};
+use super::event::{CapSpan, Expiry, LotId, Source};
 use super::holding::{HOLDS_MAX, Hold, Holding, Lot, LotKey, PENDING_MAX, Pending};
 use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo};
 use super::members::{ID_BYTES_MAX, MEMBERS_PER_PAGE};
@@ -71,34 +71,6 @@ pub struct PageId {
     pub kind: PageKind,
     /// Its number within its kind: it holds the members from `number` x [`MEMBERS_PER_PAGE`].
     pub number: u32,
-}
-
-/// A lot of a member, as it stands in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LotView {
-    /// The asset.
-    pub asset: AssetNo,
-    /// Where its units came from, and when they lapse.
-    pub lot: LotId,
-    /// Units that entered it so far.
-    pub entered: u64,
-    /// Units that left it so far.
-    pub left: u64,
-    /// How many of the others a hold pins.
-    pub held: u64,
-    /// The op that put units into it when it was last empty.
-    pub opened: Op,
-}
-
-/// What a member owns, as it stands in an image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HoldingView {
-    /// What there is of each asset of which there is something, in order.
-    pub balances: Vec<AssetBalances>,
-    /// The member's newest event.
-    pub head: Op,
-    /// The lots, in order of asset, source and date.
-    pub lots: Vec<LotView>,
 }
 
 /// The hash of a state from its parts: the base image, and the BLAKE3 hash of each page's image in order, all pages of
@@ -441,28 +413,4 @@ pub(crate) fn read_holdings(bytes: &[u8], page: u32) -> Result<HoldingsImage, Im
     }
     reader.end()?;
     Ok((holdings, caps))
-}
-
-/// What each member of a page of holdings owns.
-///
-/// # Errors
-/// [`ImageError`] where the bytes are no image of such a page.
-pub fn holdings_of(bytes: &[u8]) -> Result<Vec<HoldingView>, ImageError> {
-    let view = |holding: Holding| {
-        let mut assets: Vec<AssetNo> = holding.lots.iter().map(|lot| lot.key.asset).collect();
-        assets.extend(holding.debts.iter().map(|(asset, _)| *asset));
-        assets.extend(holding.pending.iter().flat_map(|pending| &pending.parts).map(|(key, _)| key.asset));
-        assets.sort_unstable();
-        assets.dedup();
-        let lots = holding.lots.iter().map(|lot| {
-            let Lot { key: LotKey { asset, lot: id }, entered, left, opened } = *lot;
-            LotView { asset, lot: id, entered, left, held: holding.held_in(lot.key), opened }
-        });
-        HoldingView {
-            balances: assets.into_iter().map(|asset| holding.balances(asset)).collect(),
-            head: holding.head,
-            lots: lots.collect(),
-        }
-    };
-    Ok(read_holdings(bytes, 0)?.0.into_iter().map(view).collect())
 }

@@ -122,6 +122,10 @@ impl<M: From<(Part, Told)>> Parcel<M> {
     /// # Errors
     /// The status to end with: the caller is gone or does not read, or the server shuts down.
     pub(super) fn put(&mut self, file: &str, offset: u64, content: &[u8]) -> Result<(), Status> {
+        if content.is_empty() {
+            // A file without a byte is a file all the same.
+            return self.push(Part::Chunk(pb::FileChunk { file: file.to_owned(), offset, content: Vec::new() }));
+        }
         let mut offset = offset;
         for content in content.chunks(FILE_CHUNK_BYTES_MAX) {
             let chunk = pb::FileChunk { file: file.to_owned(), offset, content: content.to_vec() };
@@ -191,6 +195,18 @@ mod tests {
         assert_eq!(sent.next().unwrap().unwrap(), manifest);
         assert!(sent.next().is_none());
         assert_eq!(next, 6 + 2 * u64::try_from(FILE_CHUNK_BYTES_MAX).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_file_without_a_byte_is_sent_as_one_piece() {
+        let (_stop, parcels) = parcels();
+        let fill = move |parcel: &mut Parcel<pb::BackupResponse>| {
+            parcel.put("empty", 0, &[])?;
+            Ok("{}".to_owned())
+        };
+        let mut sent = parcels.send(fill).unwrap();
+        let piece = chunk(sent.next().await.unwrap());
+        assert_eq!((piece.file.as_str(), piece.offset, piece.content.len()), ("empty", 0, 0));
     }
 
     /// Puts pieces for as long as they are taken.

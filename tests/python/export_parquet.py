@@ -34,6 +34,25 @@ assert stray == [], stray
 span = base.execute("select min(op), max(op), count(distinct op) from events").fetchone()
 first, last = manifest["export"]["from_op"], manifest["export"]["origin"]["to_op"]
 assert span == (first, last, last - first + 1), span
+differing = base.execute("""
+    with owned as (
+        select program, member, asset, 'member/available' as account, units - held as units from lots
+        union all select program, member, asset, 'member/held', held from lots
+        union all select program, member, asset, 'member/pending', units from pending
+        union all select program, member, asset, account, debit - credit from accounts
+            where account in ('member/available', 'member/held', 'member/pending')
+    )
+    select program, member, asset, account from owned group by all having sum(units) <> 0
+""").fetchall()
+assert differing == [], differing
+pinned = base.execute("""
+    with pinned as (
+        select program, member, asset, source, lapses_at, rolling, held as units from lots
+        union all select program, member, asset, lot_source, lot_lapses_at, lot_rolling, -units from holds
+    )
+    select * exclude units from pinned group by all having sum(units) <> 0
+""").fetchall()
+assert pinned == [], pinned
 
 
 def balances(table):

@@ -429,7 +429,7 @@ async fn what_an_export_cannot_be_asked_for_is_refused_by_field() {
     assert_eq!(report.manifest.export.from_op, shot.op);
 }
 
-async fn cli(arguments: &[&str]) -> (i32, Value) {
+pub async fn cli(arguments: &[&str]) -> (i32, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stampbook"));
     command.args(arguments).arg("--json");
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

@@ -116,7 +116,7 @@ fn every_kind_of_event_has_its_particulars() {
         (21, "hold_ended points 25 11"),
         (22, "matured points 40 6"),
         (23, "lots_merged points 30"),
-        (24, "expired points 25"),
+        (24, "expired points 21"),
         (25, "activate growth 9 {\"growth\":4} 7"),
         (27, "reverse points 10 {\"points\":4} 12"),
         (28, "refund points {\"points\":10} {\"campaign/double\":5} 5"),
@@ -161,8 +161,12 @@ fn a_posting_says_its_lot_when_it_lapses_and_where_units_enter_or_leave_it() {
     };
     let (soon, late) = (Some(i64::from(SOON_MIN)), Some(i64::from(LATE_MIN)));
     let of = |account: &str, lapse, rolling, position| (account.to_owned(), lapse, Some(rolling), position);
-    let captured =
-        [of("member/held", soon, 0, Some(0)), of("member/held", soon, 0, None), of("member/available", soon, 0, None)];
+    let captured = [
+        of("member/held", soon, 0, Some(0)),
+        of("member/held", soon, 0, None),
+        of("member/available", soon, 0, None),
+        of("member/held", soon, 0, Some(25)),
+    ];
     assert_eq!(lots(12), captured);
     assert_eq!(lots(14), [of("member/held", None, 1, None), of("member/available", None, 1, None)]);
     assert_eq!(lots(7), [of("member/pending", late, 0, None)]);

@@ -240,12 +240,67 @@ table! {
     }
 }
 
+table! {
+    /// A lot of a member at the op of the snapshot.
+    LotRow {
+        program: String = "The program's id.",
+        member: String = "The member's id.",
+        asset: String = "What is counted.",
+        source: String = "Where its units came from: base, campaign, granted, opening, bonus or transferred.",
+        lapses_at: Option<Instant> = "When its units lapse; absent where they do not, or not at a date of their own.",
+        rolling: u64 = "Whether it lapses so long after the member's last activity: 1 or 0.",
+        until: Option<Instant> = "Of a rolling lot, until when its units live as things stand.",
+        entered: u64 = "Where units that enter it next begin, as lot_position has it.",
+        left: u64 = "Where units that leave it next begin.",
+        units: u64 = "The units in it: entered less left.",
+        held: u64 = "How many of them holds pin; the others are available.",
+        opened_op: u64 = "The op that put units into it when it was last empty.",
+    }
+}
+
+table! {
+    /// Units of one lot that an open hold pins, at the op of the snapshot.
+    HoldRow {
+        program: String = "The program's id.",
+        member: String = "The member's id.",
+        asset: String = "What is counted.",
+        op: u64 = "The op of the hold.",
+        purpose: String = "What the units are for.",
+        until: Instant = "Until when they are pinned.",
+        lot_source: String = "The lot, as in lots: where its units came from.",
+        lot_lapses_at: Option<Instant> = "When the lot's units lapse; absent where they do not, or not at a date of their own.",
+        lot_rolling: u64 = "Whether the lot lapses so long after the member's last activity: 1 or 0.",
+        units: u64 = "The units of the lot that it pins.",
+    }
+}
+
+table! {
+    /// Units of a pending earn that will enter one lot, at the op of the snapshot.
+    PendingRow {
+        program: String = "The program's id.",
+        member: String = "The member's id.",
+        asset: String = "What is counted.",
+        op: u64 = "The op of the earn.",
+        matures_at: Option<Instant> = "When they become available; absent where they wait for an activation.",
+        lot_source: String = "The lot that they will enter: where its units came from.",
+        lot_lapses_at: Option<Instant> = "When the lot's units lapse; absent where they do not, or not at a date of their own.",
+        lot_rolling: u64 = "Whether the lot lapses so long after the member's last activity: 1 or 0.",
+        units: u64 = "The units.",
+    }
+}
+
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Table {
     /// The accounts at the op of the snapshot.
     Accounts,
+    /// What the lots of members hold there.
+    Lots,
+    /// What open holds pin there.
+    Holds,
+    /// What is pending there.
+    Pending,
     /// The events of the range of ops.
     Events,
     /// Their legs.
@@ -254,13 +309,16 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 3] = [Self::Accounts, Self::Events, Self::Postings];
+    pub const ALL: [Self; 6] = [Self::Accounts, Self::Lots, Self::Holds, Self::Pending, Self::Events, Self::Postings];
 
     /// Its name, in file names and manifests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
+            Self::Lots => "lots",
+            Self::Holds => "holds",
+            Self::Pending => "pending",
             Self::Events => "events",
             Self::Postings => "postings",
         }
@@ -271,6 +329,9 @@ impl Table {
     pub fn columns(self) -> &'static [Column] {
         match self {
             Self::Accounts => AccountRow::COLUMNS,
+            Self::Lots => LotRow::COLUMNS,
+            Self::Holds => HoldRow::COLUMNS,
+            Self::Pending => PendingRow::COLUMNS,
             Self::Events => EventRow::COLUMNS,
             Self::Postings => PostingRow::COLUMNS,
         }
@@ -283,6 +344,12 @@ impl Table {
 pub enum Record {
     /// Of accounts.
     Account(AccountRow),
+    /// Of lots.
+    Lot(LotRow),
+    /// Of holds.
+    Hold(HoldRow),
+    /// Of pending.
+    Pending(PendingRow),
     /// Of events.
     Event(EventRow),
     /// Of postings.
@@ -295,6 +362,9 @@ impl Record {
     pub fn table(&self) -> Table {
         match self {
             Self::Account(_) => Table::Accounts,
+            Self::Lot(_) => Table::Lots,
+            Self::Hold(_) => Table::Holds,
+            Self::Pending(_) => Table::Pending,
             Self::Event(_) => Table::Events,
             Self::Posting(_) => Table::Postings,
         }
@@ -305,6 +375,9 @@ impl Record {
     pub fn values(&self) -> Vec<Value> {
         match self {
             Self::Account(row) => row.values(),
+            Self::Lot(row) => row.values(),
+            Self::Hold(row) => row.values(),
+            Self::Pending(row) => row.values(),
             Self::Event(row) => row.values(),
             Self::Posting(row) => row.values(),
         }
@@ -315,6 +388,9 @@ impl Record {
     pub fn read(table: Table, values: Vec<Value>) -> Option<Self> {
         match table {
             Table::Accounts => Row::read(values).map(Self::Account),
+            Table::Lots => Row::read(values).map(Self::Lot),
+            Table::Holds => Row::read(values).map(Self::Hold),
+            Table::Pending => Row::read(values).map(Self::Pending),
             Table::Events => Row::read(values).map(Self::Event),
             Table::Postings => Row::read(values).map(Self::Posting),
         }
@@ -326,6 +402,9 @@ impl Record {
             Self::Account(_) => 0,
             Self::Event(_) => 1,
             Self::Posting(_) => 2,
+            Self::Lot(_) => 3,
+            Self::Hold(_) => 4,
+            Self::Pending(_) => 5,
         };
         hasher.update(&[tag]);
         for value in self.values() {

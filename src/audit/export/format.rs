@@ -62,6 +62,12 @@ impl Format {
 pub enum Content {
     /// Rows of accounts.
     Accounts,
+    /// Rows of lots.
+    Lots,
+    /// Rows of holds.
+    Holds,
+    /// Rows of pending.
+    Pending,
     /// Rows of events.
     Events,
     /// Rows of postings.
@@ -80,6 +86,9 @@ impl From<Table> for Content {
     fn from(table: Table) -> Self {
         match table {
             Table::Accounts => Self::Accounts,
+            Table::Lots => Self::Lots,
+            Table::Holds => Self::Holds,
+            Table::Pending => Self::Pending,
             Table::Events => Self::Events,
             Table::Postings => Self::Postings,
         }
@@ -88,8 +97,11 @@ impl From<Table> for Content {
 
 impl Content {
     /// Every content.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Accounts,
+        Self::Lots,
+        Self::Holds,
+        Self::Pending,
         Self::Events,
         Self::Postings,
         Self::Transactions,
@@ -102,6 +114,9 @@ impl Content {
     pub(super) fn table(self) -> Option<Table> {
         match self {
             Self::Accounts => Some(Table::Accounts),
+            Self::Lots => Some(Table::Lots),
+            Self::Holds => Some(Table::Holds),
+            Self::Pending => Some(Table::Pending),
             Self::Events => Some(Table::Events),
             Self::Postings => Some(Table::Postings),
             _ => None,
@@ -120,6 +135,9 @@ impl Content {
     pub(super) fn stem(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
+            Self::Lots => "lots",
+            Self::Holds => "holds",
+            Self::Pending => "pending",
             Self::Events => "events",
             Self::Postings => "postings",
             Self::Transactions => "transactions",

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::audit::chart::{CHART, ChartLine};
+use crate::ledger::view::ProgramTrial;
 
 use super::columns::{Table, Type};
 use super::format::{Content, Format};
 
-/// The version of exports that is written, and the only one that is read. The second has assets, dates and what falls due.
-pub const EXPORT_VERSION: u32 = 2;
+/// The version of exports that is written, and the only one that is read. The third has what members own lot by lot, and the trial
+/// balance.
+pub const EXPORT_VERSION: u32 = 3;
 /// The manifest's name in the directory of an export.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
@@ -98,6 +100,12 @@ pub struct Total {
 pub struct Counts {
     /// Of accounts.
     pub accounts: u64,
+    /// Of lots.
+    pub lots: u64,
+    /// Of holds.
+    pub holds: u64,
+    /// Of pending.
+    pub pending: u64,
     /// Of events.
     pub events: u64,
     /// Of postings.
@@ -110,6 +118,9 @@ impl Counts {
     pub fn of(&self, table: Table) -> u64 {
         match table {
             Table::Accounts => self.accounts,
+            Table::Lots => self.lots,
+            Table::Holds => self.holds,
+            Table::Pending => self.pending,
             Table::Events => self.events,
             Table::Postings => self.postings,
         }
@@ -117,6 +128,9 @@ impl Counts {
 
     pub(super) fn add(&mut self, more: &Self) {
         self.accounts = self.accounts.saturating_add(more.accounts);
+        self.lots = self.lots.saturating_add(more.lots);
+        self.holds = self.holds.saturating_add(more.holds);
+        self.pending = self.pending.saturating_add(more.pending);
         self.events = self.events.saturating_add(more.events);
         self.postings = self.postings.saturating_add(more.postings);
     }
@@ -197,6 +211,8 @@ pub struct Manifest {
     pub tables: Vec<TableEntry>,
     /// Debits and credits, by program and asset.
     pub totals: Vec<Total>,
+    /// The trial balance of each program at the op of the snapshot, in order of their numbers.
+    pub trial_balance: Vec<ProgramTrial>,
     /// The files, in order.
     pub files: Vec<FileEntry>,
     /// The chart of accounts.

@@ -12,6 +12,7 @@ mod hledger;
 mod jsonl;
 pub mod manifest;
 mod opening;
+mod owned;
 mod parquet;
 mod part;
 mod rows;
@@ -22,6 +23,8 @@ pub mod verify;
 
 #[cfg(test)]
 mod asset_tests;
+#[cfg(test)]
+mod lot_tests;
 #[cfg(test)]
 mod tests;
 
@@ -172,7 +175,7 @@ pub fn export(
         exporter.told.done += exporter.size(*work);
     }
     exporter.run(plan.get(finished.len()..).unwrap_or_default())?;
-    let manifest = manifest_of(&exporter.identity, &exporter.records);
+    let manifest = manifest_of(&exporter.identity, &exporter.records, source.accounts.programs());
     exporter
         .sink
         .chunk(manifest::MANIFEST_FILE, 0, &json(&manifest)?)
@@ -181,7 +184,7 @@ pub fn export(
 }
 
 /// The manifest of an export whose parts have these records.
-fn manifest_of(identity: &Identity, records: &[PartRecord]) -> Manifest {
+fn manifest_of(identity: &Identity, records: &[PartRecord], programs: &[BaseProgram]) -> Manifest {
     let (mut counts, mut totals) = (Counts::default(), Vec::new());
     for record in records {
         counts.add(&record.counts);
@@ -192,6 +195,7 @@ fn manifest_of(identity: &Identity, records: &[PartRecord]) -> Manifest {
         from_time_us: records.iter().find_map(|record| record.first_time_us).unwrap_or_default(),
         tables: Table::ALL.into_iter().map(|table| table_entry(table, counts.of(table))).collect(),
         totals,
+        trial_balance: programs.iter().map(|program| program.trial.clone()).collect(),
         files: records.iter().flat_map(|record| record.files.iter().cloned()).collect(),
         chart_of_accounts: chart(),
     }
@@ -270,11 +274,11 @@ impl<'a> Exporter<'a> {
     }
 
     fn accounts(&mut self, from: u32, to: u32) -> Result<(), ExportError> {
-        let content = match self.identity.format {
-            Format::Hledger => Content::Assertions,
-            _ => Content::Accounts,
+        let contents: &[Content] = match self.identity.format {
+            Format::Hledger => &[Content::Assertions],
+            _ => &[Content::Accounts, Content::Lots, Content::Holds, Content::Pending],
         };
-        let mut part = self.begin(&[content], self.source.origin.to_time_us)?;
+        let mut part = self.begin(contents, self.source.origin.to_time_us)?;
         if from == 0 {
             for program in self.source.accounts.programs() {
                 for row in program.trial.rows.iter().filter(|row| !row.account.starts_with("member/")) {
@@ -292,6 +296,12 @@ impl<'a> Exporter<'a> {
                     for mut row in member_rows(program, &member.id, balances)? {
                         row.last_op = Some(member.last_op.0);
                         part.append(Record::Account(row), self.sink)?;
+                    }
+                }
+                // A journal names the lot of each posting and has no table of lots.
+                if self.identity.format != Format::Hledger {
+                    for row in owned::rows_of(program, &member)? {
+                        part.append(row, self.sink)?;
                     }
                 }
                 self.tell();
@@ -373,13 +383,16 @@ impl<'a> Exporter<'a> {
     }
 }
 
+/// The id of an asset that a member has.
+fn asset_name(program: &BaseProgram, asset: AssetNo) -> Result<&str, ExportError> {
+    let unknown =
+        || ExportError::Refused(format!("the snapshot has a member with asset {}, and no such asset", asset.0));
+    program.assets.get(usize::from(asset.0)).map(String::as_str).ok_or_else(unknown)
+}
+
 /// A member's accounts in an asset: in points what is available and what is owed in any case, else those that are not zero.
 fn member_rows(program: &BaseProgram, member: &str, balances: &AssetBalances) -> Result<Vec<AccountRow>, ExportError> {
-    let asset = program.assets.get(usize::from(balances.asset.0));
-    let unknown = || {
-        ExportError::Refused(format!("the snapshot has a member with asset {}, and no such asset", balances.asset.0))
-    };
-    let asset = asset.ok_or_else(unknown)?;
+    let asset = asset_name(program, balances.asset)?;
     let always = |class| balances.asset == AssetNo::POINTS && matches!(class, Class::Available | Class::Debt);
     let rows = told::accounts_of(balances).into_iter().filter(|(class, balance)| *balance != 0 || always(*class));
     let id = &program.trial.program;

@@ -132,6 +132,9 @@ pub(super) fn count(record: &Record) -> Counts {
     let mut counts = Counts::default();
     match record.table() {
         Table::Accounts => counts.accounts = 1,
+        Table::Lots => counts.lots = 1,
+        Table::Holds => counts.holds = 1,
+        Table::Pending => counts.pending = 1,
         Table::Events => counts.events = 1,
         Table::Postings => counts.postings = 1,
     }
@@ -147,7 +150,7 @@ impl Totals {
         let (program, asset) = match record {
             Record::Account(row) => (&row.program, &row.asset),
             Record::Posting(row) => (&row.program, &row.asset),
-            Record::Event(_) => return,
+            _ => return,
         };
         let fresh = || Total { program: program.clone(), asset: asset.clone(), ..Total::default() };
         let total = self.0.entry((program.clone(), asset.clone())).or_insert_with(fresh);
@@ -161,7 +164,7 @@ impl Totals {
                 plus(&mut total.postings_debit, row.debit);
                 plus(&mut total.postings_credit, row.credit);
             }
-            Record::Event(_) => {}
+            _ => {}
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn sides(balance: i64) -> (i64, i64) {
 }
 
 /// The instant of a lapse.
-fn minute(minutes: u32) -> Instant {
+pub(super) fn minute(minutes: u32) -> Instant {
     Instant(i64::from(minutes) * 60_000_000)
 }
 
@@ -347,16 +347,21 @@ fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Res
     if class.is_members() {
         row.member.clone_from(&event.member);
     }
-    if let Some((LotId { source, expiry }, position)) = lot_of(&leg.account) {
-        source_name(source).clone_into(&mut row.lot_source);
+    if let Some((lot, position)) = lot_of(&leg.account) {
+        let (source, lapses_at, rolling) = lot_name(lot);
+        (row.lot_source, row.lot_lapses_at, row.lot_rolling) = (source, lapses_at, Some(rolling));
         row.lot_position = position;
-        row.lot_rolling = Some(u64::from(expiry == Expiry::Rolling));
-        row.lot_lapses_at = match expiry {
-            Expiry::At(minutes) => Some(minute(minutes)),
-            Expiry::Never | Expiry::Rolling => None,
-        };
     }
     Ok(row)
+}
+
+/// What tells a lot from the others of its asset: its source, when it lapses at a date of its own, and whether it is rolling.
+pub(super) fn lot_name(LotId { source, expiry }: LotId) -> (String, Option<Instant>, u64) {
+    let lapses_at = match expiry {
+        Expiry::At(minutes) => Some(minute(minutes)),
+        Expiry::Never | Expiry::Rolling => None,
+    };
+    (source_name(source).to_owned(), lapses_at, u64::from(expiry == Expiry::Rolling))
 }
 
 /// The lot that an account of a member's is of, and where in it the units stand that enter or leave it.

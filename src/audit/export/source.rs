@@ -9,7 +9,7 @@ use crate::journal::{self, Book, FrameBody, Genesis, JournalError, Preparer, Rep
 use crate::ledger::event::{AssetBalances, Event};
 use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo};
 use crate::ledger::view::BaseProgram;
-use crate::ledger::{self, ImageError, Ledger, PageId, PageKind, codec};
+use crate::ledger::{self, HoldView, ImageError, Ledger, LotView, PageId, PageKind, PendingView, codec};
 
 use super::ExportError;
 use super::manifest::{Origin, ParentBook};
@@ -32,6 +32,12 @@ pub struct MemberBooks {
     pub balances: Vec<AssetBalances>,
     /// The op of the member's newest event.
     pub last_op: Op,
+    /// The member's lots.
+    pub lots: Vec<LotView>,
+    /// The member's open holds.
+    pub holds: Vec<HoldView>,
+    /// What is pending of the member.
+    pub pending: Vec<PendingView>,
 }
 
 /// The accounts at the op of a snapshot.
@@ -156,8 +162,7 @@ fn bad_image(page: PageId) -> impl FnOnce(ImageError) -> ExportError {
 }
 
 /// A member's balances as a page of a snapshot has them, and those in points where it has none.
-fn balances_of(held: ledger::HoldingView) -> Vec<AssetBalances> {
-    let mut balances = held.balances;
+fn balances_of(mut balances: Vec<AssetBalances>) -> Vec<AssetBalances> {
     if balances.first().is_none_or(|first| first.asset != AssetNo::POINTS) {
         balances.insert(0, AssetBalances::default());
     }
@@ -190,8 +195,11 @@ trait Images {
         let member = |((program, id), held): ((ProgramNo, &str), ledger::HoldingView)| MemberBooks {
             program,
             id: id.to_owned(),
+            balances: balances_of(held.balances),
             last_op: held.head,
-            balances: balances_of(held),
+            lots: held.lots,
+            holds: held.holds,
+            pending: held.pending,
         };
         Ok(ids.into_iter().zip(held).map(member).collect())
     }

@@ -263,6 +263,9 @@ fn tampered(format: Format, table: Table, records: &[Record], how: usize, at: us
         1 => records.insert(at, records[at].clone()),
         _ => match &mut records[at] {
             Record::Account(row) => row.credit += 1,
+            Record::Lot(row) => row.held += 1,
+            Record::Hold(row) => row.units += 1,
+            Record::Pending(row) => row.units += 1,
             Record::Event(row) => row.reference.push('x'),
             Record::Posting(row) => row.debit += 1,
         },
@@ -288,6 +291,10 @@ fn a_row_deleted_doubled_or_altered_is_found_even_where_the_sha_256_was_made_to_
                 Ok(())
             };
             format::read(format, table.into(), file, &mut keep).unwrap();
+            if records.is_empty() {
+                assert!(matches!(table, Table::Holds | Table::Pending), "{name}");
+                continue;
+            }
             for (how, at) in (0..3).flat_map(|how| [0, records.len() / 2, records.len() - 1].map(|at| (how, at))) {
                 let manifest = disk.bytes_of(MANIFEST_FILE).unwrap();
                 let bytes = tampered(format, table, &records, how, at);

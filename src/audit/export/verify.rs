@@ -17,6 +17,7 @@ use super::format::{self, Content, FileReader, Format, RowWriter};
 use super::manifest::{
     Counts, EXPORT_VERSION, FileEntry, MANIFEST_FILE, Manifest, ParentBook, Total, add_totals, chart, table_entry,
 };
+use super::owned::Owned;
 use super::part::{CHUNK_BYTES, Totals, count};
 use super::sink::{ExportSink, read_manifest, reads_as_export};
 use super::source::{LedgerAccounts, Scanned};
@@ -40,7 +41,8 @@ pub struct ExportReport {
 }
 
 /// Proves the export in `dir`: every file has the SHA-256, the rows and the totals that the manifest names, ops are dense, the legs of every event
-/// sum to zero, and the accounts are what the postings come to, where the export has all of them. With the directory of a
+/// sum to zero, and the accounts are the trial balance, what the postings come to, where the export has all of them, and what lots,
+/// holds and pending earns come to. With the directory of a
 /// `book`: head and state at the snapshot's op, and every row is what the book says.
 ///
 /// # Errors
@@ -123,6 +125,7 @@ struct Proof<'a> {
     accounts: Sums,
     /// Opening balances and postings.
     moved: Sums,
+    owned: Owned,
     opened: bool,
     first_time_us: Option<i64>,
     /// The files that were read, in order: those before a journal's index.
@@ -141,6 +144,7 @@ impl<'a> Proof<'a> {
             totals: Vec::new(),
             accounts: Sums::default(),
             moved: Sums::default(),
+            owned: Owned::default(),
             opened: manifest.export.from_op == 1,
             first_time_us: None,
             files: Vec::new(),
@@ -203,6 +207,15 @@ impl<'a> Proof<'a> {
         let bad = |what| ExportError::damaged(&entry.name, what);
         match record {
             Record::Account(row) => self.account(entry.content, &row).map_err(bad),
+            Record::Lot(row) => self.owned.lot(&row).map_err(bad),
+            Record::Hold(row) => {
+                self.owned.hold(&row);
+                Ok(())
+            }
+            Record::Pending(row) => {
+                self.owned.pending(&row);
+                Ok(())
+            }
             Record::Event(row) => self.event(&row).map_err(bad),
             Record::Posting(row) => self.posting(&row).map_err(bad),
         }
@@ -274,7 +287,12 @@ impl<'a> Proof<'a> {
         if let Some(what) = self.accounts.unbalanced() {
             return Err(bad_manifest(what));
         }
-        match self.accounts.difference(&self.moved).filter(|_| self.opened) {
+        let moved = || self.accounts.difference(&self.moved, ["the accounts", "the postings"]);
+        let owned = || self.owned.difference(&self.accounts);
+        let differs = self.accounts.differs_from(&manifest.trial_balance);
+        let differs = differs.or_else(|| self.opened.then(moved).flatten());
+        // A journal has no lots.
+        match differs.or_else(|| (manifest.export.format != Format::Hledger).then(owned).flatten()) {
             Some(what) => Err(bad_manifest(what)),
             None => Ok(self.counts),
         }
@@ -438,6 +456,9 @@ fn hold_against_book(
     let rows = |file: &FileEntry| (file.name.clone(), file.content, file.rows, file.rows_blake3.clone());
     if let Some((file, _)) = manifest.files.iter().zip(&again.files).find(|(file, made)| rows(file) != rows(made)) {
         return Err(ExportError::damaged(&file.name, "a row is not what the book says"));
+    }
+    if manifest.trial_balance != again.trial_balance {
+        return Err(bad_manifest("its trial balance is not what the book says"));
     }
     let alike = manifest.files.len() == again.files.len() && manifest.totals == again.totals;
     if alike && manifest.tables == again.tables { Ok(()) } else { Err(bad_manifest("the book has more or fewer rows")) }

@@ -1,12 +1,16 @@
 //! The file of accounts to be moved in: read twice, first to be judged as a whole and then to be posted.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use indicatif::ProgressBar;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
-use stampbook::constants::{KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, POINTS_MAX};
+use stampbook::constants::{ASSET_ID_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, POINTS_MAX};
+use stampbook::ledger::spec::ASSETS_MAX;
 
 use super::super::{EXIT_BAD_INPUT, EXIT_IO, Failure};
 
@@ -16,8 +20,14 @@ const ROWS_MAX: usize = 50_000_000;
 const FAULTS_SHOWN_MAX: usize = 32;
 /// Rows between two looks at the progress bar.
 const ROWS_A_TICK: usize = 4_096;
-/// The columns, which may come in any order.
-const COLUMNS: [&str; 3] = ["source_key", "member", "points"];
+/// The columns, which may come in any order; of these there is every one.
+const NEEDED: usize = 3;
+/// The columns.
+const COLUMNS: [&str; 7] = ["source_key", "member", "points", "asset", "source", "lapses_at", "occurred_at"];
+/// The asset of rows that name none.
+pub(super) const POINTS: &str = "points";
+/// Where all that is moved in comes from.
+const OPENING: &str = "opening";
 
 /// A row of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +38,14 @@ pub(super) struct Row {
     pub source_key: String,
     /// The member's id.
     pub member: String,
-    /// Points, negative for a debt; never 0.
+    /// Units of the asset, negative for a debt; never 0.
     pub points: i64,
+    /// The asset's id.
+    pub asset: String,
+    /// When the units lapse, in microseconds since the Unix epoch; none for as the asset's policy says.
+    pub lapses_at_us: Option<i64>,
+    /// When they were earned, in microseconds since the Unix epoch; none for now.
+    pub occurred_at_us: Option<i64>,
 }
 
 /// What the file comes to.
@@ -37,8 +53,8 @@ pub(super) struct Row {
 pub(super) struct Sums {
     /// Rows.
     pub rows: u64,
-    /// The sum of their points.
-    pub points: i64,
+    /// What they sum to, by asset.
+    pub units: BTreeMap<String, i64>,
     /// Members, each counted once.
     pub members: u64,
     /// What all rows hash to, to tell whether the file is still the same.
@@ -57,7 +73,9 @@ pub(super) struct Rows {
     reader: Reader<File>,
     name: String,
     /// Where in a record each of the columns is.
-    places: [usize; 3],
+    places: [Option<usize>; COLUMNS.len()],
+    /// Columns of the header.
+    width: usize,
     record: ByteRecord,
     key_bytes_max: usize,
     hasher: blake3::Hasher,
@@ -73,7 +91,8 @@ impl Rows {
         let header = reader.byte_headers().map_err(|error| unreadable(&name, &error))?.clone();
         let places = places(&header).map_err(|why| Failure::plain(EXIT_BAD_INPUT, format!("{name}: line 1: {why}")))?;
         let key_bytes_max = KEY_BYTES_MAX.saturating_sub(key_prefix.len() + 1);
-        Ok(Self { reader, name, places, record: ByteRecord::new(), key_bytes_max, hasher: blake3::Hasher::new() })
+        let (width, hasher) = (header.len(), blake3::Hasher::new());
+        Ok(Self { reader, name, places, width, record: ByteRecord::new(), key_bytes_max, hasher })
     }
 
     /// How far into the file the rows so far reach, in bytes.
@@ -93,36 +112,37 @@ impl Rows {
 
     fn row(&self, line: u64) -> Result<Row, Fault> {
         let fault = |column, message: String| Fault { line, column, message };
-        if self.record.len() != COLUMNS.len() {
-            return Err(fault(
-                "",
-                format!("the row has {} columns and the header {}", self.record.len(), COLUMNS.len()),
-            ));
+        if self.record.len() != self.width {
+            let message = format!("the row has {} columns and the header {}", self.record.len(), self.width);
+            return Err(fault("", message));
         }
-        let text = |which: usize| {
-            let place = self.places.get(which).copied().unwrap_or_default();
-            let column = COLUMNS.get(which).copied().unwrap_or_default();
-            let bytes = self.record.get(place).unwrap_or_default();
-            std::str::from_utf8(bytes).map_err(|_| fault(column, "is not UTF-8 text".to_owned()))
+        let mut texts = [""; COLUMNS.len()];
+        for ((text, place), column) in texts.iter_mut().zip(self.places).zip(COLUMNS) {
+            let bytes = place.and_then(|place| self.record.get(place)).unwrap_or_default();
+            *text = std::str::from_utf8(bytes).map_err(|_| fault(column, "is not UTF-8 text".to_owned()))?;
+        }
+        let named = |(column, message)| fault(column, message);
+        let [source_key, member, points, asset, source, lapses_at, occurred_at] = texts;
+        let row = Row {
+            line,
+            source_key: id(COLUMNS[0], source_key, self.key_bytes_max).map_err(named)?,
+            member: id(COLUMNS[1], member, MEMBER_ID_BYTES_MAX).map_err(named)?,
+            points: units(points).map_err(|message| fault(COLUMNS[2], message))?,
+            asset: match asset {
+                "" => POINTS.to_owned(),
+                asset => id(COLUMNS[3], asset, ASSET_ID_BYTES_MAX).map_err(named)?,
+            },
+            lapses_at_us: instant(lapses_at).map_err(|message| fault(COLUMNS[5], message))?,
+            occurred_at_us: instant(occurred_at).map_err(|message| fault(COLUMNS[6], message))?,
         };
-        let id = |which: usize, bytes_max: usize| {
-            let (value, column) = (text(which)?, COLUMNS.get(which).copied().unwrap_or_default());
-            match value.len() {
-                0 => Err(fault(column, "is empty".to_owned())),
-                bytes if bytes > bytes_max => {
-                    Err(fault(column, format!("has {bytes} bytes; at most {bytes_max} are taken")))
-                }
-                _ => Ok(value.to_owned()),
-            }
-        };
-        let (source_key, member, points) = (id(0, self.key_bytes_max)?, id(1, MEMBER_ID_BYTES_MAX)?, text(2)?);
-        let points = match points.parse::<i64>() {
-            Ok(0) => Err("is 0: an account without points is not moved in; leave the row out".to_owned()),
-            Ok(points) if (-POINTS_MAX..=POINTS_MAX).contains(&points) => Ok(points),
-            Ok(_) => Err(format!("is over {POINTS_MAX} either way")),
-            Err(_) => Err(format!("is {points:?}, which is no whole number")),
-        };
-        Ok(Row { line, source_key, member, points: points.map_err(|why| fault("points", why))? })
+        if !matches!(source, "" | OPENING) {
+            let message = format!("is {source:?}; what is moved in is of the source {OPENING}: say that, or nothing");
+            return Err(fault(COLUMNS[4], message));
+        }
+        match row.points < 0 && row.lapses_at_us.is_some() {
+            true => Err(fault(COLUMNS[5], "must be empty where the member owes".to_owned())),
+            false => Ok(row),
+        }
     }
 
     /// The next row of a file that was sound when it was checked.
@@ -145,7 +165,7 @@ pub(super) fn check(file: &Path, key_prefix: &str, bar: &ProgressBar) -> Result<
     let name = rows.name.clone();
     let (mut faults, mut faults_in_all) = (Vec::new(), 0_usize);
     let (mut keys, mut members): (Vec<(u128, u64)>, Vec<u128>) = (Vec::new(), Vec::new());
-    let mut points = 0_i64;
+    let mut units: BTreeMap<String, i64> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let row = match row {
             Ok(row) => row,
@@ -166,8 +186,13 @@ pub(super) fn check(file: &Path, key_prefix: &str, bar: &ProgressBar) -> Result<
         note(&mut rows.hasher, &row);
         keys.push((print(&row.source_key), row.line));
         members.push(print(&row.member));
-        // Fifty million rows of the greatest points are still far from the end of the numbers.
-        points = points.saturating_add(row.points);
+        // Fifty million rows of the most units are still far from the end of the numbers.
+        let sum = units.entry(row.asset).or_default();
+        *sum = sum.saturating_add(row.points);
+        if units.len() > ASSETS_MAX {
+            let text = format!("{name}:{}: asset is one too many: a program has at most {ASSETS_MAX}", row.line);
+            return Err(Failure::plain(EXIT_BAD_INPUT, text + "\nnothing was posted"));
+        }
     }
     keys.sort_unstable();
     for pair in keys.windows(2) {
@@ -190,11 +215,42 @@ pub(super) fn check(file: &Path, key_prefix: &str, bar: &ProgressBar) -> Result<
     members.sort_unstable();
     members.dedup();
     let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
-    Ok(Sums { rows: count(keys.len()), points, members: count(members.len()), hash: rows.hash() })
+    Ok(Sums { rows: count(keys.len()), units, members: count(members.len()), hash: rows.hash() })
+}
+
+/// A key, or the id of a member or an asset.
+fn id(column: &'static str, value: &str, bytes_max: usize) -> Result<String, (&'static str, String)> {
+    match value.len() {
+        0 => Err((column, "is empty".to_owned())),
+        bytes if bytes > bytes_max => Err((column, format!("has {bytes} bytes; at most {bytes_max} are taken"))),
+        _ => Ok(value.to_owned()),
+    }
+}
+
+fn units(text: &str) -> Result<i64, String> {
+    match text.parse::<i64>() {
+        Ok(0) => Err("is 0: an account without units is not moved in; leave the row out".to_owned()),
+        Ok(units) if (-POINTS_MAX..=POINTS_MAX).contains(&units) => Ok(units),
+        Ok(_) => Err(format!("is over {POINTS_MAX} either way")),
+        Err(_) => Err(format!("is {text:?}, which is no whole number")),
+    }
+}
+
+/// An instant in microseconds since the Unix epoch; none for no text.
+fn instant(text: &str) -> Result<Option<i64>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let time: Timestamp =
+        text.parse().map_err(|_| format!("is {text:?}, which is no time such as 2030-01-31T00:00:00Z"))?;
+    match time.to_zoned(TimeZone::UTC).year() {
+        1..=9999 => Ok(Some(time.as_microsecond())),
+        _ => Err(format!("is {text:?}, which is not of the years 1 to 9999")),
+    }
 }
 
 /// Where the columns are in the header.
-fn places(header: &ByteRecord) -> Result<[usize; 3], String> {
+fn places(header: &ByteRecord) -> Result<[Option<usize>; COLUMNS.len()], String> {
     for (place, column) in header.iter().enumerate() {
         let shown = String::from_utf8_lossy(column);
         if !COLUMNS.iter().any(|known| known.as_bytes() == column) {
@@ -204,12 +260,11 @@ fn places(header: &ByteRecord) -> Result<[usize; 3], String> {
             return Err(format!("column {}: {shown:?} is there twice", place + 1));
         }
     }
-    let find = |column: &str| {
-        let place = header.iter().position(|name| name == column.as_bytes());
-        place.ok_or_else(|| format!("the column {column:?} is missing"))
-    };
-    let [source_key, member, points] = COLUMNS;
-    Ok([find(source_key)?, find(member)?, find(points)?])
+    let places = COLUMNS.map(|column| header.iter().position(|name| name == column.as_bytes()));
+    match COLUMNS.iter().zip(places).take(NEEDED).find(|(_, place)| place.is_none()) {
+        Some((column, _)) => Err(format!("the column {column:?} is missing")),
+        None => Ok(places),
+    }
 }
 
 /// 128 bits of BLAKE3: two texts that are alike in them are the same, for all practical purposes.
@@ -222,10 +277,14 @@ fn print(text: &str) -> u128 {
 }
 
 fn note(hasher: &mut blake3::Hasher, row: &Row) {
-    for text in [&row.source_key, &row.member] {
+    for text in [&row.source_key, &row.member, &row.asset] {
         hasher.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_le_bytes()).update(text.as_bytes());
     }
     hasher.update(&row.points.to_le_bytes());
+    for instant in [row.lapses_at_us, row.occurred_at_us] {
+        // No instant is so early.
+        hasher.update(&instant.unwrap_or(i64::MIN).to_le_bytes());
+    }
 }
 
 fn unreadable(name: &str, error: &csv::Error) -> Failure {
@@ -266,6 +325,10 @@ mod tests {
         check(file.path(), "old", &ProgressBar::hidden())
     }
 
+    fn of(sums: &Sums, asset: &str) -> Option<i64> {
+        sums.units.get(asset).copied()
+    }
+
     /// The faults as line, column and the beginning of the message.
     fn faults(text: &[u8]) -> Vec<(u64, String)> {
         let failure = checked(text).err().unwrap();
@@ -278,12 +341,67 @@ mod tests {
     #[test]
     fn a_sound_file_comes_to_its_sums_whatever_the_order_of_its_columns() {
         let sums = checked(b"source_key,member,points\na,ann,5\nb,ben,-2\nc,ann,7\n").unwrap();
-        assert_eq!((sums.rows, sums.points, sums.members), (3, 10, 2));
+        assert_eq!((sums.rows, of(&sums, "points"), sums.members), (3, Some(10), 2));
         let turned = checked(b"points,source_key,member\n5,a,ann\n-2,b,ben\n7,c,ann\n").unwrap();
         assert_eq!(turned, sums);
         assert_ne!(checked(b"source_key,member,points\na,ann,5\nb,ben,-3\nc,ann,8\n").unwrap().hash, sums.hash);
         let empty = checked(b"source_key,member,points\n").unwrap();
-        assert_eq!((empty.rows, empty.points), (0, 0));
+        assert_eq!((empty.rows, empty.units.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_file_of_lots_comes_to_a_sum_an_asset_and_says_when_each_was_earned_and_lapses() {
+        let header = "source_key,member,points,asset,source,lapses_at,occurred_at\n";
+        let text = format!(
+            "{header}a,ann,5,,,,\nb,ann,7,growth,opening,2030-01-31T00:00:00Z,2026-05-01T12:00:00+02:00\n\
+             c,ben,2,points,,2030-01-31 00:00:00+00,\nd,ben,-4,growth,,,\n"
+        );
+        let sums = checked(text.as_bytes()).unwrap();
+        let sound = (sums.rows, of(&sums, "points"), of(&sums, "growth"), sums.members);
+        assert_eq!((sound, sums.units.len()), ((4, Some(7), Some(3), 2), 2));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let mut rows = Rows::open(file.path(), "old").unwrap();
+        let mut told = Vec::new();
+        while let Some(row) = rows.next_sound().unwrap() {
+            told.push((row.asset, row.lapses_at_us, row.occurred_at_us));
+        }
+        let (lapse, earned) = (Some(1_896_048_000_000_000), Some(1_777_629_600_000_000));
+        let row = |asset: &str, lapses, occurred| (asset.to_owned(), lapses, occurred);
+        let expected = [
+            row("points", None, None),
+            row("growth", lapse, earned),
+            row("points", lapse, None),
+            row("growth", None, None),
+        ];
+        assert_eq!(told, expected);
+        for (from, to) in [("growth,opening", "points,opening"), ("2030", "2031"), ("12:00", "13:00")] {
+            assert_ne!(checked(text.replacen(from, to, 1).as_bytes()).unwrap().hash, sums.hash, "{from}");
+        }
+    }
+
+    #[test]
+    fn a_source_that_is_not_opening_a_debt_that_lapses_and_what_is_no_time_are_named() {
+        let text = "source_key,member,points,asset,source,lapses_at,occurred_at\na,ann,5,,base,,\n\
+                    b,ann,-5,,,2030-01-31T00:00:00Z,\nc,ann,5,,,2030-01-31,\nd,ann,5,,,,soon\n\
+                    e,ann,5,,,-000002-01-01T00:00:00Z,\n";
+        let long = format!("f,ann,5,{},,,\n", "a".repeat(ASSET_ID_BYTES_MAX + 1));
+        let named = faults((text.to_owned() + &long).as_bytes());
+        let expected =
+            [(2, "source"), (3, "lapses_at"), (4, "lapses_at"), (5, "occurred_at"), (6, "lapses_at"), (7, "asset")];
+        assert_eq!(named, expected.map(|(line, column)| (line, column.to_owned())));
+    }
+
+    #[test]
+    fn a_file_of_more_assets_than_a_program_has_is_refused_at_the_first_too_many() {
+        let rows = |assets: usize| -> String {
+            let rows = (0..assets).map(|n| format!("k{n},ann,1,asset-{n}\n"));
+            std::iter::once("source_key,member,points,asset\n".to_owned()).chain(rows).collect()
+        };
+        assert_eq!(checked(rows(ASSETS_MAX).as_bytes()).unwrap().units.len(), ASSETS_MAX);
+        let failure = checked(rows(ASSETS_MAX + 9).as_bytes()).err().unwrap();
+        let line = format!(":{}: asset", ASSETS_MAX + 2);
+        assert!(failure.code == EXIT_BAD_INPUT && failure.text.contains(&line), "{}", failure.text);
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Rejects {
         let Some(path) = file else { return Ok(Self { file: None }) };
         let name = path.display().to_string();
         let mut list = Writer::from_path(path).map_err(|error| failed(&name, &error))?;
-        let header = ["line", "source_key", "member", "points", "outcome", "reason", "field", "message"];
+        let header = ["line", "source_key", "member", "points", "outcome", "reason", "field", "message", "asset"];
         list.write_record(header).map_err(|error| failed(&name, &error))?;
         Ok(Self { file: Some((list, name)) })
     }
@@ -34,7 +34,9 @@ impl Rejects {
         let outcome = remote::short(receipt.outcome().as_str_name(), "OUTCOME_");
         let reason = remote::short(receipt.reason().as_str_name(), "REASON_");
         let (line, points) = (row.line.to_string(), row.points.to_string());
-        let record = [&line, &row.source_key, &row.member, &points, outcome, reason, &receipt.field, &receipt.message];
+        let (key, member) = (row.source_key.as_str(), row.member.as_str());
+        let (field, message) = (receipt.field.as_str(), receipt.message.as_str());
+        let record = [line.as_str(), key, member, &points, outcome, reason, field, message, &row.asset];
         list.write_record(record).map_err(|error| failed(name, &error))
     }
 
