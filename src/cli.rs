@@ -1,5 +1,6 @@
 //! The command line: what there is to say, and how every answer is shown. The commands themselves live in the modules.
 
+mod audit;
 mod backup;
 mod bar;
 mod campaign;
@@ -10,6 +11,7 @@ mod out;
 mod program;
 mod receive;
 mod remote;
+mod reward;
 mod rules;
 mod snapshot;
 mod verify;
@@ -50,12 +52,18 @@ enum Command {
     /// Fund, pause, resume, close or list campaigns.
     #[command(subcommand)]
     Campaign(campaign::Campaign),
+    /// Put rewards on offer, change or stock them, or list them.
+    #[command(subcommand)]
+    Reward(reward::Reward),
     /// Confirm a server's clock that has leapt ahead, or drive one that is driven by hand.
     #[command(subcommand)]
     Clock(clock::Clock),
     /// Take, list, show or delete snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
+    /// What an auditor asks a server: the roll-forward of a period, the trial balance by either time.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Move members in from another system: their opening balances, from a CSV file.
     Import(import::Import),
     /// Copy a book into a directory, while it is served or not; the next time only what is new.
@@ -125,8 +133,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => stampbook::server::run(args.data, args.listen, args.config, args.clock),
         Command::Program(command) => show(command.json(), command.run()),
         Command::Campaign(command) => show(command.json(), command.run()),
+        Command::Reward(command) => show(command.json(), command.run()),
         Command::Clock(command) => show(command.json(), command.run()),
         Command::Snapshot(command) => show(command.json(), command.run()),
+        Command::Audit(command) => show(command.json(), command.run()),
         Command::Import(command) => show(command.json(), command.run()),
         Command::Backup(command) => show(command.json, command.run()),
         Command::Restore(command) => show(command.json, command.run()),

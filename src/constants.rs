@@ -28,8 +28,10 @@ pub const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
 pub const PROGRAM_ID_BYTES_MAX: usize = 64;
 /// Bytes of an asset's id; at least one.
 pub const ASSET_ID_BYTES_MAX: usize = 64;
-/// Bytes of a reward's id.
+/// Bytes of a reward's id; at least one.
 pub const REWARD_ID_BYTES_MAX: usize = 64;
+/// Bytes of a reward's name; at least one.
+pub const REWARD_NAME_BYTES_MAX: usize = 128;
 /// Pieces of a reward that one command moves.
 pub const PIECES_MAX: i64 = 1_000_000;
 /// Bytes of a tag of members.
@@ -73,6 +75,8 @@ pub const PAGE_SCAN_EVENTS_MAX: usize = 10_000;
 
 /// Reads of past trial balances that run at a time; others wait, for each may read much of the book.
 pub const PAST_READS_MAX: usize = 2;
+/// Roll-forwards that are made at a time; others wait, for each holds up to `audit::roll_forward::RUNS_MAX` runs.
+pub const ROLL_FORWARDS_MAX: usize = 1;
 /// Exports and backups that run at a time, over all connections.
 pub const EXPORTS_MAX: usize = 2;
 /// Bytes of file in one message of an export or a backup.

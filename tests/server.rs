@@ -9,12 +9,16 @@ mod assets;
 mod atomic;
 #[path = "server/audit.rs"]
 mod audit;
+#[path = "server/auditing.rs"]
+mod auditing;
 #[path = "server/backup.rs"]
 mod backup;
 #[path = "server/checkout.rs"]
 mod checkout;
 #[path = "server/clock.rs"]
 mod clock;
+#[path = "server/closing.rs"]
+mod closing;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/import.rs"]
@@ -35,6 +39,8 @@ mod posting;
 mod process;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/rewards.rs"]
+mod rewards;
 #[path = "server/snapshots.rs"]
 mod snapshots;
 #[path = "server/streaming.rs"]

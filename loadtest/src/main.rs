@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod echo;
 mod log;
+mod lots;
 mod memory;
 mod open;
 mod process;
@@ -17,6 +18,7 @@ mod run;
 mod stage;
 mod tally;
 mod tools;
+mod trace;
 mod wire;
 
 use std::error::Error;
@@ -43,10 +45,14 @@ enum Command {
     Demo(demo::Options),
     /// Post a recorded trace; posting it again changes nothing.
     Replay(replay::Options),
+    /// Live through a recorded trace on a server of its own with a driven clock, points lapsing and being spent, and tell where every point is.
+    Trace(trace::Options),
     /// Closed-loop load on a running server.
     Run(run::Options),
     /// Open-loop load at a constant rate on a server of its own, also with and without checkpoints in turn.
     Open(open::Options),
+    /// Millions of lots lapse at once and are swept under open-loop load, in turn with the same load alone.
+    Sweep(open::SweepOptions),
     /// The most memory that a server of its own takes, through a checkpoint and a snapshot under load.
     Memory(memory::Options),
     /// How long a server of its own takes to start after a kill under load with a long tail and cold files.
@@ -85,8 +91,10 @@ async fn run(command: Command, json: bool) -> Result<(), Failure> {
     match command {
         Command::Demo(options) => demo::demo(options, json).await,
         Command::Replay(options) => replay::replay(options, json).await,
+        Command::Trace(options) => trace::trace(options, json).await,
         Command::Run(options) => run::run(options, json).await,
         Command::Open(options) => open::open(options, json).await,
+        Command::Sweep(options) => open::sweep(options, json).await,
         Command::Memory(options) => memory::memory(options, json).await,
         Command::Restart(options) => restart::restart(options, json).await,
         Command::Crash(options) => crash::crash(options, json).await,

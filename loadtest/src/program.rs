@@ -24,6 +24,13 @@ pub(crate) struct Fixture {
 pub(crate) const LOAD: Fixture =
     Fixture { program: "loadtest", campaign: "double-points", definition: include_str!("../programs/loadtest.toml") };
 
+/// For `memory --lots`: the program of `run` with dated lots and another asset.
+pub(crate) const LOTS: Fixture = Fixture { definition: include_str!("../programs/loadtest-lots.toml"), ..LOAD };
+
+/// For `sweep`: the program of the members whose lots lapse.
+pub(crate) const LAPSING: &str = "lapsing";
+pub(crate) const LAPSING_DEFINITION: &str = include_str!("../programs/lapsing.toml");
+
 /// For `demo`.
 pub(crate) const NIGHT: Fixture = Fixture {
     program: "campaign-night",
@@ -40,23 +47,9 @@ const ACTOR: &str = "loadtest";
 impl Fixture {
     /// Puts the program if there is none, and funds the campaign with `points` if it holds less than half of that.
     pub(crate) async fn set_up(&self, channel: Channel, points: i64) -> Result<(), Failure> {
+        put(channel.clone(), self.program, self.definition).await?;
         let mut admin = AdminServiceClient::new(channel.clone());
         let program = self.program.to_owned();
-        match admin.get_program(GetProgramRequest { program: program.clone() }).await {
-            Ok(_) => {}
-            Err(status) if matches!(status.code(), Code::InvalidArgument | Code::NotFound) => {
-                let put = PutProgramRequest {
-                    program: program.clone(),
-                    definition: self.definition.to_owned(),
-                    expected_version: Some(0),
-                    key: format!("{program}-1"),
-                    actor: ACTOR.to_owned(),
-                    reason: "first version".to_owned(),
-                };
-                applied(admin.put_program(put).await?.into_inner().receipt)?;
-            }
-            Err(status) => return Err(status.into()),
-        }
         let campaign = self.campaign(channel).await?;
         if campaign.left < points / 2 {
             let fund = FundCampaignRequest {
@@ -78,6 +71,26 @@ impl Fixture {
         let get = GetCampaignRequest { program: self.program.to_owned(), campaign: self.campaign.to_owned() };
         let answer = AdminServiceClient::new(channel).get_campaign(get).await?.into_inner();
         answer.campaign.ok_or_else(|| "the answer holds no campaign".into())
+    }
+}
+
+/// Puts the program's first version if there is none.
+pub(crate) async fn put(channel: Channel, program: &str, definition: &str) -> Result<(), Failure> {
+    let mut admin = AdminServiceClient::new(channel);
+    match admin.get_program(GetProgramRequest { program: program.to_owned() }).await {
+        Ok(_) => Ok(()),
+        Err(status) if matches!(status.code(), Code::InvalidArgument | Code::NotFound) => {
+            let put = PutProgramRequest {
+                program: program.to_owned(),
+                definition: definition.to_owned(),
+                expected_version: Some(0),
+                key: format!("{program}-1"),
+                actor: ACTOR.to_owned(),
+                reason: "first version".to_owned(),
+            };
+            applied(admin.put_program(put).await?.into_inner().receipt)
+        }
+        Err(status) => Err(status.into()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Posts recorded trade. Keys come from the invoices, so that posting a trace again changes nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -182,7 +182,7 @@ impl Report {
 
 /// Reads the whole trace, then posts it in order, one batch after another.
 pub(crate) async fn replay(options: Options, json: bool) -> Result<(), Failure> {
-    let commands = read(&options)?;
+    let commands = read(&options.trace, &options.program, &options.time_zone)?;
     let mut client = client::ledger(client::connect(&options.target).await?);
     let bar = ProgressBar::new(u64::try_from(commands.len())?);
     bar.set_style(ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {msg}")?);
@@ -212,13 +212,14 @@ pub(crate) async fn replay(options: Options, json: bool) -> Result<(), Failure> 
     report.print(json)
 }
 
-fn read(options: &Options) -> Result<Vec<Command>, Failure> {
-    let zone = TimeZone::get(&options.time_zone)?;
-    let mut reader = csv::Reader::from_path(&options.trace).map_err(|e| format!("{}: {e}", options.trace.display()))?;
+/// The commands of a trace, one a row, in its order.
+pub(crate) fn read(trace: &Path, program: &str, time_zone: &str) -> Result<Vec<Command>, Failure> {
+    let zone = TimeZone::get(time_zone)?;
+    let mut reader = csv::Reader::from_path(trace).map_err(|e| format!("{}: {e}", trace.display()))?;
     let mut commands = Vec::new();
     for (row, line) in reader.deserialize::<Row>().zip(2..) {
-        let command = row.map_err(Failure::from).and_then(|row| row.command(&options.program, &zone));
-        commands.push(command.map_err(|e| format!("{}:{line}: {e}", options.trace.display()))?);
+        let command = row.map_err(Failure::from).and_then(|row| row.command(program, &zone));
+        commands.push(command.map_err(|e| format!("{}:{line}: {e}", trace.display()))?);
     }
     Ok(commands)
 }
@@ -232,7 +233,10 @@ fn due(rest: &[Command], first_us: i64, elapsed: Duration, times: u32) -> usize 
 
 /// One receipt for each. A server that sheds load is asked again; any other failure ends the replay, and running it once more settles
 /// what is unknown.
-async fn post(client: &mut LedgerServiceClient<Channel>, commands: &[Command]) -> Result<Vec<Receipt>, Failure> {
+pub(crate) async fn post(
+    client: &mut LedgerServiceClient<Channel>,
+    commands: &[Command],
+) -> Result<Vec<Receipt>, Failure> {
     loop {
         let request = PostBatchRequest { items: commands.to_vec(), atomic: false };
         match client.post_batch(request).await {

@@ -15,6 +15,7 @@ use tonic::Request;
 use tonic::client::Grpc;
 use tonic::transport::Channel;
 
+use crate::lots::{Bringer, Lots};
 use crate::process::{Server, serve, stampbook};
 use crate::rng::Rng;
 use crate::run::BUDGET;
@@ -45,6 +46,8 @@ pub(crate) struct Stage {
     pub(crate) binary: PathBuf,
     /// How many members the books have.
     pub(crate) members: u64,
+    /// What lots they have beside one earn of each member.
+    pub(crate) lots: Lots,
     folder: TempDir,
 }
 
@@ -53,14 +56,21 @@ pub(crate) struct Stage {
 struct Note {
     members: u64,
     fill_seed: u64,
+    #[serde(default)]
+    lots: Lots,
 }
 
 impl Stage {
     /// A temporary folder, gone with the stage.
     pub(crate) fn new(members: u64) -> Result<Self, Failure> {
+        Self::with_lots(members, Lots::default())
+    }
+
+    /// The same, for books with lots.
+    pub(crate) fn with_lots(members: u64, lots: Lots) -> Result<Self, Failure> {
         eprintln!("building the server, if need be");
         let folder = tempfile::Builder::new().prefix("stampbook-loadtest-").tempdir()?;
-        Ok(Self { binary: stampbook()?, members, folder })
+        Ok(Self { binary: stampbook()?, members, lots, folder })
     }
 
     /// A path in the folder.
@@ -77,7 +87,7 @@ impl Stage {
         let room = if text.lines().any(|line| line.trim_start().starts_with("members_max")) {
             String::new()
         } else {
-            format!("members_max = {}\n", self.members + SPARE_MEMBERS)
+            format!("members_max = {}\n", self.members + self.lots.lapsing_members + SPARE_MEMBERS)
         };
         let path = self.path(&format!("{name}.toml"));
         fs::write(&path, room + &text)?;
@@ -94,7 +104,7 @@ impl Stage {
     pub(crate) async fn prepared(&self, kept: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
         let folder = kept.map_or_else(|| self.path("prepared"), Path::to_path_buf);
         let (books, note) = (folder.join(BOOKS), folder.join(NOTE));
-        let wanted = Note { members: self.members, fill_seed: FILL_SEED };
+        let wanted = Note { members: self.members, fill_seed: FILL_SEED, lots: self.lots };
         if note.exists() {
             let found: Note = serde_json::from_slice(&fs::read(&note)?)?;
             if found == wanted {
@@ -127,34 +137,60 @@ impl Stage {
         .await?
     }
 
-    /// Posts one earn for each member, in order.
+    /// Posts one earn for each member, in order, and then the lots.
     pub(crate) async fn fill(&self, address: &str) -> Result<(), Failure> {
-        program::LOAD.set_up(client::connect(address).await?, BUDGET).await?;
-        let mut connections = Vec::new();
-        for _ in 0..FILL_CONNECTIONS {
-            connections.push(client::raw(client::connect(address).await?));
+        let channel = client::connect(address).await?;
+        self.lots.set_up(channel.clone()).await?;
+        program::LOAD.set_up(channel, BUDGET).await?;
+        let members = self.members;
+        let rate =
+            post_all(address, "members", members, fill_batches(members), move |n| fill_request(members, n)).await?;
+        eprintln!("{} members opened, {} a second", grouped(members), grouped(rate));
+        let bringer = Bringer::new(self.lots, members);
+        if bringer.requests() > 0 {
+            let commands = bringer.commands();
+            let rate = post_all(address, "lots", commands, bringer.requests(), move |n| bringer.request(n)).await?;
+            let lots = grouped(self.lots.count(members));
+            eprintln!("{lots} lots brought by {} commands, {} a second", grouped(commands), grouped(rate));
         }
-        let bar = ProgressBar::new(self.members);
-        bar.set_style(ProgressStyle::with_template("{msg:>10} {bar:40} {human_pos}/{human_len} {per_sec}")?);
-        bar.set_message("filling");
-        let begun = Instant::now();
-        let mut under_way: VecDeque<JoinHandle<Result<u64, Failure>>> = VecDeque::new();
-        for (batch, connection) in (0..fill_batches(self.members)).zip(connections.iter().cycle()) {
-            if under_way.len() == FILL_IN_FLIGHT
-                && let Some(oldest) = under_way.pop_front()
-            {
-                bar.inc(oldest.await??);
-            }
-            under_way.push_back(tokio::spawn(fill_batch(connection.clone(), self.members, batch)));
-        }
-        for batch in under_way {
-            bar.inc(batch.await??);
-        }
-        bar.finish_and_clear();
-        let rate = grouped(rate_per_s(self.members, begun.elapsed()));
-        eprintln!("{} members opened, {rate} a second", grouped(self.members));
         Ok(())
     }
+}
+
+/// Posts requests by number, many at a time. Gives commands a second.
+async fn post_all(
+    address: &str,
+    what: &'static str,
+    commands: u64,
+    requests: u64,
+    request: impl Fn(u64) -> Result<(Vec<u8>, u64), Failure> + Copy + Send + 'static,
+) -> Result<u64, Failure> {
+    let mut connections = Vec::new();
+    for _ in 0..FILL_CONNECTIONS {
+        connections.push(client::raw(client::connect(address).await?));
+    }
+    let bar = ProgressBar::new(commands);
+    bar.set_style(ProgressStyle::with_template("{msg:>10} {bar:40} {human_pos}/{human_len} {per_sec}")?);
+    bar.set_message(what);
+    let begun = Instant::now();
+    let mut under_way: VecDeque<JoinHandle<Result<u64, Failure>>> = VecDeque::new();
+    for (number, connection) in (0..requests).zip(connections.iter().cycle()) {
+        if under_way.len() == FILL_IN_FLIGHT
+            && let Some(oldest) = under_way.pop_front()
+        {
+            bar.inc(oldest.await??);
+        }
+        let connection = connection.clone();
+        under_way.push_back(tokio::spawn(async move {
+            let (bytes, commands) = request(number)?;
+            post_batch(connection, bytes, commands).await
+        }));
+    }
+    for batch in under_way {
+        bar.inc(batch.await??);
+    }
+    bar.finish_and_clear();
+    Ok(rate_per_s(commands, begun.elapsed()))
 }
 
 /// How many batches fill books.
@@ -171,8 +207,7 @@ pub(crate) fn fill_request(members: u64, batch: u64) -> Result<(Vec<u8>, u64), F
     Ok((writer.request_for_each(first, commands), commands))
 }
 
-async fn fill_batch(mut grpc: Grpc<Channel>, members: u64, batch: u64) -> Result<u64, Failure> {
-    let (bytes, commands) = fill_request(members, batch)?;
+async fn post_batch(mut grpc: Grpc<Channel>, bytes: Vec<u8>, commands: u64) -> Result<u64, Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
         grpc.ready().await?;

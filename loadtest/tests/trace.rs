@@ -1,4 +1,5 @@
-//! Two years of a shop's trade, replayed on a real server, come to known points: once, twice, doubled, and through a crash.
+//! Two years of a shop's trade, replayed on a real server, come to known points: once, twice, doubled, through a crash, and with points
+//! that lapse and are spent.
 
 #![allow(clippy::unwrap_used)]
 
@@ -214,4 +215,56 @@ async fn a_replay_cut_short_by_a_kill_and_begun_again_comes_to_the_same_balances
     let found = house.balances("online-retail").await;
     assert_eq!((found.op, &found.rows), (expected.op, &expected.rows));
     assert_eq!(found, expected);
+}
+
+/// The interpreter that has DuckDB: the one in `PYTHON`, which must have it, or python3 if it has.
+fn python() -> Option<std::ffi::OsString> {
+    let named = std::env::var_os("PYTHON");
+    let python = named.clone().unwrap_or_else(|| "python3".into());
+    let ready =
+        Command::new(&python).args(["-c", "import duckdb"]).output().is_ok_and(|output| output.status.success());
+    assert!(ready || named.is_none(), "the interpreter in PYTHON lacks duckdb");
+    if !ready {
+        eprintln!("skipped: python3 lacks duckdb");
+    }
+    ready.then_some(python)
+}
+
+/// The table that DuckDB makes of an export.
+const TABLE_BY_DUCKDB: &str = "
+import duckdb, json, os, sys
+sql = open(sys.argv[1]).read()
+os.chdir(sys.argv[2])
+print(json.dumps(dict(duckdb.sql(sql).fetchall())))
+";
+
+#[test]
+fn every_point_of_a_year_of_trade_is_somewhere_by_the_receipts_and_by_the_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["trace", "--json", "--rows", "3500", "--until", "2011-01-10T00:00:00Z", "--export"]).arg(&export);
+    let output = command.arg(trace()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        numbers(&report, ["rows", "purchases", "refunds", "refunds_named", "redemptions"]),
+        [3_500, 2_769, 731, 519, 995]
+    );
+    let names = ["issued", "owed", "spendable", "spent", "lapsed", "taken_back"];
+    let table = report.get("table").unwrap();
+    let [issued, owed, spendable, spent, lapsed, taken_back] = numbers(table, names);
+    assert_eq!(issued + owed, spendable + spent + lapsed + taken_back);
+    assert_eq!(
+        [issued, owed, spendable, spent, lapsed, taken_back],
+        [1_339_427, 18_620, 131_785, 1_035_400, 139_545, 51_317]
+    );
+
+    let Some(python) = python() else { return };
+    let sql = here("sql").join("trace.sql");
+    let output = Command::new(python).args(["-c", TABLE_BY_DUCKDB]).arg(sql).arg(&export).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let names = ["issued", "owed by members", "spendable", "spent", "lapsed", "taken back"];
+    assert_eq!(numbers(&found, names), [issued, owed, spendable, spent, lapsed, taken_back]);
 }

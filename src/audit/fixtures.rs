@@ -9,7 +9,7 @@ use crate::io::sim::SimDisk;
 use crate::journal::{Book, FrameBuilder, Genesis, Head, Journal, JournalOptions, Writer};
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Basis, Command, Notes, Original, Purpose};
 use crate::ledger::event::{Balances, Event};
-use crate::ledger::ids::{AssetNo, Op};
+use crate::ledger::ids::{AssetNo, MemberNo, Op};
 use crate::ledger::own::End;
 use crate::ledger::print::Prints;
 use crate::ledger::view::ProgramTrial;
@@ -131,6 +131,11 @@ impl TestBook {
 
     pub(crate) fn names(&self) -> Names {
         Names::of(&self.ledger)
+    }
+
+    /// The number of one of [`MEMBERS`], who exists.
+    pub(crate) fn number(&self, place: usize) -> MemberNo {
+        self.ledger.member(self.prints.member("shop", MEMBERS[place])).unwrap()
     }
 
     fn next(&mut self) -> Moment {

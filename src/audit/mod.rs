@@ -2,10 +2,12 @@
 
 pub mod backup;
 pub mod chart;
+pub mod cut_off;
 pub mod explain;
 pub mod export;
 pub mod files;
 pub mod past;
+pub mod roll_forward;
 pub mod room;
 pub mod snapshot;
 pub mod told;

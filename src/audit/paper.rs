@@ -146,6 +146,8 @@ impl PaperBook {
                 time_zone: "Europe/London".to_owned(),
                 campaigns,
                 assets: ASSETS[..if program == "shop" { 4 } else { 1 }].iter().map(|id| (*id).to_owned()).collect(),
+                closings: Vec::new(),
+                rewards: Vec::new(),
             });
             paper.write(&event);
         }

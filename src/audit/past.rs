@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::engine::names::Names;
 use crate::journal::{Book, JournalError};
 use crate::ledger::codec::{self, CodecError};
-use crate::ledger::event::{AssetBalances, Event};
-use crate::ledger::ids::{AssetNo, CampaignNo, MemberRef, Op, ProgramNo};
-use crate::ledger::view::{ProgramTrial, TrialRow};
+use crate::ledger::event::{AssetBalances, Event, Leg};
+use crate::ledger::ids::{AssetNo, MemberNo, MemberRef, Op, ProgramNo};
+use crate::ledger::view::{PIECES, ProgramTrial, TrialRow};
 
 use super::chart::Class;
 use super::told;
@@ -101,18 +101,25 @@ pub fn trial_balance_at(
 
 fn from_trial(trial: &ProgramTrial, names: &Names, op: u64) -> Result<Sums, PastError> {
     let program = names.program_number(&trial.program).and_then(|number| names.program(number));
-    let campaign = |id: &str| {
-        let place = program?.campaigns.iter().position(|known| known == id)?;
-        u16::try_from(place).ok().map(CampaignNo)
+    let number = |kind: &str, id: &str| {
+        let ids = match kind {
+            "campaign" => &program?.campaigns,
+            "reward" => &program?.rewards,
+            _ => return names.program_number(id).map(|number| number.0),
+        };
+        ids.iter().position(|known| known == id).and_then(|place| u16::try_from(place).ok())
     };
     let asset = |id: &str| {
+        if id == PIECES {
+            return Some(AssetNo::PIECES);
+        }
         let place = program?.assets.iter().position(|known| known == id)?;
         u8::try_from(place).ok().map(AssetNo)
     };
     let mut sums = Sums { members: trial.members, ..Sums::default() };
     for row in &trial.rows {
         let stray = || PastError::Stray { op, what: "the trial balance to begin with has an account of no known name" };
-        let class = Class::named(&row.account, campaign).ok_or_else(stray)?;
+        let class = Class::named(&row.account, number).ok_or_else(stray)?;
         sums.balances.insert((asset(&row.asset).ok_or_else(stray)?, class), i128::from(row.balance));
     }
     Ok(sums)
@@ -131,6 +138,11 @@ fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastE
             }
         }
         return Ok(());
+    }
+    if let Event::RewardPut(put) = event
+        && let Some(sums) = programs.get_mut(usize::from(number.0))
+    {
+        sums.balances.entry((AssetNo::PIECES, Class::Stock(put.reward))).or_default();
     }
     let opened = event.common().is_some_and(|common| matches!(common.member, MemberRef::Opened(..)));
     if event.legs().is_empty() && !opened {
@@ -156,14 +168,15 @@ fn to_trial(number: ProgramNo, mut sums: Sums, names: &Names, op: u64) -> Result
     let unknown = || PastError::Stray { op, what: "the names do not reach so far" };
     let mut rows = Vec::with_capacity(sums.balances.len());
     for ((asset, class), balance) in sums.balances {
-        let campaign = match class {
+        let id = match class {
             Class::Campaign(campaign) => names.campaign(number, campaign).ok_or_else(unknown)?,
+            Class::Stock(reward) | Class::Reserved(reward) => names.reward(number, reward).ok_or_else(unknown)?,
             _ => "",
         };
         let balance =
             i64::try_from(balance).map_err(|_| PastError::Stray { op, what: "a balance leaves its range" })?;
         let asset = names.asset(number, asset).ok_or_else(unknown)?.to_owned();
-        rows.push(TrialRow { asset, account: class.name(campaign), balance });
+        rows.push(TrialRow { asset, account: class.name(id), balance });
     }
     let program = names.program(number).ok_or_else(unknown)?.id.clone();
     Ok(ProgramTrial { program, members: sums.members, rows })
@@ -180,26 +193,52 @@ pub struct MemberThen {
     pub events: u64,
 }
 
-/// A member's balances as they stood after `op`. `head` is the op of any event of the member from there on, such as the newest,
-/// and `now` the member's balances after it, of which those count in assets that nothing moved since `op`.
+/// What an event says of one of its members: the distance back to his previous event, his balances after it, the legs on his side.
+fn side<'e>(event: &'e Event<'_>, member: MemberNo) -> Option<(u64, Vec<AssetBalances>, &'e [Leg])> {
+    if event.member() == Some(member) {
+        return Some((event.member_link()?, told::balances_after(event), event.legs()));
+    }
+    let other = event.other().filter(|other| other.member.number() == Some(member))?;
+    Some((other.member_link, other.after.clone(), &other.legs))
+}
+
+/// A member's balances as they stood after `op`. `way` is the member and those into whom he went in turn; `head` is the op of any event
+/// of the last of them from there on, such as the newest, and `now` that one's balances after it, of which those count in assets that
+/// nothing moved since `op`. Before a merge the member is who he was.
 ///
 /// # Errors
 /// `NotYet`, `MemberLater`, `TooFar`; `Journal` and `Codec` where the book is not what was written; `Stray` where `head` is no event of a member.
-pub fn member_at(book: &Book, now: &[AssetBalances], head: Op, op: Op) -> Result<MemberThen, PastError> {
+pub fn member_at(
+    book: &Book,
+    way: &[MemberNo],
+    now: &[AssetBalances],
+    head: Op,
+    op: Op,
+) -> Result<MemberThen, PastError> {
     let newest = book.durable_op();
     if op.0 > newest {
         return Err(PastError::NotYet { op: op.0, newest });
     }
     let mut balances: BTreeMap<AssetNo, AssetBalances> = now.iter().map(|told| (told.asset, *told)).collect();
     balances.entry(AssetNo::POINTS).or_default();
+    let stray = |op: Op| PastError::Stray { op: op.0, what: "it is no event of the member" };
+    let mut member = way.last().copied().ok_or(stray(head))?;
     let mut at = head;
     for events in 1..=PAST_WALK_EVENTS_MAX {
         let stored = book.read(at.0)?;
         let event = codec::decode(&stored.bytes).map_err(|error| PastError::Codec(at.0, error))?;
-        let link = event.member_link().filter(|_| event.member().is_some());
-        let link = link.ok_or(PastError::Stray { op: at.0, what: "it is no event of a member" })?;
-        let legs = if at <= op { &[] } else { event.legs() };
-        for after in told::balances_after(&event) {
+        if at > op
+            && let Event::MembersMerged(merged) = &event
+            && merged.other.member.number() == Some(member)
+            && let Some(goer) = merged.common.member.number().filter(|goer| way.contains(goer))
+        {
+            // He has nothing after it: all that he had before is in its legs.
+            member = goer;
+            balances = BTreeMap::from([(AssetNo::POINTS, AssetBalances::default())]);
+        }
+        let (link, told, legs) = side(&event, member).ok_or(stray(at))?;
+        let legs = if at <= op { &[] } else { legs };
+        for after in told {
             balances.insert(after.asset, told::before(&after, legs));
         }
         if at <= op {

@@ -53,7 +53,13 @@ fn a_member_stands_in_every_asset_at_every_op_as_it_did_then_whatever_fell_due_s
     for member in 0..MEMBERS.len() {
         let now = paper.balances(member, newest);
         for op in 1..=newest {
-            let found = member_at(&paper.book, &now, paper.heads[newest][member], no(op));
+            let found = member_at(
+                &paper.book,
+                &[MemberNo(u32::try_from(member).unwrap())],
+                &now,
+                paper.heads[newest][member],
+                no(op),
+            );
             match paper.heads[op][member] {
                 Op(0) => assert!(matches!(found, Err(PastError::MemberLater { .. })), "member {member} at op {op}"),
                 head => {
@@ -83,7 +89,8 @@ fn a_member_stands_at_every_op_as_it_did_then() {
     for (place, now) in newest.iter().enumerate() {
         let (balances, head) = now.unwrap();
         for (op, then) in test.balances.iter().enumerate().skip(1) {
-            let found = member_at(&test.book, &[points(balances)], head, Op(u64::try_from(op).unwrap()));
+            let found =
+                member_at(&test.book, &[test.number(place)], &[points(balances)], head, Op(u64::try_from(op).unwrap()));
             match then[place] {
                 Some((balances, last)) => {
                     let found = found.unwrap();
@@ -101,7 +108,10 @@ fn a_member_stands_at_every_op_as_it_did_then() {
         }
     }
     assert!(later > 0);
-    let far = member_at(&test.book, &[], newest[0].unwrap().1, Op(test.book.durable_op() + 1));
+    let far = member_at(&test.book, &[test.number(0)], &[], newest[0].unwrap().1, Op(test.book.durable_op() + 1));
     assert!(matches!(far, Err(PastError::NotYet { .. })));
-    assert!(matches!(member_at(&test.book, &[], Op(1), Op(1)), Err(PastError::Stray { .. })), "op 1 puts a program");
+    assert!(
+        matches!(member_at(&test.book, &[MemberNo(0)], &[], Op(1), Op(1)), Err(PastError::Stray { .. })),
+        "op 1 puts a program"
+    );
 }

@@ -86,7 +86,7 @@ impl PaperBook {
         let legs = [free(bonus, -10), held(bonus, None, 10), free(LATE, -5), held(LATE, None, 5)];
         paper.post(ANN, &legs, |common, legs| {
             let (purpose, until_us) = (Purpose::Gift, UNTIL_US);
-            Event::Held(Held { common, asset: POINTS, units: 15, purpose, until_us, legs })
+            Event::Held(Held { common, asset: POINTS, units: 15, purpose, until_us, claimed: None, legs })
         });
         let legs = [issuance(POINTS, -40), pending(POINTS, 0, 40), issuance(GROWTH, -4), pending(GROWTH, 0, 4)];
         let more = EarnMore { also: Some((GROWTH, 4)), matures: Some(Matures::At(UNTIL_US)), ..EarnMore::default() };

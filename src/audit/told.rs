@@ -1,6 +1,6 @@
 //! What an event says of how its member stands after it.
 
-use crate::ledger::event::{AssetBalances, Event, Leg};
+use crate::ledger::event::{AssetBalances, DueKind, Event, Leg};
 use crate::ledger::ids::AssetNo;
 
 use super::chart::Class;
@@ -21,6 +21,21 @@ pub fn balances_after(event: &Event<'_>) -> Vec<AssetBalances> {
     let points = pinned.map_or(points, |pinned| AssetBalances { available, debt, ..*pinned });
     let others = others.iter().filter(|other| other.asset != AssetNo::POINTS).copied();
     std::iter::once(points).chain(others).collect()
+}
+
+/// The instant that an event counts for, in microseconds since the Unix epoch: the business time of a command, the instant at
+/// which something lapsed, matured or ended of what the ledger did by itself, and the book time of all else.
+#[must_use]
+pub fn dated_us(event: &Event<'_>, book_time_us: i64) -> i64 {
+    match event {
+        Event::Due(due) => match due.kind {
+            DueKind::Expired { lapsed_min } => i64::from(lapsed_min).saturating_mul(60_000_000).min(book_time_us),
+            DueKind::Matured { matured_us, .. } => matured_us.min(book_time_us),
+            DueKind::HoldEnded { ended_us, .. } => ended_us.min(book_time_us),
+            DueKind::LotsMerged => book_time_us,
+        },
+        _ => event.common().map_or(book_time_us, |common| book_time_us.saturating_sub(common.behind_us)),
+    }
 }
 
 /// What a member's balances in an asset were before an event with these legs, which they were `after`.

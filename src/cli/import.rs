@@ -202,7 +202,7 @@ impl Import {
     }
 
     async fn standing(&self, accounts: &mut AccountServiceClient<Channel>) -> Result<Standing, Failure> {
-        let request = GetTrialBalanceRequest { program: self.program.clone(), as_of: None };
+        let request = GetTrialBalanceRequest { program: self.program.clone(), as_of: None, basis: 0 };
         let answer = accounts.get_trial_balance(request).await;
         let answer = answer.map_err(|status| remote::failure(&status))?.into_inner();
         let opening = |row: &&TrialBalanceRow| row.class() == AccountClass::Opening;

@@ -1,14 +1,15 @@
-//! `stampbook program check|apply|show`.
+//! `stampbook program check|apply|close-period|show`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use stampbook::ledger::ids::{ProgramNo, VersionNo};
 use stampbook::ledger::view::ProgramView;
 use stampbook::program::{Parsed, Remark, parse};
-use stampbook::proto::{GetProgramRequest, Program as State, PutProgramRequest};
+use stampbook::proto::{ClosePeriodRequest, GetProgramRequest, Program as State, PutProgramRequest};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -28,6 +29,8 @@ pub(super) enum Program {
     },
     /// Make a file the newest version of its program.
     Apply(Apply),
+    /// Close a program's books up to an instant: what is dated before it and booked later is marked.
+    ClosePeriod(ClosePeriod),
     /// Print the newest version of a program: its text, under a comment that says which it is.
     Show {
         /// The program's id.
@@ -59,11 +62,33 @@ pub(super) struct Apply {
     server: Server,
 }
 
+#[derive(Args)]
+pub(super) struct ClosePeriod {
+    /// The program's id.
+    #[arg(long)]
+    program: String,
+    /// The first instant that is not closed, such as 2030-01-01T00:00:00+08:00.
+    #[arg(long, value_name = "TIME")]
+    until: Timestamp,
+    /// The idempotency key: the same command with the same key acts once.
+    #[arg(long)]
+    key: String,
+    /// Who does it.
+    #[arg(long)]
+    actor: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    server: Server,
+}
+
 impl Program {
     pub(super) fn json(&self) -> bool {
         match self {
             Self::Check { json, .. } => *json,
             Self::Apply(apply) => apply.server.json,
+            Self::ClosePeriod(close) => close.server.json,
             Self::Show { server, .. } => server.json,
         }
     }
@@ -72,9 +97,27 @@ impl Program {
         match self {
             Self::Check { file, .. } => check(&file),
             Self::Apply(args) => apply(&args),
+            Self::ClosePeriod(args) => close_period(args),
             Self::Show { program, server } => show(program, &server),
         }
     }
+}
+
+fn close_period(args: ClosePeriod) -> Outcome {
+    remote::ask(&args.server, async |mut admin| {
+        let ClosePeriod { program, until, key, actor, reason, .. } = &args;
+        let request = ClosePeriodRequest {
+            program: program.clone(),
+            until_us: until.as_microsecond(),
+            key: key.clone(),
+            actor: actor.clone(),
+            reason: reason.clone(),
+        };
+        let answer = admin.close_period(request).await.map_err(|status| remote::unanswered(&status))?.into_inner();
+        let json = remote::applied(answer.receipt.as_ref())?;
+        let booked = remote::booked(answer.receipt.as_ref());
+        Ok(Shown { text: format!("{program} is closed up to {until}, {booked}"), json })
+    })
 }
 
 fn lines(remarks: &[Remark], prefix: &str) -> String {
@@ -132,6 +175,7 @@ fn shown(definition: &str, parsed: Parsed) -> State {
         effective_from_us: parsed.spec.effective_from_us.unwrap_or(i64::MIN),
         spec: Arc::new(parsed.spec),
         definition: definition.into(),
+        closings: Vec::new(),
     })
 }
 

@@ -34,6 +34,18 @@ pub(super) fn connected<T, F>(target: &str, talk: impl FnOnce(Channel) -> F) -> 
 where
     F: Future<Output = Result<T, Failure>>,
 {
+    connected_for(ANSWER_TIMEOUT, target, talk)
+}
+
+/// The same where an answer may take so long.
+pub(super) fn connected_for<T, F>(
+    answer_timeout: Duration,
+    target: &str,
+    talk: impl FnOnce(Channel) -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
     let io = |error: String| Failure::plain(EXIT_IO, format!("{target}: {error}"));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| io(error.to_string()))?;
@@ -41,7 +53,7 @@ where
         let endpoint = Endpoint::from_shared(format!("http://{target}"))
             .map_err(|_| Failure::plain(EXIT_BAD_INPUT, format!("{target:?} is no address")))?
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT);
+            .timeout(answer_timeout);
         let channel = endpoint.connect().await.map_err(|error| io(with_causes(&error)))?;
         talk(channel).await
     })

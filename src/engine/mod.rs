@@ -70,6 +70,8 @@ const _: () =
     assert!(KEYS_PER_GENERATION == ledger::KEYS_PER_GENERATION, "a generation is as large as the ledger takes it");
 const _: () = assert!(CLOCK_AHEAD_US_MAX == ledger::CONFIRM_WITHIN_US, "a leap is confirmed within what makes one");
 const _: () = assert!(codec::EVENT_BYTES_LIMIT == PROGRAM_EVENT_BYTES_MAX, "what the codec writes fits a block");
+const _: () =
+    assert!(codec::MEMBER_EVENT_BYTES_MAX == EVENT_BYTES_MAX, "what a merge comes to at most fits a command's room");
 const _: () = assert!(POINTS_MAX.unsigned_abs() == award::POINTS_MAX, "shape and rules know one greatest amount");
 const _: () = assert!(
     KEY_BYTES_MAX

@@ -3,14 +3,11 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ledger::Ledger;
-use crate::ledger::ids::{AssetNo, CampaignNo, ProgramNo, RewardNo};
-use crate::ledger::view::{ProgramView, asset_ids};
+use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, RewardNo};
+use crate::ledger::view::{Closing, PIECES, ProgramView, asset_ids, late_for};
 
 /// The asset that every program has, under number 0.
 pub const POINTS: &str = "points";
-
-/// What the pieces of rewards are counted in.
-pub const PIECES: &str = "pieces";
 
 /// A program's id, and the ids of its campaigns and assets by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +22,8 @@ pub struct ProgramNames {
     pub assets: Vec<String>,
     /// The rewards' ids.
     pub rewards: Vec<String>,
+    /// Every closing of the books, in order.
+    pub closings: Vec<Closing>,
 }
 
 /// Every program's names by number.
@@ -43,7 +42,8 @@ impl Names {
                 campaign_assets: campaigns.iter().map(|campaign| campaign.spec.asset_no()).collect(),
                 campaigns: campaigns.into_iter().map(|campaign| campaign.spec.id).collect(),
                 assets: asset_ids(&program.spec),
-                rewards: Vec::new(),
+                closings: program.closings,
+                rewards: ledger.rewards(program.number).into_iter().map(|reward| reward.sku).collect(),
                 id: program.id,
             }
         };
@@ -67,6 +67,12 @@ impl Names {
     #[must_use]
     pub fn program(&self, number: ProgramNo) -> Option<&ProgramNames> {
         self.programs.get(usize::from(number.0))
+    }
+
+    /// Until when a program's books were closed when an event was booked that is dated before it, see [`late_for`].
+    #[must_use]
+    pub fn late_for(&self, program: ProgramNo, op: Op, dated_us: i64) -> Option<i64> {
+        late_for(&self.program(program)?.closings, op, dated_us)
     }
 
     /// A campaign's id.

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use crate::journal::FrameBody;
+use crate::ledger::Way;
 use crate::ledger::command::{AdminCommand, Command, Leap};
 use crate::ledger::event::Balances;
-use crate::ledger::ids::{MemberNo, Op, ProgramNo, VersionNo};
-use crate::ledger::view::{CampaignView, Forecast, MemberCard, ProgramTrial, ProgramView, RulesView, SnapshotView};
+use crate::ledger::ids::{AssetNo, MemberNo, Op, ProgramNo, VersionNo};
+use crate::ledger::view::{
+    CampaignView, Forecast, MemberCard, ProgramTrial, ProgramView, RewardView, RulesView, SnapshotView,
+};
 
 /// Names one stream, so that its requests are decided in the order in which they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,8 +65,12 @@ pub enum Read {
     Rules(ProgramNo, Option<VersionNo>),
     /// The campaigns of a program.
     Campaigns(ProgramNo),
+    /// The rewards of a program.
+    Rewards(ProgramNo),
     /// The balances of every account class, per program.
     TrialBalance,
+    /// What has lapsed by an instant, microseconds since the Unix epoch, and is not in `breakage` yet: of each program.
+    Unswept(i64),
     /// The hash of the logical state.
     StateHash,
     /// Every snapshot that was ever taken.
@@ -85,10 +92,12 @@ pub enum ItemResult {
 }
 
 /// A member as the engine sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberState {
-    /// The member's number.
+    /// The number of whoever has now what belongs to the id.
     pub number: MemberNo,
+    /// The way there from the member whom the id named at first, who stands first.
+    pub way: Way,
     /// The balances.
     pub balances: Balances,
     /// The member's newest event.
@@ -132,8 +141,12 @@ pub enum AnswerBody {
     Rules(Option<RulesView>),
     /// For [`Read::Campaigns`].
     Campaigns(Vec<CampaignView>),
+    /// For [`Read::Rewards`].
+    Rewards(Vec<RewardView>),
     /// For [`Read::TrialBalance`].
     TrialBalance(Vec<ProgramTrial>),
+    /// For [`Read::Unswept`], in the order of the programs' numbers.
+    Unswept(Vec<Vec<(AssetNo, i64)>>),
     /// For [`Read::StateHash`].
     StateHash([u8; 32]),
     /// For [`Read::Snapshots`], in the order they were taken.

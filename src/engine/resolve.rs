@@ -10,11 +10,12 @@ use super::names::Directory;
 use crate::journal::{Book, FrameBody, FrameBuilder, JournalError};
 use crate::ledger::command::{Command, Original};
 use crate::ledger::event::Event;
-use crate::ledger::ids::Op;
+use crate::ledger::ids::{MemberNo, Op};
 use crate::ledger::original::{Need, Resolved, Sought, named_by, taken_by};
 use crate::ledger::own::{ENDS_MAX, End};
 use crate::ledger::print::Prints;
-use crate::ledger::{Found, Ledger, Lookup, codec};
+use crate::ledger::trail::Trail;
+use crate::ledger::{Found, Ledger, Lookup, Way, codec};
 use crate::store::{Keys, StoreError};
 
 /// Events that a look-up by reference walks back at most.
@@ -27,10 +28,10 @@ pub(crate) const RESOLVE_ROUNDS_MAX: u8 = 8;
 pub(crate) enum Missing {
     /// The bytes of an event, and of the latest refund or reversal of it.
     Event(Op, Option<Op>),
-    /// Where the walk from this event back finds the reference.
-    Walk { from: Op, reference: String, sought: Sought },
-    /// What moved a member's lots as they are, from this event back to the one that is named.
-    Ends { from: Op, after: Op },
+    /// Where the walk back from there finds the reference.
+    Walk { from: Trail, reference: String, sought: Sought },
+    /// What moved a member's lots as they are, from this event back to the one that is named, along the way that he went.
+    Ends { from: Op, after: Op, way: Way },
     /// What the runs hold.
     Runs(Lookup),
 }
@@ -56,7 +57,7 @@ pub(crate) struct Sources {
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
     events: HashMap<Op, Vec<u8>>,
-    walks: HashMap<Op, Vec<(String, Sought, Option<Op>)>>,
+    walks: HashMap<Trail, Vec<(String, Sought, Option<Op>)>>,
     ends: HashMap<Op, End>,
     /// What the runs said, and up to which op they reached when they said it.
     lookups: HashMap<Lookup, (Option<Op>, Op)>,
@@ -87,9 +88,15 @@ impl Attached {
         self.events.get(&op).map(Vec::as_slice)
     }
 
-    fn walk(&self, from: Op, reference: &str, sought: Sought) -> Option<Option<Op>> {
-        let walk = self.walks.get(&from)?.iter().find(|(named, kind, _)| named == reference && *kind == sought);
+    fn walk(&self, from: &Trail, reference: &str, sought: Sought) -> Option<Option<Op>> {
+        let walk = self.walks.get(from)?.iter().find(|(named, kind, _)| named == reference && *kind == sought);
         walk.map(|(_, _, found)| *found)
+    }
+
+    /// What is known of the ways that a merge in the request itself brought together: of the one whose events were walked for the
+    /// command before.
+    fn walk_of_any(&self, from: &Trail, reference: &str, sought: Sought) -> Option<Op> {
+        from.each().filter_map(|each| self.walk(&each, reference, sought).flatten()).max()
     }
 
     /// What the runs hold, if they were asked and it was there.
@@ -148,25 +155,25 @@ impl Attached {
                 }
             }
             Missing::Walk { from, reference, sought } => {
-                let found = walk_back(book, from, &reference, sought)?;
+                let found = walk_back(book, from.clone(), &reference, sought)?;
                 let op = found.map(|(op, bytes)| {
                     self.events.insert(op, bytes);
                     op
                 });
                 self.walks.entry(from).or_default().push((reference, sought, op));
             }
-            Missing::Ends { from, after } => self.read_ends(book, from, after)?,
+            Missing::Ends { from, after, way } => self.read_ends(book, from, after, &way)?,
         }
         Ok(())
     }
 
     /// Reads ends back to an event. Those that were read for another original are not read again.
-    fn read_ends(&mut self, book: &Book, from: Op, after: Op) -> Result<(), JournalError> {
+    fn read_ends(&mut self, book: &Book, from: Op, after: Op, way: &[MemberNo]) -> Result<(), JournalError> {
         let mut next = Some(from);
         for _ in 0..ENDS_MAX {
             let Some(op) = next.filter(|op| *op > after) else { return Ok(()) };
             if let Some(end) = self.ends.get(&op) {
-                next = end.before();
+                next = end.before(way);
                 continue;
             }
             let stored = book.read(op.0)?;
@@ -174,7 +181,7 @@ impl Attached {
             let Some(end) = codec::decode(&stored.bytes).ok().and_then(|event| End::of(op, &event)) else {
                 return Ok(());
             };
-            next = end.before();
+            next = end.before(way);
             self.ends.insert(op, end);
         }
         Ok(())
@@ -207,6 +214,8 @@ pub(crate) struct Runs<'e> {
     pub(crate) keys: &'e Keys,
     pub(crate) prints: &'e Prints,
     pub(crate) attached: &'e Attached,
+    /// Whether the request is being decided, so that nothing more can be asked.
+    pub(crate) deciding: bool,
 }
 
 impl Runs<'_> {
@@ -228,26 +237,30 @@ impl Runs<'_> {
     }
 }
 
-/// Whether an event is one of those sought, with a reference, and the member's event before it.
-fn step(op: Op, event: &Event<'_>, reference: &str, sought: Sought) -> (bool, Option<Op>) {
+/// Whether an event is one of those sought, with a reference. What fell due lies between the commands of its member, and has no
+/// reference of its own.
+fn is_named(event: &Event<'_>, reference: &str, sought: Sought) -> bool {
     let notes = event.common().and_then(|common| common.notes.as_ref());
-    let named = notes.is_some_and(|notes| notes.reference.text == reference);
-    // What fell due lies between the commands of its member, and has no reference of its own.
-    (named && sought.takes(event), event.member_link().and_then(|link| op.back(link)))
+    notes.is_some_and(|notes| notes.reference.text == reference) && sought.takes(event)
 }
 
-fn walk_back(book: &Book, from: Op, reference: &str, sought: Sought) -> Result<Option<(Op, Vec<u8>)>, JournalError> {
-    let mut next = Some(from);
+fn walk_back(
+    book: &Book,
+    mut trail: Trail,
+    reference: &str,
+    sought: Sought,
+) -> Result<Option<(Op, Vec<u8>)>, JournalError> {
     for _ in 0..REFERENCE_WALK_MAX {
-        let Some(op) = next else { return Ok(None) };
+        let Some(op) = trail.op() else { return Ok(None) };
         let stored = book.read(op.0)?;
         // The book was read through at start or written by this process: an event that is none is damage.
         let Ok(event) = codec::decode(&stored.bytes) else { return Ok(None) };
-        let (found, before) = step(op, &event, reference, sought);
-        if found {
+        if is_named(&event, reference, sought) {
             return Ok(Some((op, stored.bytes)));
         }
-        next = before;
+        if !trail.pass(&event) {
+            return Ok(None);
+        }
     }
     Ok(None)
 }
@@ -274,7 +287,6 @@ pub(crate) fn resolve(
     runs: &Runs<'_>,
     in_flight: &InFlight<'_>,
 ) -> Result<Option<Resolved>, Missing> {
-    let attached = runs.attached;
     let find = |lookup| runs.find(lookup);
     let sought = named_by(&command.action).map_or(Sought::Undoable, |(_, sought)| sought);
     let facts_of = |op, latest| original(ledger, sought, (op, latest), runs, in_flight).map(Some);
@@ -288,7 +300,8 @@ pub(crate) fn resolve(
             let Some((Original::Reference(reference), _)) = named_by(&command.action) else {
                 return Ok(Some(Resolved::NotFound));
             };
-            let found = walk(head, (reference, sought), attached, in_flight)?;
+            let Some(member) = ledger.member(command.member_hash) else { return Ok(Some(Resolved::NotFound)) };
+            let found = walk(Trail::new(head, member), (reference, sought), runs, in_flight)?;
             let Some(op) = found else { return Ok(Some(Resolved::NotFound)) };
             let latest_refund = ledger.find_refund(op, &find).map_err(Missing::Runs)?;
             facts_of(op, latest_refund)
@@ -297,25 +310,30 @@ pub(crate) fn resolve(
 }
 
 fn walk(
-    head: Op,
+    mut trail: Trail,
     (reference, sought): (&str, Sought),
-    attached: &Attached,
+    runs: &Runs<'_>,
     in_flight: &InFlight<'_>,
 ) -> Result<Option<Op>, Missing> {
-    let mut next = Some(head);
+    let attached = runs.attached;
     for _ in 0..REFERENCE_WALK_MAX {
-        let Some(op) = next else { return Ok(None) };
-        if let Some(found) = attached.walk(op, reference, sought) {
+        let Some(op) = trail.op() else { return Ok(None) };
+        if let Some(found) = attached.walk(&trail, reference, sought) {
             return Ok(found);
         }
-        let missing = || Missing::Walk { from: op, reference: reference.to_owned(), sought };
-        let bytes = in_flight.event(op).ok_or_else(missing)?;
+        let Some(bytes) = in_flight.event(op) else {
+            return match runs.deciding {
+                true => Ok(attached.walk_of_any(&trail, reference, sought)),
+                false => Err(Missing::Walk { from: trail, reference: reference.to_owned(), sought }),
+            };
+        };
         let Ok(event) = codec::decode(bytes) else { return Ok(None) };
-        let (found, before) = step(op, &event, reference, sought);
-        if found {
+        if is_named(&event, reference, sought) {
             return Ok(Some(op));
         }
-        next = before;
+        if !trail.pass(&event) {
+            return Ok(None);
+        }
     }
     Ok(None)
 }
@@ -342,12 +360,16 @@ fn original(
         Some((_, Err(_))) => Resolved::Other,
         None => Resolved::from_events(op, &event, None),
     };
+    let way = match &resolved {
+        Resolved::Found(facts) => ledger.way(facts.member),
+        _ => Way::new(),
+    };
     // Whatever became of the lots since the request was looked at lies in the frames: what came before was read whether
     // or not it had touched the original's units by then.
     resolved.followed(ledger, |end, after| match (in_flight.event(end), attached.ends.get(&end)) {
         (Some(bytes), _) => Ok(codec::decode(bytes).ok().and_then(|event| End::of(end, &event))),
         (None, Some(known)) => Ok(Some(known.clone())),
-        (None, None) => Err(Missing::Ends { from: end, after }),
+        (None, None) => Err(Missing::Ends { from: end, after, way: way.clone() }),
     })
 }
 
@@ -371,11 +393,11 @@ mod tests {
         attached.lookups.insert(taken, (Some(Op(3)), Op(5)));
         attached.lookups.insert(key, (Some(Op(2)), Op(5)));
         let then = store.keys();
-        let runs = Runs { keys: &then, prints: &prints, attached: &attached };
+        let runs = Runs { keys: &then, prints: &prints, attached: &attached, deciding: false };
         assert_eq!((runs.find(taken), runs.find(key)), (Found::Taken(Op(3)), Found::Taken(Op(2))));
         store.seal(5, 9, vec![(upper(taken), 7)]).unwrap();
         let now = store.keys();
-        let runs = Runs { keys: &now, prints: &prints, attached: &attached };
+        let runs = Runs { keys: &now, prints: &prints, attached: &attached, deciding: false };
         assert_eq!((runs.find(taken), runs.find(key)), (Found::Unknown, Found::Taken(Op(2))));
     }
 }

@@ -325,7 +325,7 @@ impl Core {
     /// What the store and the book must still be asked before the request can be answered: keys that a run may hold, and
     /// the events that commands name; and what was found of these, by the commands' keys.
     fn missing(&self, work: &Work, attached: &Attached) -> (Vec<Missing>, Vec<(u128, Resolved)>) {
-        let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
+        let runs = Runs { keys: &self.keys, prints: &self.prints, attached, deciding: false };
         let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
         let (mut missing, mut found) = (Vec::new(), Vec::new());
         let mut ask = |print| match self.ledger.find_key(print, &|lookup| runs.find(lookup)) {
@@ -443,7 +443,7 @@ impl Core {
     fn decide<'c>(&mut self, command: &'c Command, attached: &Attached) -> Result<Decided<'c>, Broken> {
         let at = self.next();
         let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
-        let runs = Runs { keys: &self.keys, prints: &self.prints, attached };
+        let runs = Runs { keys: &self.keys, prints: &self.prints, attached, deciding: true };
         let resolved;
         let resolved = match attached.ready(&self.ledger, command.key_print) {
             Some(ready) => Some(ready),
@@ -579,7 +579,11 @@ impl Core {
             self.open = None;
             at = self.next();
         }
-        self.names_changed |= matches!(event, Event::ProgramPut(_));
+        self.names_changed |= match &event {
+            Event::ProgramPut(_) | Event::PeriodClosed(_) => true,
+            Event::RewardPut(put) => put.reward_link == 0,
+            _ => false,
+        };
         let order = match &event {
             Event::SnapshotTaken(taken) => {
                 self.line.desk.prepare(taken.name);
@@ -595,7 +599,10 @@ impl Core {
         match read {
             Read::Members(ids) => AnswerBody::Members(ids.iter().map(|hash| self.member(*hash)).collect()),
             Read::Cards { members, now_us } => {
-                let card = |state: MemberState| (state, self.ledger.card(state.number, now_us));
+                let card = |state: MemberState| {
+                    let card = self.ledger.card(state.number, now_us);
+                    (state, card)
+                };
                 AnswerBody::Cards(members.iter().map(|hash| self.member(*hash).map(card)).collect())
             }
             Read::Expiring { program, member: None, until_us } => {
@@ -613,16 +620,22 @@ impl Core {
             Read::Programs => AnswerBody::Programs(self.ledger.programs()),
             Read::Rules(program, version) => AnswerBody::Rules(self.ledger.rules(program, version)),
             Read::Campaigns(program) => AnswerBody::Campaigns(self.ledger.campaigns(program)),
+            Read::Rewards(program) => AnswerBody::Rewards(self.ledger.rewards(program)),
             Read::TrialBalance => AnswerBody::TrialBalance(self.ledger.trial_balance()),
+            Read::Unswept(at_us) => {
+                let programs = self.ledger.programs();
+                AnswerBody::Unswept(programs.iter().map(|view| self.ledger.unswept(view.number, at_us)).collect())
+            }
             Read::StateHash => AnswerBody::StateHash(self.ledger.state_hash()),
             Read::Snapshots => AnswerBody::Snapshots(self.ledger.snapshots().to_vec()),
         }
     }
 
     fn member(&self, hash: u128) -> Option<MemberState> {
-        let number = self.ledger.member(hash)?;
+        let way = self.ledger.way_of(hash)?;
+        let number = way.last().copied()?;
         let (balances, head) = (self.ledger.balances(number), self.ledger.member_head(number));
-        Some(MemberState { number, balances, head })
+        Some(MemberState { number, way, balances, head })
     }
 
     fn answer(&mut self, reply: Reply, body: AnswerBody, in_frame: bool) {

@@ -4,12 +4,12 @@ use super::command::{AdminAction, AdminCommand, Leap};
 use super::decide::{NO_PROGRAM, clear};
 use super::event::{
     Account, AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, Event, Leg, Legs,
-    ProgramPut, SnapshotDeleted, SnapshotTaken,
+    PeriodClosed, ProgramPut, SnapshotDeleted, SnapshotTaken,
 };
 use super::ids::{AssetNo, CampaignNo, Op, ProgramNo, VersionNo};
 use super::reason::Reason;
 use super::spec::{CampaignSpec, ProgramSpec};
-use super::state::{CAMPAIGNS_MAX, Ledger, Moment, PROGRAMS_MAX, Program, SNAPSHOTS_MAX, VERSIONS_MAX};
+use super::state::{CAMPAIGNS_MAX, CLOSINGS_MAX, Ledger, Moment, PROGRAMS_MAX, Program, SNAPSHOTS_MAX, VERSIONS_MAX};
 use super::view::CampaignStatus;
 
 /// How far the time that an operator confirms may be from the wall clock's, in microseconds; `engine` asserts that the constants
@@ -32,6 +32,8 @@ impl Ledger {
             }
             (AdminAction::DeleteSnapshot { name }, _) => self.remove_snapshot(command, name, at),
             (AdminAction::ConfirmClock { clock_us, leap }, _) => confirm_clock(command, *clock_us, *leap),
+            (AdminAction::ClosePeriod { until_us }, Some(number)) => self.close_period(command, *until_us, number, at),
+            (AdminAction::PutReward { .. }, Some(number)) => self.put_reward(command, number, at),
             (_, Some(number)) => self.change(command, number, at),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
         };
@@ -46,6 +48,7 @@ impl Ledger {
                 AdminAction::DeleteSnapshot { .. } => AdminKind::DeleteSnapshot,
                 AdminAction::ConfirmClock { .. } => AdminKind::ConfirmClock,
                 AdminAction::PutReward { .. } => AdminKind::PutReward,
+                AdminAction::ClosePeriod { .. } => AdminKind::ClosePeriod,
             };
             let common = common_of(command, known.unwrap_or(NO_PROGRAM), known.is_none());
             Event::AdminRejected(AdminRejected { common, kind, reason, field })
@@ -129,6 +132,28 @@ impl Ledger {
         Ok(Event::SnapshotDeleted(SnapshotDeleted { common, name, taken_link }))
     }
 
+    fn close_period<'c>(
+        &self,
+        command: &'c AdminCommand,
+        until_us: i64,
+        number: ProgramNo,
+        at: Moment,
+    ) -> Result<Event<'c>, Refused> {
+        let program = self.program(number).ok_or((Reason::ProgramUnknown, "program"))?;
+        let last = program.closings.last();
+        if until_us > at.book_time_us {
+            return Err((Reason::PeriodNotOver, "until_us"));
+        }
+        if last.is_some_and(|last| until_us <= last.until_us) {
+            return Err((Reason::PeriodClosed, "until_us"));
+        }
+        if program.closings.len() >= CLOSINGS_MAX {
+            return Err((Reason::LimitReached, "program"));
+        }
+        let previous_link = at.op.distance_from(last.map_or(Op(0), |last| last.op));
+        Ok(Event::PeriodClosed(PeriodClosed { common: common_of(command, number, false), until_us, previous_link }))
+    }
+
     fn change<'c>(&self, command: &'c AdminCommand, number: ProgramNo, at: Moment) -> Result<Event<'c>, Refused> {
         let program = self.program(number).ok_or((Reason::ProgramUnknown, "program"))?;
         let (id, change) = match &command.action {
@@ -139,8 +164,9 @@ impl Ledger {
             AdminAction::PutProgram { .. }
             | AdminAction::CreateSnapshot { .. }
             | AdminAction::DeleteSnapshot { .. }
-            | AdminAction::ConfirmClock { .. }
-            | AdminAction::PutReward { .. } => return Err((Reason::ProgramUnknown, "program")),
+            | AdminAction::PutReward { .. }
+            | AdminAction::ClosePeriod { .. }
+            | AdminAction::ConfirmClock { .. } => return Err((Reason::ProgramUnknown, "program")),
         };
         let unknown = (Reason::CampaignUnknown, "campaign");
         let campaign_no = program.campaign_number(id).ok_or(unknown)?;
@@ -183,7 +209,7 @@ impl Ledger {
     }
 }
 
-fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> AdminCommon<'_> {
+pub(super) fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> AdminCommon<'_> {
     AdminCommon {
         program,
         program_id: name_it.then_some(&command.program_id),

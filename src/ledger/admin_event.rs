@@ -152,10 +152,21 @@ pub struct RewardPut<'a> {
     pub stocked: i64,
     /// Pieces left after it.
     pub stock_after: u64,
-    /// The distance in ops back to the reward's previous event, 0 for none.
+    /// The distance in ops back to the event before it that put the reward or moved its stock, 0 for none.
     pub reward_link: u64,
     /// The legs.
     pub legs: Legs,
+}
+
+/// A program's books closed up to an instant: what is dated before it and booked from then on is marked.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct PeriodClosed<'a> {
+    /// The common part.
+    pub common: AdminCommon<'a>,
+    /// The first instant that is not closed, microseconds since the Unix epoch.
+    pub until_us: i64,
+    /// The distance in ops back to the program's closing before it, 0 for none.
+    pub previous_link: u64,
 }
 
 /// An operator's command that a rule refused.

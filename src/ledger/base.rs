@@ -4,11 +4,15 @@
 //!
 //! ```text
 //! base:      version u8 = 2   op   day of the last sweep (signed)   digest of keys [16]   digest of take-backs [16]
-//!            programs   for each {id   versions   campaigns   members   assets}   snapshots   for each, in order of their ops
+//!            programs   for each {id   versions   campaigns   members   assets   tags {name}   rewards   pieces}
+//!            snapshots   for each, in order of their ops   members who went into others, in that order {who   into whom}
+//!            closings, where a program has any: for each program {count   for each {op   until (signed)}}
 //! version:   effective from (signed)   rules, as in their event   definition   the number of each campaign of the rules
 //! campaign:  status u8 (0 open, 1 paused, 2 stopped, 3 closed)   budget posted   funded (signed)   awarded (signed)
 //! asset:     issuance, adjustment, opening, breakage, cash, eight redemptions, each posted   lots (signed)
-//!            held (signed)   pending (signed)   debt (signed)
+//!            held (signed)   pending (signed)   debt (signed)   conversions {program   posted}, in order of the programs
+//! reward:    sku   name   asset u8   price   open u8   stock posted   reserved posted
+//! pieces:    where there are rewards: issuance, eight redemptions, each posted
 //! posted:    balance (signed)   head op
 //! snapshot:  name   op   book time (signed)   0, or 1 and the retention (signed)   the op that deleted it, or 0
 //! ```
@@ -17,17 +21,20 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::aliases::Aliases;
 use super::codec;
 use super::generation::Generation;
-use super::ids::{CampaignNo, Op, VersionNo};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::members::Members;
+use super::profile::PROGRAM_TAGS_MAX;
+use super::reward::{Reward, Rewards};
 use super::spec::{ASSETS_MAX, ProgramSpec};
 use super::state::{
-    Accounts, AssetBooks, CAMPAIGNS_MAX, Campaign, Ledger, Limits, PROGRAMS_MAX, Posted, Program, Purse, SNAPSHOTS_MAX,
-    Sums, VERSIONS_MAX, Version,
+    Accounts, AssetBooks, CAMPAIGNS_MAX, CLOSINGS_MAX, Campaign, Ledger, Limits, PROGRAMS_MAX, Posted, Program, Purse,
+    SNAPSHOTS_MAX, Sums, VERSIONS_MAX, Version,
 };
 use super::varint::{ImageError, Reader, Writer};
-use super::view::{BaseProgram, CampaignStatus, SnapshotView, asset_ids};
+use super::view::{BaseProgram, CampaignStatus, Closing, SnapshotView, asset_ids};
 
 /// The version that leads the base image.
 const BASE_VERSION: u8 = 2;
@@ -50,8 +57,13 @@ fn write_asset(out: &mut Writer<'_>, books: &AssetBooks) {
     let mut accounts = books.accounts;
     posted_of(&mut accounts).for_each(|posted| write_posted(out, posted));
     // What lapses when is the pages' to say.
-    let Sums { lots, held, pending, debt, lapsing: _ } = &books.sums;
+    let Sums { lots, held, pending, debt, lapsing: _, pinned: _ } = &books.sums;
     [lots, held, pending, debt].into_iter().for_each(|sum| out.signed(*sum));
+    out.count(books.conversions.len());
+    for (other, posted) in &books.conversions {
+        out.number(other.0);
+        write_posted(out, posted);
+    }
 }
 
 fn read_asset(reader: &mut Reader<'_>) -> Result<AssetBooks, ImageError> {
@@ -59,9 +71,16 @@ fn read_asset(reader: &mut Reader<'_>) -> Result<AssetBooks, ImageError> {
     for posted in posted_of(&mut books.accounts) {
         *posted = read_posted(reader)?;
     }
-    let Sums { lots, held, pending, debt, lapsing: _ } = &mut books.sums;
+    let Sums { lots, held, pending, debt, lapsing: _, pinned: _ } = &mut books.sums;
     for sum in [lots, held, pending, debt] {
         *sum = reader.signed()?;
+    }
+    for _ in 0..reader.count()? {
+        let other = ProgramNo(reader.small()?);
+        if books.conversions.last().is_some_and(|(last, _)| *last >= other) {
+            return Err(reader.wrong("the accounts of other programs are not in order"));
+        }
+        books.conversions.push((other, read_posted(reader)?));
     }
     Ok(books)
 }
@@ -95,6 +114,47 @@ fn write_program(out: &mut Writer<'_>, program: &Program) {
     out.number(program.members);
     out.count(program.assets.len());
     program.assets.iter().for_each(|books| write_asset(out, books));
+    out.count(program.tags.len());
+    program.tags.iter().for_each(|tag| out.bytes(tag.as_bytes()));
+    let rewards = program.rewards.list();
+    out.count(rewards.len());
+    rewards.iter().for_each(|reward| write_reward(out, reward));
+    if !rewards.is_empty() {
+        let mut pieces = program.pieces;
+        pieces_of(&mut pieces).for_each(|posted| write_posted(out, posted));
+    }
+}
+
+/// The accounts on which pieces of rewards stand beside the rewards' own.
+fn pieces_of(accounts: &mut Accounts) -> impl Iterator<Item = &mut Posted> {
+    std::iter::once(&mut accounts.issuance).chain(&mut accounts.redemption)
+}
+
+fn write_reward(out: &mut Writer<'_>, reward: &Reward) {
+    let Reward { sku, name, asset, price, open, stock, reserved } = reward;
+    out.bytes(sku.as_bytes());
+    out.bytes(name.as_bytes());
+    out.byte(asset.0);
+    out.number(*price);
+    out.byte(u8::from(*open));
+    write_posted(out, stock);
+    write_posted(out, reserved);
+}
+
+fn read_reward(reader: &mut Reader<'_>) -> Result<Reward, ImageError> {
+    Ok(Reward {
+        sku: reader.text()?.into(),
+        name: reader.text()?.into(),
+        asset: AssetNo(reader.byte()?),
+        price: reader.number()?,
+        open: match reader.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(reader.wrong("whether a reward is on offer is unknown")),
+        },
+        stock: read_posted(reader)?,
+        reserved: read_posted(reader)?,
+    })
 }
 
 fn read_version(reader: &mut Reader<'_>, number: u32) -> Result<Version, ImageError> {
@@ -148,7 +208,24 @@ fn read_program(reader: &mut Reader<'_>) -> Result<Program, ImageError> {
         return Err(reader.wrong("a program has no asset, or too many"));
     }
     let assets = (0..assets).map(|_| read_asset(reader)).collect::<Result<_, _>>()?;
-    Ok(Program { id, zone, campaigns, versions, assets, members })
+    let tags = reader.count()?;
+    if tags > PROGRAM_TAGS_MAX {
+        return Err(reader.wrong("a program has too many tags"));
+    }
+    let tags = (0..tags).map(|_| reader.text().map(Into::into)).collect::<Result<_, _>>()?;
+    let (mut rewards, mut pieces) = (Rewards::default(), Accounts::default());
+    let count = reader.count()?;
+    for _ in 0..count {
+        if !rewards.push(read_reward(reader)?) {
+            return Err(reader.wrong("a program has a reward twice, or too many"));
+        }
+    }
+    if count > 0 {
+        for posted in pieces_of(&mut pieces) {
+            *posted = read_posted(reader)?;
+        }
+    }
+    Ok(Program { id, zone, campaigns, versions, assets, pieces, rewards, members, closings: Vec::new(), tags })
 }
 
 /// A campaign's rules are those of the newest version that names it.
@@ -183,6 +260,39 @@ fn read_snapshot(reader: &mut Reader<'_>) -> Result<SnapshotView, ImageError> {
     })
 }
 
+/// Nothing where no books were closed, so that the image of such a state is what it was before books could be closed.
+fn write_closings(out: &mut Writer<'_>, programs: &[Program]) {
+    if programs.iter().all(|program| program.closings.is_empty()) {
+        return;
+    }
+    for program in programs {
+        out.count(program.closings.len());
+        for closing in &program.closings {
+            out.number(closing.op.0);
+            out.signed(closing.until_us);
+        }
+    }
+}
+
+fn read_closings(reader: &mut Reader<'_>, programs: &mut [Program]) -> Result<(), ImageError> {
+    if reader.end().is_ok() {
+        return Ok(());
+    }
+    for program in programs.iter_mut() {
+        let count = reader.count()?;
+        if count > CLOSINGS_MAX {
+            return Err(reader.wrong("a program's books were closed too often"));
+        }
+        for _ in 0..count {
+            program.closings.push(Closing { op: Op(reader.number()?), until_us: reader.signed()? });
+        }
+    }
+    match programs.iter().any(|program| !program.closings.is_empty()) {
+        true => Ok(()),
+        false => Err(reader.wrong("the image has closings and says of none")),
+    }
+}
+
 fn digest(reader: &mut Reader<'_>) -> Result<u128, ImageError> {
     let bytes = reader.raw(16)?.first_chunk::<16>().copied();
     Ok(u128::from_le_bytes(bytes.ok_or_else(|| reader.wrong("the image ends early"))?))
@@ -202,6 +312,13 @@ impl Ledger {
         self.programs.iter().for_each(|program| write_program(&mut out, program));
         out.count(self.snapshots.len());
         self.snapshots.iter().for_each(|snapshot| write_snapshot(&mut out, snapshot));
+        let steps = self.members.aliases.steps();
+        out.count(steps.len());
+        for (goer, into) in steps {
+            out.number(goer.0);
+            out.number(into.0);
+        }
+        write_closings(&mut out, &self.programs);
         bytes
     }
 
@@ -224,6 +341,13 @@ impl Ledger {
         for _ in 0..reader.count()? {
             ledger.snapshots.push(read_snapshot(&mut reader)?);
         }
+        let mut aliases = Aliases::default();
+        for _ in 0..reader.count()? {
+            if !aliases.join(MemberNo(reader.small()?), MemberNo(reader.small()?)) {
+                return Err(reader.wrong("a member went into another who cannot be"));
+            }
+        }
+        read_closings(&mut reader, &mut ledger.programs)?;
         reader.end()?;
         if ledger.programs.len() > PROGRAMS_MAX || ledger.snapshots.len() > SNAPSHOTS_MAX {
             return Err(reader.wrong("the image holds too many programs or snapshots"));
@@ -231,6 +355,7 @@ impl Ledger {
         // The limit is trusted and the image is not: it cannot ask for room that nobody fills.
         let members = ledger.members_to_load().min(limits.members_max.into());
         ledger.members = Members::with_room(usize::try_from(members).unwrap_or(0));
+        ledger.members.aliases = aliases;
         Ok(ledger)
     }
 
@@ -258,6 +383,8 @@ pub fn programs_of(base: &[u8]) -> Result<Vec<BaseProgram>, ImageError> {
             time_zone: spec.time_zone.clone(),
             campaigns: program.campaigns.iter().map(|campaign| campaign.spec.id.clone()).collect(),
             assets: asset_ids(spec),
+            closings: program.closings.clone(),
+            rewards: program.rewards.list().iter().map(|reward| reward.sku.to_string()).collect(),
         })
     };
     Ok(ledger.trial_balance().into_iter().zip(&ledger.programs).filter_map(view).collect())

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::event::AssetBalances;
 use super::holding::{Holding, instant_of};
-use super::ids::{AssetNo, MemberNo, ProgramNo};
+use super::ids::{AssetNo, MemberNo, ProgramNo, TagNo};
+use super::profile::Profile;
 use super::spec::ASSETS_MAX;
-use super::state::Ledger;
+use super::state::{AssetBooks, Ledger};
 use super::view::{AssetCard, Forecast, MemberCard};
 
 /// Instants that one answer on what lapses holds at most.
@@ -28,7 +29,13 @@ impl Ledger {
             asset == AssetNo::POINTS || [available, held, pending, debt].iter().any(|units| *units != 0) || lots()
         };
         let assets = assets().map(|asset| card(&holding, asset, now_us)).filter(known).collect();
-        MemberCard { standing: holding.standing, assets }
+        let Profile { joined_day, tags } = holding.profile();
+        let program = self.members.program(member).and_then(|program| self.program(program));
+        let name = |tag: TagNo| program.and_then(|program| program.tag_name(tag)).map(str::to_owned);
+        let mut tags: Vec<String> = tags.into_iter().filter_map(name).collect();
+        tags.sort_unstable();
+        let aliases = self.members.aliases.count(member);
+        MemberCard { standing: holding.standing, assets, joined_day, tags, aliases }
     }
 
     /// What the lots of a member, or of all members of a program, hold that lapses before or at an instant, microseconds
@@ -58,6 +65,21 @@ impl Ledger {
         let until = |forecast: &Forecast| instant_of(forecast.at_min) <= until_us;
         let shown = |((asset, at_min), units)| Forecast { asset, at_min, units };
         lapsing.into_iter().map(shown).filter(until).collect()
+    }
+
+    /// Units in lots of all members of a program that have lapsed by an instant, microseconds since the Unix epoch, and are not in
+    /// `breakage` yet, by asset. What holds pin is not among them: it has not lapsed.
+    #[must_use]
+    pub fn unswept(&self, program: ProgramNo, at_us: i64) -> Vec<(AssetNo, i64)> {
+        let until = |sums: &BTreeMap<u32, i64>| -> i64 {
+            let lapsed = sums.iter().take_while(|(at_min, _)| instant_of(**at_min) <= at_us);
+            lapsed.fold(0, |sum, (_, units)| sum.saturating_add(*units))
+        };
+        let books = self.program(program).map(|program| program.assets.as_slice()).unwrap_or_default();
+        let left = |(asset, books): (AssetNo, &AssetBooks)| {
+            (asset, until(&books.sums.lapsing).saturating_sub(until(&books.sums.pinned)))
+        };
+        assets().zip(books).map(left).filter(|(_, units)| *units != 0).collect()
     }
 }
 
@@ -124,7 +146,7 @@ mod tests {
         let Some(Lot { key, .. }) = holding.lots.first().copied() else { return };
         let (purpose, asset) = (Purpose::Gift, AssetNo::POINTS);
         let parts = [(key.lot, 5)].into_iter().collect();
-        holding.holds.push(Hold { op: Op(2), asset, purpose, until_us: 9, parts });
+        holding.holds.push(Hold { op: Op(2), asset, purpose, until_us: 9, reward: None, parts });
         let card = card(&holding, asset, 10 * MINUTE_US);
         assert_eq!((card.lapsed, card.next_lapse, card.balances.held), (0, None, 5));
     }

@@ -17,6 +17,8 @@ use super::spec::{ProgramMore, ProgramSpec, RuleMore};
 
 /// The most bytes an event may have, header included; `engine` asserts that it is the journal's bound.
 pub const EVENT_BYTES_LIMIT: usize = 15 * 1024;
+/// The longest event of a member's command, in bytes: what frames reckon with for each.
+pub const MEMBER_EVENT_BYTES_MAX: usize = 5 * 1024;
 /// Kind, version and length.
 pub const EVENT_HEADER_BYTES: usize = 4;
 
@@ -92,6 +94,7 @@ fn kind_of(event: &Event<'_>) -> u8 {
         Event::MemberSet(_) => 23,
         Event::RewardPut(_) => 24,
         Event::CheckedOut(_) => 25,
+        Event::PeriodClosed(_) => 26,
         Event::ClockConfirmed(_) => 30,
     }
 }
@@ -245,6 +248,7 @@ fn has_tail(event: &Event<'_>) -> bool {
         Event::CampaignChanged(_) | Event::AdminRejected(_) | Event::Due(_) => true,
         Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) | Event::ClockConfirmed(_) => true,
         Event::RewardPut(_) => true,
+        Event::PeriodClosed(_) => true,
     };
     !empty
 }
@@ -283,6 +287,7 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         Event::SnapshotTaken(e) => append(e, kind, out),
         Event::SnapshotDeleted(e) => append(e, kind, out),
         Event::Due(e) => append(e, kind, out),
+        Event::PeriodClosed(e) => append(e, kind, out),
         Event::ClockConfirmed(e) => append(e, kind, out),
         Event::RewardPut(e) => append(e, kind, out),
     };
@@ -404,6 +409,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event<'_>, CodecError> {
         (23, 1 | 2) => read_tailed(body, kind, version).map(Event::MemberSet),
         (24, 1) => read(body, kind).map(Event::RewardPut),
         (25, 1 | 2) => read_tailed(body, kind, version).map(Event::CheckedOut),
+        (26, 1) => read(body, kind).map(Event::PeriodClosed),
         (30, 1) => read(body, kind).map(Event::ClockConfirmed),
         _ => Err(CodecError::Unknown { kind, version }),
     }

@@ -360,6 +360,9 @@ pub struct Command {
     pub action: Action,
 }
 
+/// What [`Command::events`] says of a merge.
+pub const MERGE_EVENTS: usize = 4;
+
 impl Command {
     /// The parts of a checkout; none of any other command.
     #[must_use]
@@ -370,10 +373,14 @@ impl Command {
         }
     }
 
-    /// Events that the command comes to at most, those apart that fall due with it.
+    /// Events that the command comes to at most, those apart that fall due with it: of a merge as many as the lots that merge
+    /// behind it take the room of.
     #[must_use]
     pub fn events(&self) -> usize {
-        1 + self.parts().len()
+        match self.action {
+            Action::Merge { .. } => MERGE_EVENTS,
+            _ => 1 + self.parts().len(),
+        }
     }
 }
 
@@ -446,6 +453,11 @@ pub enum AdminAction {
         open: bool,
         /// Pieces to put in (positive) or to take out.
         stocked: i64,
+    },
+    /// Close the program's books up to an instant, so that what is dated before it and booked from then on is marked.
+    ClosePeriod {
+        /// The first instant that is not closed, microseconds since the Unix epoch.
+        until_us: i64,
     },
     /// Let the book follow a wall clock that leapt ahead. It concerns the whole book: the command's program id is empty.
     ConfirmClock {

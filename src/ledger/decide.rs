@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 
 use super::command::{Action, Basis, Command, Notes, Original, Purpose, Standing};
+use super::convert::Conversion;
 use super::event::{
     Account, Balances, CommandKind, Common, Event, Expiry, Leg, LotId, NotesRef, Rejected, Source, Text,
 };
@@ -15,6 +16,7 @@ use super::later::Later;
 use super::original::Resolved;
 use super::posting::Posting;
 use super::reason::Reason;
+use super::reward::Reward;
 use super::spec::{AssetSpec, CapPer, Lifetime};
 use super::state::{Ledger, Moment, Program, Sums, Version};
 
@@ -90,9 +92,13 @@ impl Ledger {
                 Original::None => self.refund_alone(command, *basis, event_kind.as_deref(), known, at),
                 _ => self.refund(command, *basis, resolved, known, at),
             },
-            Action::Redeem { asset, points, purpose } => self.redeem(command, (*asset, *points, *purpose), known, at),
+            Action::Redeem { asset, points, purpose } => {
+                self.redeem(command, (*asset, *points, *purpose), None, known, at)
+            }
             Action::Reverse { units, .. } => self.reverse(command, *units, resolved, known, at),
-            Action::Hold { .. } => self.hold(command, known, at),
+            Action::Hold { asset, units, until_us, purpose } => {
+                self.hold(command, (*asset, *units, *purpose), *until_us, None, known, at)
+            }
             Action::Capture { units, last, .. } => self.capture(command, (*units, *last), resolved, known, at),
             Action::Release { .. } => self.release(command, resolved, known, at),
             Action::Activate { .. } => self.activate(command, resolved, known, at),
@@ -103,18 +109,20 @@ impl Ledger {
                 self.opening(command, (*asset, *points), *lapses_us, known, at)
             }
             Action::Standing { change, .. } => self.stand(command, *change, known, at),
-            // STUBS, each replaced by who builds it.
-            Action::Transfer { .. } => Err((Reason::SelfTransfer, "transfer").into()),
-            Action::Convert { .. } => Err((Reason::ConversionUnknown, "convert").into()),
-            Action::Merge { .. } => Err((Reason::MergeTooLarge, "merge").into()),
-            Action::MemberSet { .. } => Err((Reason::TagsFull, "member_set").into()),
-            Action::Claim { .. } | Action::Reserve { .. } => Err((Reason::RewardUnknown, "reward").into()),
+            Action::Claim { .. } => self.claim(command, known, at),
+            Action::Reserve { .. } => self.reserve(command, known, at),
+            Action::Transfer { to, asset, units } => self.transfer(command, to, (*asset, *units), known, at),
+            Action::Convert { to_program, to, asset, to_asset, units } => {
+                let (asset, to_program, to_asset, units) = (*asset, *to_program, *to_asset, *units);
+                self.convert(command, to, Conversion { asset, units, to_program, to_asset }, known, at)
+            }
+            Action::Merge { into, .. } => self.merge(command, into, at),
+            Action::MemberSet { .. } => self.member_set(command, known, at),
             // Its parts are decided one after another; see `Ledger::check_out`.
             Action::Checkout { .. } => Err((Reason::AmountOverflow, "checkout").into()),
         };
         let outcome = outcome.and_then(|event| {
-            let fits = event.sides().all(|(program, legs)| self.fits(program, legs));
-            if fits { Ok(event) } else { Err(Halt::Refused(Reason::AmountOverflow, AMOUNT)) }
+            if self.fits(&event) { Ok(event) } else { Err(Halt::Refused(Reason::AmountOverflow, AMOUNT)) }
         });
         match outcome {
             Ok(event) => Decision::Event(event),
@@ -133,7 +141,7 @@ impl Ledger {
             Some(number) => (MemberRef::Known(number), self.members.holding(number)),
             None => (MemberRef::Unknown(&command.member), None),
         };
-        let (kind, asset) = kind_of(command);
+        let (kind, asset) = self.kind_of(command);
         let posting = Posting::on(holding.unwrap_or_default(), at);
         let mut common = common_of(command, member, &posting, at);
         if known.is_some() {
@@ -142,10 +150,48 @@ impl Ledger {
         Event::Rejected(Rejected { common, kind, reason, field })
     }
 
+    /// What a command is, and the asset that it asks for.
+    fn kind_of(&self, command: &Command) -> (CommandKind, AssetNo) {
+        let points = AssetNo::POINTS;
+        match &command.action {
+            Action::Earn { asset, .. } => (CommandKind::Earn, *asset),
+            Action::Refund { .. } => (CommandKind::Refund, points),
+            Action::Redeem { asset, .. } => (CommandKind::Redeem, *asset),
+            Action::Adjust { asset, .. } => (CommandKind::Adjust, *asset),
+            Action::Opening { asset, .. } => (CommandKind::Opening, *asset),
+            Action::Reverse { .. } => (CommandKind::Reverse, points),
+            Action::Hold { asset, .. } => (CommandKind::Hold, *asset),
+            Action::Capture { .. } => (CommandKind::Capture, points),
+            Action::Release { .. } => (CommandKind::Release, points),
+            Action::Activate { .. } => (CommandKind::Activate, points),
+            Action::TopUp { asset, .. } => (CommandKind::TopUp, *asset),
+            Action::Grant { asset, .. } => (CommandKind::Grant, *asset),
+            Action::Standing { .. } => (CommandKind::Standing, points),
+            Action::Transfer { asset, .. } => (CommandKind::Transfer, *asset),
+            Action::Convert { asset, .. } => (CommandKind::Convert, *asset),
+            Action::Merge { .. } => (CommandKind::Merge, points),
+            Action::MemberSet { .. } => (CommandKind::MemberSet, points),
+            Action::Claim { sku, .. } => (CommandKind::Redeem, self.asset_of_reward(command.program, sku)),
+            Action::Reserve { sku, .. } => (CommandKind::Hold, self.asset_of_reward(command.program, sku)),
+            Action::Checkout { .. } => (CommandKind::Checkout, points),
+        }
+    }
+
     /// Whether every balance and every sum over members that the legs change stays in range, now and when all that is
     /// pending has matured and all lots have lapsed: what would not fit is refused here, so that no event can be written
     /// that the books could not take.
-    fn fits(&self, program: ProgramNo, legs: &[Leg]) -> bool {
+    fn fits(&self, event: &Event<'_>) -> bool {
+        match event.other() {
+            // What one member gives the other takes.
+            Some(other) if other.program == event.identity().0 => {
+                let legs: Vec<_> = event.legs().iter().chain(&*other.legs).copied().collect();
+                self.legs_fit(other.program, &legs)
+            }
+            _ => event.sides().all(|(program, legs)| self.legs_fit(program, legs)),
+        }
+    }
+
+    fn legs_fit(&self, program: ProgramNo, legs: &[Leg]) -> bool {
         let Some(program) = self.program(program) else {
             return false;
         };
@@ -160,11 +206,20 @@ impl Ledger {
         };
         legs.iter().all(|leg| {
             let accounts = program.accounts(leg.asset);
+            let amount = i128::from(leg.amount);
+            if let Account::Stock { reward, .. } | Account::Reserved { reward, .. } = leg.account {
+                let balance = |reward: &Reward| match leg.account {
+                    Account::Stock { .. } => reward.stock.balance,
+                    _ => reward.reserved.balance,
+                };
+                return program.reward(reward).is_some_and(|reward| in_range(balance(reward), amount));
+            }
+            let none = Sums::default();
             let Sums { lots, pending, debt, .. } = match program.assets.get(usize::from(leg.asset.0)) {
                 Some(books) => &books.sums,
+                None if leg.asset == AssetNo::PIECES => &none,
                 None => return false,
             };
-            let amount = i128::from(leg.amount);
             match leg.account {
                 Account::Available { .. }
                 | Account::Free { .. }
@@ -175,7 +230,10 @@ impl Ledger {
                     there + sum(leg.asset, may_lapse) <= i128::from(i64::MAX)
                 }
                 Account::Debt => in_range(debt.saturating_neg(), amount),
-                Account::Conversion { .. } | Account::Stock { .. } | Account::Reserved { .. } => true,
+                Account::Conversion { program: other, .. } => {
+                    in_range(program.conversion(leg.asset, other).balance, amount)
+                }
+                Account::Stock { .. } | Account::Reserved { .. } => true,
                 Account::Issuance { .. } => in_range(accounts.issuance.balance, amount),
                 Account::Adjustment { .. } => in_range(accounts.adjustment.balance, amount),
                 Account::Opening { .. } => in_range(accounts.opening.balance, amount),
@@ -305,32 +363,6 @@ pub(super) fn roll(
     Some(until)
 }
 
-fn kind_of(command: &Command) -> (CommandKind, AssetNo) {
-    let points = AssetNo::POINTS;
-    match command.action {
-        Action::Earn { asset, .. } => (CommandKind::Earn, asset),
-        Action::Refund { .. } => (CommandKind::Refund, points),
-        Action::Redeem { asset, .. } => (CommandKind::Redeem, asset),
-        Action::Adjust { asset, .. } => (CommandKind::Adjust, asset),
-        Action::Opening { asset, .. } => (CommandKind::Opening, asset),
-        Action::Reverse { .. } => (CommandKind::Reverse, points),
-        Action::Hold { asset, .. } => (CommandKind::Hold, asset),
-        Action::Capture { .. } => (CommandKind::Capture, points),
-        Action::Release { .. } => (CommandKind::Release, points),
-        Action::Activate { .. } => (CommandKind::Activate, points),
-        Action::TopUp { asset, .. } => (CommandKind::TopUp, asset),
-        Action::Grant { asset, .. } => (CommandKind::Grant, asset),
-        Action::Standing { .. } => (CommandKind::Standing, points),
-        Action::Transfer { asset, .. } => (CommandKind::Transfer, asset),
-        Action::Convert { asset, .. } => (CommandKind::Convert, asset),
-        Action::Merge { .. } => (CommandKind::Merge, points),
-        Action::MemberSet { .. } => (CommandKind::MemberSet, points),
-        Action::Claim { .. } => (CommandKind::Redeem, points),
-        Action::Reserve { .. } => (CommandKind::Hold, points),
-        Action::Checkout { .. } => (CommandKind::Checkout, points),
-    }
-}
-
 pub(super) fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, posting: &Posting, at: Moment) -> Common<'c> {
     let (after, others) = match member {
         MemberRef::Unknown(_) => (Balances::default(), Vec::new()),
@@ -409,8 +441,8 @@ fn path_of(command: &Command, field: &'static str) -> &'static str {
         (AMOUNT, Action::Reserve { .. }) => "hold.quantity",
         (ASSET, Action::Transfer { .. }) => "transfer.asset",
         (ASSET, Action::Convert { .. }) => "convert.asset",
-        (REWARD, Action::Claim { .. }) => "redeem.reward",
-        (REWARD, Action::Reserve { .. }) => "hold.reward",
+        (REWARD | ASSET, Action::Claim { .. }) => "redeem.reward",
+        (REWARD | ASSET, Action::Reserve { .. }) => "hold.reward",
         (OTHER, Action::Transfer { .. }) => "transfer.to",
         (OTHER, Action::Convert { .. }) => "convert.to",
         (OTHER, Action::Merge { .. }) => "merge.into",

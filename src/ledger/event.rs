@@ -4,8 +4,8 @@
 use bincode::{BorrowDecode, Decode, Encode};
 
 pub use super::admin_event::{
-    AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, ProgramPut, RewardPut,
-    SnapshotDeleted, SnapshotTaken,
+    AdminCommon, AdminKind, AdminRejected, CampaignChange, CampaignChanged, ClockConfirmed, PeriodClosed, ProgramPut,
+    RewardPut, SnapshotDeleted, SnapshotTaken,
 };
 pub use super::command::{Basis, Matures, Purpose, Standing};
 use super::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo, VersionNo};
@@ -776,6 +776,8 @@ pub enum Event<'a> {
     RewardPut(RewardPut<'a>),
     /// Several commands as one.
     CheckedOut(CheckedOut<'a>),
+    /// A period closed.
+    PeriodClosed(PeriodClosed<'a>),
 }
 
 /// Calls for the common part, or the legs, of every kind of event that has them.
@@ -799,7 +801,7 @@ macro_rules! of_member {
             Self::Due(_) | Self::Rejected(_) | Self::ProgramPut(_) | Self::CampaignChanged(_) => None,
             Self::AdminRejected(_) | Self::SnapshotTaken(_) | Self::SnapshotDeleted(_) => None,
             Self::StandingChanged(_) | Self::ClockConfirmed(_) | Self::RewardPut(_) => None,
-            Self::MemberSet(_) | Self::CheckedOut(_) => None,
+            Self::MemberSet(_) | Self::CheckedOut(_) | Self::PeriodClosed(_) => None,
         }
     };
 }
@@ -828,6 +830,7 @@ impl<'a> Event<'a> {
             Self::SnapshotDeleted(e) => Some(&e.common),
             Self::ClockConfirmed(e) => Some(&e.common),
             Self::RewardPut(e) => Some(&e.common),
+            Self::PeriodClosed(e) => Some(&e.common),
             _ => None,
         }
     }

@@ -9,15 +9,16 @@ use thiserror::Error;
 use super::codec::Named;
 use super::event::{
     Account, CampaignChange, CampaignChanged, CheckedOut, ClockConfirmed, Common, Due, Event, FIRST_CAMPAIGN_PART, Leg,
-    Other, ProgramPut, Refunded, SnapshotDeleted, SnapshotTaken, TakenFrom,
+    Other, PeriodClosed, ProgramPut, Refunded, SnapshotDeleted, SnapshotTaken, TakenFrom,
 };
 use super::holding::Holding;
-use super::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
+use super::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use super::print::Prints;
+use super::reward::Rewards;
 use super::slot::OP_MAX;
-use super::state::{Campaign, Ledger, Moment, Posted, Program, Purse, Undo, Version};
+use super::state::{Accounts, CLOSINGS_MAX, Campaign, Ledger, Moment, Posted, Program, Purse, Undo, Version};
 use super::turn::Turn;
-use super::view::{CampaignStatus, SnapshotView};
+use super::view::{CampaignStatus, Closing, SnapshotView};
 
 /// Why an event does not fit the state.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -40,9 +41,9 @@ pub struct Hashes {
     pub other: u128,
 }
 
-type Step = Result<(), &'static str>;
+pub(super) type Step = Result<(), &'static str>;
 
-fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
+pub(super) fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
     if link != op.distance_from(posted.head) {
         return Err("an account's link does not lead to its previous event");
     }
@@ -153,10 +154,13 @@ impl Ledger {
         match event {
             Event::ProgramPut(put) => self.put_program(put)?,
             Event::CampaignChanged(changed) => self.change_campaign(at.op, changed)?,
+            Event::RewardPut(put) => self.apply_reward(at.op, put)?,
             Event::AdminRejected(_) | Event::ClockConfirmed(_) => {}
             Event::SnapshotTaken(taken) => self.take_snapshot(at, taken)?,
             Event::SnapshotDeleted(deleted) => self.delete_snapshot(at.op, deleted)?,
+            Event::PeriodClosed(closed) => self.close_books(at, closed)?,
             Event::Due(due) => self.post_due(at.op, due)?,
+            Event::MembersMerged(merged) => self.join(at.op, merged)?,
             _ => self.post_member(at.op, event, hashes)?,
         }
         match event {
@@ -173,6 +177,7 @@ impl Ledger {
                     self.take_back(at.op, original, refunded, from)?;
                 }
             }
+            Event::MemberSet(said) => self.name_tags(said)?,
             Event::Reversed(reversed) => {
                 let original = at.op.back(reversed.original_link).ok_or("a reversal's original is missing")?;
                 let before = self.take_refund(original, at.op.back(reversed.previous_link), at.op)?;
@@ -204,6 +209,7 @@ impl Ledger {
         let Some(number) = common.member.number() else {
             return if event.legs().is_empty() { Ok(()) } else { Err("an unknown member has legs") };
         };
+        Self::check_claimed(event)?;
         let turn = Turn::of(op, event)?;
         let holding = self.post_holding(op, (program, number), common.member_link, event.legs(), &turn)?;
         if holding.points() != common.after {
@@ -214,20 +220,20 @@ impl Ledger {
             return Err("the balances after the event are not those that it says");
         }
         match event.other() {
-            Some(other) => self.post_other(op, event, other, (number, hashes)),
+            Some(other) => self.post_other(op, other, (number, hashes)),
             None => Ok(()),
         }
     }
 
     /// Posts the legs of the other member's side of an event, and links it to that member's previous one.
-    fn post_other(&mut self, op: Op, event: &Event<'_>, other: &Other<'_>, (own, hashes): (MemberNo, Hashes)) -> Step {
+    fn post_other(&mut self, op: Op, other: &Other<'_>, (own, hashes): (MemberNo, Hashes)) -> Step {
         if let MemberRef::Opened(number, id) = other.member {
             self.open_member(other.program, number, id, hashes.other)?;
         }
         let Some(number) = other.member.number().filter(|number| *number != own) else {
             return Err("an event between two members has one");
         };
-        let turn = Turn::of_other(op, event, other);
+        let turn = Turn::of_other(op, other);
         let holding = self.post_holding(op, (other.program, number), other.member_link, &other.legs, &turn)?;
         match other.after.iter().all(|told| holding.balances(told.asset) == *told) {
             true => Ok(()),
@@ -265,6 +271,9 @@ impl Ledger {
             }
         }
         turn.end(&mut holding, legs)?;
+        if !turn.are_reserved(&before, &holding, legs) {
+            return Err("the pieces that a hold reserves are not those that the event moves");
+        }
         if link != op.distance_from(holding.head) {
             return Err("the event's link does not lead to the member's previous event");
         }
@@ -274,7 +283,14 @@ impl Ledger {
         Ok(holding)
     }
 
-    fn post_program(&mut self, op: Op, number: ProgramNo, leg: &Leg) -> Step {
+    pub(super) fn post_program(&mut self, op: Op, number: ProgramNo, leg: &Leg) -> Step {
+        if let Account::Stock { reward, .. } | Account::Reserved { reward, .. } = leg.account {
+            return self.post_pieces(op, number, reward, leg);
+        }
+        let counts_pieces = matches!(leg.account, Account::Issuance { .. } | Account::Redemption { .. });
+        if leg.asset == AssetNo::PIECES && !counts_pieces {
+            return Err("pieces stand on an account that counts none");
+        }
         if let Account::Campaign { campaign, .. } = leg.account {
             self.note_purse(number, campaign);
             let purse = &mut self.campaign_mut(number, campaign)?.purse;
@@ -285,12 +301,15 @@ impl Ledger {
                 false => Ok(()),
             };
         }
+        if let Account::Conversion { program: other, link } = leg.account {
+            return self.post_conversion(op, (number, leg.asset, other), leg.amount, link);
+        }
         self.note(|ledger| {
-            let accounts = ledger.program(number)?.assets.get(usize::from(leg.asset.0))?.accounts;
+            let accounts = ledger.program(number)?.accounts(leg.asset);
             Some(Undo::Accounts(number, leg.asset, Box::new(accounts)))
         });
         let program = self.program_mut(number).ok_or("the event's program is unknown")?;
-        let accounts = &mut program.books_mut(leg.asset).ok_or("a leg is in an asset that there is not")?.accounts;
+        let accounts = program.accounts_mut(leg.asset).ok_or("a leg is in an asset that there is not")?;
         match leg.account {
             Account::Issuance { link } => post(&mut accounts.issuance, leg.amount, link, op),
             Account::Adjustment { link } => post(&mut accounts.adjustment, leg.amount, link, op),
@@ -303,6 +322,26 @@ impl Ledger {
             }
             _ => Err("a member's leg in a program's event"),
         }
+    }
+
+    fn post_conversion(
+        &mut self,
+        op: Op,
+        (number, asset, other): (ProgramNo, AssetNo, ProgramNo),
+        amount: i64,
+        link: u64,
+    ) -> Step {
+        if other == number || self.program(other).is_none() {
+            return Err("an event settles with a program that is no other");
+        }
+        let program = self.program_mut(number).ok_or("the event's program is unknown")?;
+        let books = program.books_mut(asset).ok_or("a leg is in an asset that there is not")?;
+        let before = books.conversion(other);
+        let mut posted = before.unwrap_or_default();
+        post(&mut posted, amount, link, op)?;
+        books.set_conversion(other, Some(posted));
+        self.note(|_| Some(Undo::Conversion(number, asset, other, before)));
+        Ok(())
     }
 
     fn campaign_mut(&mut self, program: ProgramNo, campaign: CampaignNo) -> Result<&mut Campaign, &'static str> {
@@ -387,6 +426,20 @@ impl Ledger {
         Ok(())
     }
 
+    fn close_books(&mut self, at: Moment, closed: &PeriodClosed<'_>) -> Step {
+        let program = self.program_mut(closed.common.program).ok_or("the event's program is unknown")?;
+        let last = program.closings.last();
+        if at.op.back(closed.previous_link) != last.map(|last| last.op) {
+            return Err("a closing's link does not lead to the closing before it");
+        }
+        let later = last.is_none_or(|last| last.until_us < closed.until_us) && closed.until_us <= at.book_time_us;
+        if !later || program.closings.len() >= CLOSINGS_MAX {
+            return Err("a period is closed that is not over, or closed already");
+        }
+        program.closings.push(Closing { op: at.op, until_us: closed.until_us });
+        Ok(())
+    }
+
     fn put_program(&mut self, put: &ProgramPut<'_>) -> Step {
         let number = put.common.program;
         if usize::from(number.0) == self.programs.len() {
@@ -398,7 +451,11 @@ impl Ledger {
                 versions: Vec::new(),
                 campaigns: Vec::new(),
                 assets: Vec::new(),
+                pieces: Accounts::default(),
+                rewards: Rewards::default(),
                 members: 0,
+                closings: Vec::new(),
+                tags: Vec::new(),
             });
         }
         let program = self.program_mut(number).ok_or("a program is created out of order")?;

@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 
 use super::command::{Matures, Purpose, Standing};
 use super::event::{AssetBalances, Balances, Expiry, LotId};
-use super::ids::{AssetNo, Op};
+use super::ids::{AssetNo, Op, RewardNo};
+use super::profile::Profile;
 
 /// A minute in microseconds.
 pub(crate) const MINUTE_US: i64 = 60_000_000;
@@ -52,6 +53,9 @@ pub(crate) struct Pending {
     pub(crate) parts: SmallVec<[(LotKey, u64); 2]>,
 }
 
+/// A reward, and the units that one of its pieces costs.
+pub(crate) type Priced = (RewardNo, u64);
+
 /// Units that are pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hold {
@@ -59,6 +63,8 @@ pub(crate) struct Hold {
     pub(crate) asset: AssetNo,
     pub(crate) purpose: Purpose,
     pub(crate) until_us: i64,
+    /// The reward whose pieces it reserves with the units.
+    pub(crate) reward: Option<Priced>,
     /// How many of which lot, in the order in which they are spent.
     pub(crate) parts: SmallVec<[(LotId, u64); 2]>,
 }
@@ -89,6 +95,8 @@ pub(crate) struct Holding {
     pub(crate) pending: Vec<Pending>,
     /// In order of their ops.
     pub(crate) holds: Vec<Hold>,
+    /// What the member is; `None` where nobody told.
+    pub(crate) profile: Option<Box<Profile>>,
 }
 
 impl Default for Holding {
@@ -103,6 +111,7 @@ impl Default for Holding {
             rolls: Vec::new(),
             pending: Vec::new(),
             holds: Vec::new(),
+            profile: None,
         }
     }
 }

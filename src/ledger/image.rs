@@ -9,7 +9,9 @@
 //! date:      0 never, 1 rolling, else the minute plus 2
 //! bits:      1 debts {asset u8   owed}   2 ends: head op less it   4 floor   8 standing u8 (1 frozen, 2 closed)
 //!            16 rolling {asset u8   minute}   32 pending {earn   0, or 1 and the instant (signed)   parts {asset u8   source u8   date   units}}
-//!            64 holds {op   asset u8   purpose u8   until (signed)   parts {source u8   date   units}}
+//!            64 holds {op   asset u8   purpose u8   until (signed)   0, or a reward's number plus 1 and its price   parts {source u8
+//!            date   units}}
+//!            128 profile {0, or 1 and the joining day (signed)   tags {number}}
 //!            each list begins with its count
 //! span:      0 campaign, 1 day, 2 week, 3 month
 //! ```
@@ -19,8 +21,9 @@ use smallvec::SmallVec;
 use super::command::{Matures, Purpose, Standing};
 use super::event::{CapSpan, Expiry, LotId, Source};
 use super::holding::{HOLDS_MAX, Hold, Holding, Lot, LotKey, PENDING_MAX, Pending};
-use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo, TagNo};
 use super::members::{ID_BYTES_MAX, MEMBERS_PER_PAGE};
+use super::profile::{Profile, TAGS_MAX};
 use super::slot::{OP_MAX, Slot};
 use super::spec::{ASSETS_MAX, CapPer};
 use super::state::CapKey;
@@ -138,7 +141,7 @@ fn write_lot_id(out: &mut Writer<'_>, lot: LotId) {
 }
 
 fn write_holding(out: &mut Writer<'_>, holding: &Holding) {
-    let Holding { head, ends, floor, standing, debts, lots, rolls, pending, holds } = holding;
+    let Holding { head, ends, floor, standing, debts, lots, rolls, pending, holds, profile } = holding;
     let behind = |op: &Op| head.0.saturating_sub(op.0);
     out.number(head.0);
     let there = [
@@ -149,6 +152,7 @@ fn write_holding(out: &mut Writer<'_>, holding: &Holding) {
         !rolls.is_empty(),
         !pending.is_empty(),
         !holds.is_empty(),
+        profile.is_some(),
     ];
     out.byte(there.iter().enumerate().filter(|(_, there)| **there).map(|(bit, _)| 1_u8 << bit).sum());
     out.count(lots.len());
@@ -159,7 +163,7 @@ fn write_holding(out: &mut Writer<'_>, holding: &Holding) {
         out.number(lot.left);
         out.number(behind(&lot.opened));
     }
-    let [with_debts, with_ends, with_floor, with_standing, with_rolls, with_pending, with_holds] = there;
+    let [with_debts, with_ends, with_floor, with_standing, with_rolls, with_pending, with_holds, _] = there;
     if with_debts {
         out.count(debts.len());
         for (asset, debt) in debts {
@@ -195,6 +199,11 @@ fn write_holding(out: &mut Writer<'_>, holding: &Holding) {
         out.count(holds.len());
         holds.iter().for_each(|hold| write_hold(out, hold));
     }
+    if let Some(profile) = profile {
+        out.optional(profile.joined_day.map(i64::from));
+        out.count(profile.tags.len());
+        profile.tags.iter().for_each(|tag| out.number(tag.0));
+    }
 }
 
 fn write_pending(out: &mut Writer<'_>, pending: &Pending) {
@@ -216,6 +225,13 @@ fn write_hold(out: &mut Writer<'_>, hold: &Hold) {
     out.byte(hold.asset.0);
     out.byte(u8::try_from(hold.purpose.place()).unwrap_or(0));
     out.signed(hold.until_us);
+    match hold.reward {
+        Some((reward, price)) => {
+            out.number(u32::from(reward.0) + 1);
+            out.number(price);
+        }
+        None => out.number(0_u64),
+    }
     out.count(hold.parts.len());
     for (lot, units) in &hold.parts {
         write_lot_id(out, *lot);
@@ -317,10 +333,19 @@ fn read_holding(reader: &mut Reader<'_>) -> Result<Holding, ImageError> {
     if has(64) {
         holding.holds = read_list(reader, HOLDS_MAX, read_hold)?;
     }
-    match there < 128 && is_sound(&holding) {
+    if has(128) {
+        holding.profile = Some(Box::new(read_profile(reader)?));
+    }
+    match is_sound(&holding) {
         true => Ok(holding),
         false => Err(reader.wrong("a member holds what nobody can")),
     }
+}
+
+fn read_profile(reader: &mut Reader<'_>) -> Result<Profile, ImageError> {
+    let joined_day = reader.optional()?.map(i32::try_from).transpose();
+    let joined_day = joined_day.map_err(|_| reader.wrong("the day on which a member joined is too great"))?;
+    Ok(Profile { joined_day, tags: read_list(reader, TAGS_MAX, |reader| Ok(TagNo(reader.small()?)))? })
 }
 
 fn read_pending(reader: &mut Reader<'_>) -> Result<Pending, ImageError> {
@@ -338,8 +363,15 @@ fn read_hold(reader: &mut Reader<'_>) -> Result<Hold, ImageError> {
     let purpose = Purpose::ALL.get(usize::from(reader.byte()?)).copied();
     let purpose = purpose.ok_or_else(|| reader.wrong("the purpose of a hold is unknown"))?;
     let until_us = reader.signed()?;
+    let reward = match reader.number()?.checked_sub(1) {
+        Some(number) => {
+            let number = u16::try_from(number).map_err(|_| reader.wrong("the reward of a hold is too great"))?;
+            Some((RewardNo(number), reader.number()?))
+        }
+        None => None,
+    };
     let parts = read_list(reader, LOTS_READ_MAX, |reader| Ok((read_lot_id(reader)?, reader.number()?)))?;
-    Ok(Hold { op, asset, purpose, until_us, parts: SmallVec::from_vec(parts) })
+    Ok(Hold { op, asset, purpose, until_us, reward, parts: SmallVec::from_vec(parts) })
 }
 
 /// Whether a holding has its one form, and its sums fit: lots and lists in order, nothing that is nothing, no more held
@@ -364,6 +396,14 @@ fn is_sound(holding: &Holding) -> bool {
         && holding.pending.is_sorted_by(|a, b| a.earn < b.earn)
         && holding.pending.iter().flat_map(|pending| &pending.parts).all(|(key, units)| *units > 0 && fits(key.asset))
         && holding.holds.is_sorted_by(|a, b| a.op < b.op)
+        && holding
+            .holds
+            .iter()
+            .all(|hold| hold.reward.is_none_or(|(_, price)| hold.units().checked_rem(price) == Some(0)))
+        && holding
+            .profile
+            .as_ref()
+            .is_none_or(|profile| **profile != Profile::default() && profile.tags.is_sorted_by(|a, b| a < b))
         && holding.holds.iter().all(|hold| {
             hold.parts
                 .iter()

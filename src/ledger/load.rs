@@ -2,7 +2,8 @@
 //! belong together, and that the balances come to the totals.
 
 use super::capture::{members_in, pages_of};
-use super::ids::MemberNo;
+use super::holding::Holding;
+use super::ids::{MemberNo, Op};
 use super::image::{PageId, PageKind, names_of, read_holdings};
 use super::members::MEMBERS_PER_PAGE;
 use super::print::Prints;
@@ -101,8 +102,13 @@ impl Ledger {
         let all = u64::try_from(self.members.len()).ok() == Some(self.members_to_load())
             && self.members.pages.len() == usize::try_from(pages_of(self.members.len())).unwrap_or(usize::MAX)
             && self.members.pages.iter().all(|page| !page.changed);
-        match all {
-            false => Err(wrong("pages are missing")),
+        let went = |(goer, into): &(MemberNo, MemberNo)| {
+            let program = self.members.program(*goer);
+            let left = self.members.holding(*goer).map(|holding| Holding { head: Op(0), ..holding });
+            program.is_some() && program == self.members.program(*into) && left == Some(Holding::default())
+        };
+        match all && self.members.aliases.steps().iter().all(went) {
+            false => Err(wrong("pages are missing, or a member who went into another has something left")),
             true => self.check_sums().map_err(|_| wrong("the balances of the pages do not come to the base's totals")),
         }
     }

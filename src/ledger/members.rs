@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::aliases::Aliases;
 use super::capture::Pending;
 use super::command::Standing;
 use super::event::LOTS_MAX;
@@ -84,6 +85,8 @@ pub(crate) struct Members {
     beside_bytes: usize,
     /// Bytes of the pre-images that pages keep for a capture.
     pub(crate) log_bytes: usize,
+    /// Members who went into others.
+    pub(crate) aliases: Aliases,
 }
 
 /// Where a member lies: page and place in it.
@@ -113,6 +116,7 @@ impl Members {
             caps_by_span: HashMap::new(),
             beside_bytes: 0,
             log_bytes: 0,
+            aliases: Aliases::default(),
         }
     }
 
@@ -137,7 +141,13 @@ impl Members {
         }
     }
 
+    /// The member whom an id leads to.
     pub(crate) fn find(&self, hash: u128) -> Option<MemberNo> {
+        self.find_own(hash).map(|number| self.aliases.root(number))
+    }
+
+    /// The member whom an event opened under an id, even if he went into another since.
+    pub(crate) fn find_own(&self, hash: u128) -> Option<MemberNo> {
         self.numbers.get(hash).and_then(|value| value.checked_sub(1)).map(MemberNo)
     }
 
@@ -264,6 +274,15 @@ impl Members {
         self.caps.get(place(key.0).0)?.get(key).copied()
     }
 
+    /// The counters of a member's caps.
+    pub(crate) fn caps_of_member(&self, member: MemberNo) -> Vec<(CapKey, u64)> {
+        let Some(caps) = self.caps.get(place(member).0) else { return Vec::new() };
+        let mut of_member: Vec<_> =
+            caps.iter().filter(|(key, _)| key.0 == member).map(|(key, used)| (*key, *used)).collect();
+        of_member.sort_unstable();
+        of_member
+    }
+
     /// How many counters of caps there are.
     pub(crate) fn caps_len(&self) -> usize {
         self.caps_count
@@ -335,7 +354,7 @@ impl Members {
             caps.capacity() / 7 * 8 * (size_of::<(CapKey, u64)>() + 1) + size_of::<HashMap<CapKey, u64>>()
         };
         (
-            self.numbers.bytes(),
+            self.numbers.bytes() + self.aliases.bytes(),
             self.names.iter().map(names).sum(),
             self.pages.iter().map(slots).sum::<usize>() + self.beside_bytes,
             self.caps.iter().map(caps).sum(),

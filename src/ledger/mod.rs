@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_event;
+mod aliases;
 pub mod award;
 mod base;
 pub mod capture;
@@ -10,6 +11,7 @@ mod card;
 mod checkout;
 pub mod codec;
 pub mod command;
+mod convert;
 pub mod decide;
 mod due;
 mod earn;
@@ -17,38 +19,49 @@ pub mod event;
 pub mod evolve;
 pub mod expiry;
 pub mod generation;
+mod give;
 mod hold;
 mod holding;
 pub mod ids;
 pub mod image;
 mod index;
+mod join;
 pub mod later;
 pub mod list;
 mod load;
 mod members;
+mod merge;
+#[cfg(test)]
+mod merging_tests;
 pub mod move_event;
+#[cfg(test)]
+mod moving_tests;
 pub mod original;
 pub mod own;
 mod owned;
 mod posting;
 pub mod print;
+mod profile;
 mod prove;
 pub mod read;
 pub mod reason;
 pub mod reason_text;
 mod refund;
 mod reverse;
+pub mod reward;
 mod slot;
 pub mod spec;
 mod spend;
 pub mod state;
 #[cfg(test)]
 mod taking_tests;
+pub mod trail;
 mod turn;
 mod varint;
 pub mod view;
 
 pub use admin::CONFIRM_WITHIN_US;
+pub use aliases::Way;
 pub use base::{programs_of, snapshots_of};
 pub use capture::{Captured, PageCopy};
 pub use card::EXPIRING_MAX;

@@ -4,11 +4,13 @@
 use arrayvec::ArrayVec;
 use smallvec::SmallVec;
 
+use super::aliases::Way;
 use super::command::{Action, Basis, Command, Original, Purpose};
-use super::event::{CapSpan, Earned, Event, LotId, Refunded, Reversed, WINNERS_MAX};
+use super::event::{CapSpan, Claimed, Earned, Event, LotId, Refunded, Reversed, WINNERS_MAX};
 use super::generation::{Found, Lookup};
 use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::own::{ENDS_MAX, End, Own, leaving, split};
+use super::reward::pieces_of;
 use super::state::Ledger;
 
 /// A campaign's part in an earn, and what refunds asked of it.
@@ -81,6 +83,8 @@ pub struct UndoFacts {
     pub undone: u64,
     /// The account on the other side.
     pub counter: Counter,
+    /// The pieces of a reward that were bought with the units.
+    pub claimed: Option<Claimed>,
     /// What it did.
     pub deed: Deed,
 }
@@ -101,7 +105,7 @@ pub struct Facts {
     pub op: Op,
     /// Its program.
     pub program: ProgramNo,
-    /// Its member.
+    /// Its member, or whoever has now what he had: see [`Resolved::followed`].
     pub member: MemberNo,
     /// The latest refund or reversal of it.
     pub latest: Option<Op>,
@@ -251,7 +255,7 @@ fn undo_of(event: &Event<'_>) -> Option<UndoFacts> {
         }
         _ => return None,
     };
-    Some(UndoFacts { asset, of, undone: 0, counter, deed })
+    Some(UndoFacts { asset, of, undone: 0, counter, claimed: pieces_of(event), deed })
 }
 
 impl Resolved {
@@ -292,7 +296,7 @@ impl Resolved {
         Self::Found(Box::new(facts))
     }
 
-    /// Follows what became of the event's units since: `end` is asked for the member's ends, the newest first, see
+    /// Finds who has now what the event's member had, and follows what became of the event's units since: `end` is asked for the member's ends, the newest first, see
     /// [`ENDS_MAX`].
     ///
     /// # Errors
@@ -303,6 +307,8 @@ impl Resolved {
         mut end: impl FnMut(Op, Op) -> Result<Option<End>, E>,
     ) -> Result<Self, E> {
         let Self::Found(facts) = &mut self else { return Ok(self) };
+        let way = ledger.way(facts.member);
+        facts.member = way.last().copied().unwrap_or(facts.member);
         if matches!(&facts.kind, Kind::Undoable(UndoFacts { deed: Deed::Took(_), .. })) {
             return Ok(self);
         }
@@ -312,10 +318,10 @@ impl Resolved {
             && ends.len() < ENDS_MAX
         {
             let Some(found) = end(op, facts.op)? else { break };
-            next = found.before();
+            next = found.before(&way);
             ends.push(found);
         }
-        facts.own.follow(facts.op, ends.iter().rev());
+        facts.own.follow(facts.op, &way, ends.iter().rev());
         Ok(self)
     }
 }
@@ -345,6 +351,18 @@ impl Facts {
 }
 
 impl Ledger {
+    /// A member and those into whom he went in turn: the last has now what he had.
+    #[must_use]
+    pub fn way(&self, member: MemberNo) -> Way {
+        self.members.aliases.way(member)
+    }
+
+    /// The way from the member whom an id named at first; `None` for an id that names no member.
+    #[must_use]
+    pub fn way_of(&self, member_hash: u128) -> Option<Way> {
+        self.members.find_own(member_hash).map(|number| self.way(number))
+    }
+
     /// What has to be read before `command` can be decided; `runs` is asked where memory has no answer.
     #[must_use]
     pub fn needs(&self, command: &Command, runs: &impl Fn(Lookup) -> Found) -> Need {

@@ -1,13 +1,14 @@
 //! Where the units of one event are now. A lot's units are positions, so an event's own are intervals of them; what leaves
 //! a lot in the ordinary way leaves from its front and needs no trace. What lapses, what goes into another lot and what
 //! was pending is told by events that lead back from one to the one before it, a member's *ends*: they are followed in
-//! the order of their ops, beginning behind the event whose units are sought (POINTS: taking back).
+//! the order of their ops, beginning behind the event whose units are sought (POINTS: taking back). The ends of two members
+//! who became one meet in the merge, and units are followed along those of the member who had them.
 
 use smallvec::SmallVec;
 
-use super::event::{Account, DueKind, Event, Leg};
+use super::event::{Account, DueKind, Event, Leg, MembersMerged};
 use super::holding::{Holding, LotKey};
-use super::ids::{AssetNo, Op};
+use super::ids::{AssetNo, MemberNo, Op};
 
 /// Ends that are followed back at most, newest first. What older ones did to an event's units is not known then, and
 /// those units count as spent.
@@ -52,6 +53,8 @@ pub struct End {
     op: Op,
     before: Option<Op>,
     moves: SmallVec<[Move; 1]>,
+    /// Of a merge: who went, and the end before it of his; `before` is that of the member who stays.
+    went: Option<(MemberNo, Option<Op>)>,
 }
 
 impl End {
@@ -59,6 +62,7 @@ impl End {
     #[must_use]
     pub fn of(op: Op, event: &Event<'_>) -> Option<Self> {
         let (link, moves) = match event {
+            Event::MembersMerged(merged) => return Self::of_merge(op, merged),
             Event::Due(due) => match due.kind {
                 DueKind::HoldEnded { .. } => return None,
                 DueKind::Expired { .. } => (due.ends_link, leaving(&due.legs).map(Move::Lapsed).collect()),
@@ -77,13 +81,35 @@ impl End {
             }
             _ => return None,
         };
-        Some(Self { op, before: op.back(link), moves })
+        Some(Self { op, before: op.back(link), moves, went: None })
     }
 
-    /// The end before it of the same member.
+    fn of_merge(op: Op, merged: &MembersMerged<'_>) -> Option<Self> {
+        let goer = merged.common.member.number()?;
+        let went = |from: Place| {
+            let to = entering(&merged.other.legs).find(|to| to.key == from.key)?;
+            // The first units settled a debt.
+            let paid = from.units.checked_sub(to.units)?;
+            let from = Place { position: from.position.saturating_add(paid), units: to.units, ..from };
+            Some(Move::Moved(from, to.key, to.position))
+        };
+        Some(Self {
+            op,
+            before: op.back(merged.into_ends_link),
+            moves: leaving(&merged.legs).filter_map(went).collect(),
+            went: Some((goer, op.back(merged.ends_link))),
+        })
+    }
+
+    /// The end before it of the same member; `way` is that of the member whose units are followed, see [`Ledger::way`].
+    ///
+    /// [`Ledger::way`]: super::Ledger::way
     #[must_use]
-    pub fn before(&self) -> Option<Op> {
-        self.before
+    pub fn before(&self, way: &[MemberNo]) -> Option<Op> {
+        match self.went {
+            Some((goer, before)) if way.contains(&goer) => before,
+            _ => self.before,
+        }
     }
 }
 
@@ -154,9 +180,19 @@ impl Own {
         Self { places: entering(legs).collect(), lapsed: late(legs).collect() }
     }
 
-    /// Follows what happened to the units of the event at `original`: `ends` in the order of their ops.
-    pub(crate) fn follow<'e>(&mut self, original: Op, ends: impl Iterator<Item = &'e End>) {
+    /// Follows what happened to the units of the event at `original`: `ends` in the order of their ops, `way` as [`End::before`]
+    /// has it.
+    pub(crate) fn follow<'e>(&mut self, original: Op, way: &[MemberNo], ends: impl Iterator<Item = &'e End>) {
         for end in ends.filter(|end| end.op > original) {
+            match end.went {
+                Some((goer, _)) if way.contains(&goer) => {
+                    self.go_over(&end.moves);
+                    continue;
+                }
+                // Lots of another came to those of the member whose units are sought.
+                Some(_) => continue,
+                None => {}
+            }
             for step in &end.moves {
                 match *step {
                     Move::Lapsed(gone) => {
@@ -179,6 +215,20 @@ impl Own {
             Some((_, sum)) => *sum = sum.saturating_add(units),
             None if units > 0 => self.lapsed.push((asset, units)),
             None => {}
+        }
+    }
+
+    /// Puts the units where they went when their member went into another. What did not go over is spent.
+    fn go_over(&mut self, moves: &[Move]) {
+        for place in std::mem::take(&mut self.places) {
+            for step in moves {
+                let Move::Moved(gone, to, position) = step else { continue };
+                let (common, _) = if gone.key == place.key { place.cut(gone) } else { continue };
+                let offset = place.position.saturating_sub(gone.position);
+                if common > 0 {
+                    self.places.push(Place { key: *to, position: position.saturating_add(offset), units: common });
+                }
+            }
         }
     }
 
@@ -274,7 +324,7 @@ mod tests {
 
     fn after(credited: &[Leg], ends: &[End], lots: &[(LotKey, u64, u64)]) -> (Vec<(LotKey, u64)>, u64) {
         let mut own = Own::of(credited);
-        own.follow(MINE, ends.iter());
+        own.follow(MINE, &[MemberNo(0)], ends.iter());
         (own.there(&holding(lots), AssetNo::POINTS).to_vec(), own.lapsed(AssetNo::POINTS))
     }
 

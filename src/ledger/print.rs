@@ -39,6 +39,12 @@ impl Prints {
         self.of_op(b'o', op)
     }
 
+    /// What ties the page of a statement to the question that it goes on with, so that no caller can make one up.
+    #[must_use]
+    pub fn page(&self, question: &str, page: &str) -> u128 {
+        self.hash(b'p', question, page)
+    }
+
     fn of_op(&self, domain: u8, op: Op) -> u128 {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         hasher.update(&[domain]).update(&op.0.to_le_bytes());

@@ -1,11 +1,13 @@
 //! Proves an award: the command is rebuilt from the inputs in its event, decided again against the state before it,
 //! and must come to the same event, to the point.
 
-use super::command::{Action, Command, Matures, Notes, Original, Standing};
+use super::command::{Action, Command, Matures, Named, Notes, Original, Standing};
 use super::decide::Decision;
-use super::event::{Account, AssetMore, Common, Due, Event, Expiry, Leg, LotId, NotesRef, Text};
+use super::event::{
+    Account, AssetMore, Claimed, Common, Due, Event, Expiry, Leg, LotId, MemberSet, NotesRef, Other, TagPut, Text,
+};
 use super::holding::instant_of;
-use super::ids::{AssetNo, MemberRef, Op};
+use super::ids::{AssetNo, MemberNo, MemberRef, Op, RewardNo};
 use super::later::Later;
 use super::original::Resolved;
 use super::print::Prints;
@@ -34,7 +36,13 @@ fn lapses_of(legs: &[Leg], lapsed: u64) -> Option<i64> {
     legs.iter().find_map(date).filter(|_| lapsed == 0)
 }
 
-fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
+/// The action of a command; `other` is the other member whom the event names, `sku` finds a reward's id.
+fn action_of(
+    event: &Event<'_>,
+    op: Op,
+    other: Option<Named>,
+    sku: impl Fn(RewardNo) -> Option<String>,
+) -> Option<Action> {
     let kind = |kind: Option<&str>| kind.map(str::to_owned);
     let text = |text: &Text<'_>| text.text.to_owned();
     let of = |more: &Later<AssetMore>| more.as_deref().cloned().unwrap_or_default();
@@ -55,7 +63,10 @@ fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
             event_kind: kind(e.event_kind),
         }),
         Event::Redeemed(e) => {
-            let AssetMore { asset, asked, .. } = of(&e.more);
+            let AssetMore { asset, asked, claimed, .. } = of(&e.more);
+            if let Some(Claimed { reward, pieces, .. }) = claimed {
+                return Some(Action::Claim { sku: sku(reward)?, pieces, purpose: e.purpose });
+            }
             Some(Action::Redeem { asset, points: if asked > 0 { asked } else { e.points }, purpose: e.purpose })
         }
         Event::Adjusted(e) => {
@@ -70,8 +81,11 @@ fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
         Event::Activated(e) => Some(Action::Activate { original: named(op, e.earn_link) }),
         Event::Reversed(e) => Some(Action::Reverse { original: named(op, e.original_link), units: Some(e.units) }),
         Event::Held(e) => {
-            let (asset, units, purpose) = (e.asset, e.units, e.purpose);
-            Some(Action::Hold { asset, units, until_us: Some(e.until_us), purpose })
+            let (asset, units, purpose, until_us) = (e.asset, e.units, e.purpose, Some(e.until_us));
+            if let Some(Claimed { reward, pieces, .. }) = e.claimed {
+                return Some(Action::Reserve { sku: sku(reward)?, pieces, until_us, purpose });
+            }
+            Some(Action::Hold { asset, units, until_us, purpose })
         }
         Event::Captured(e) => Some(Action::Capture { hold: named(op, e.hold_link), units: e.units, last: e.over }),
         Event::Released(e) => Some(Action::Release { hold: named(op, e.hold_link) }),
@@ -84,12 +98,20 @@ fn action_of(event: &Event<'_>, op: Op) -> Option<Action> {
         }
         Event::Due(_) | Event::Rejected(_) | Event::ProgramPut(_) | Event::CampaignChanged(_) => None,
         Event::AdminRejected(_) | Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => None,
-        Event::ClockConfirmed(_) => None,
+        Event::Transferred(e) => Some(Action::Transfer { to: other?, asset: e.asset, units: e.units }),
+        Event::Converted(e) => Some(Action::Convert {
+            to_program: e.other.program,
+            to: other?,
+            asset: e.asset,
+            to_asset: e.to_asset,
+            units: e.asked,
+        }),
+        Event::MembersMerged(e) => Some(Action::Merge { into: other?, actor: text(&e.actor), reason: text(&e.reason) }),
+        // Its tags are the program's to name.
+        Event::MemberSet(_) => None,
         // Its parts are decided again one by one.
         Event::CheckedOut(_) => None,
-        // STUBS
-        Event::Transferred(_) | Event::Converted(_) | Event::MembersMerged(_) | Event::MemberSet(_) => None,
-        Event::RewardPut(_) => None,
+        Event::ClockConfirmed(_) | Event::PeriodClosed(_) | Event::RewardPut(_) => None,
     }
 }
 
@@ -140,10 +162,16 @@ impl Ledger {
         if let Event::Due(due) = event {
             return self.prove_due(at, due);
         }
-        let (Some(common), Some(action)) = (event.common(), action_of(event, at.op)) else {
+        let sku = |number| self.program(event.identity().0)?.reward(number).map(|reward| reward.sku.to_string());
+        let other = event.other().map(|other| self.named(other, prints)).transpose()?;
+        let action = match event {
+            Event::MemberSet(said) => Some(self.telling(said)?),
+            event => action_of(event, at.op, other, sku),
+        };
+        let (Some(common), Some(action)) = (event.common(), action) else {
             return Ok(());
         };
-        self.prove_nothing_due(at, common)?;
+        event.members().try_for_each(|(member, _)| self.prove_nothing_due(at, member))?;
         let command = self.command_of(common, action, at, prints)?;
         match self.decide(&command, resolved, at) {
             Decision::Event(again) if *event == again || in_order(event) == in_order(&again) => Ok(()),
@@ -163,8 +191,7 @@ impl Ledger {
 
     /// What ends at an instant has ended for every decision. Of a member who is closed what is left may wait for
     /// room in a frame.
-    fn prove_nothing_due(&self, at: Moment, common: &Common<'_>) -> Result<(), String> {
-        let Some(number) = common.member.number() else { return Ok(()) };
+    fn prove_nothing_due(&self, at: Moment, number: MemberNo) -> Result<(), String> {
         let closed = || self.members.holding(number).is_some_and(|holding| holding.standing == Standing::Closed);
         match self.due(number, at) {
             Some(_) if !closed() => Err("it was decided before what had fallen due was written".to_owned()),
@@ -172,12 +199,36 @@ impl Ledger {
         }
     }
 
+    /// What was told of a member, with tags by their names.
+    fn telling(&self, said: &MemberSet<'_>) -> Result<Action, String> {
+        let program = self.program(said.common.program).ok_or("the event's program is unknown")?;
+        let name = |tag| program.tag_name(tag).map(str::to_owned).ok_or("an event names a tag that there is not");
+        let put = |put: &TagPut<'_>| put.name.map(str::to_owned).map_or_else(|| name(put.tag), Ok);
+        Ok(Action::MemberSet {
+            joined_day: said.joined_day,
+            add: said.added.iter().map(put).collect::<Result<_, _>>()?,
+            remove: said.removed.iter().map(|tag| name(*tag)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The other member of an event, as its command named him.
+    fn named(&self, other: &Other<'_>, prints: &Prints) -> Result<Named, String> {
+        let program = self.program(other.program).ok_or("the program of the event's other member is unknown")?;
+        let id = self.id_of(other.member)?.to_owned();
+        let hash = prints.member(&program.id, &id);
+        Ok(Named { id, hash })
+    }
+
+    fn id_of<'s>(&'s self, member: MemberRef<'s>) -> Result<&'s str, String> {
+        match member {
+            MemberRef::Known(number) => self.member_id(number).ok_or_else(|| "an event's member is unknown".to_owned()),
+            MemberRef::Opened(_, id) | MemberRef::Unknown(id) => Ok(id),
+        }
+    }
+
     fn command_of(&self, common: &Common<'_>, action: Action, at: Moment, prints: &Prints) -> Result<Command, String> {
         let program = self.program(common.program).ok_or("the event's program is unknown")?;
-        let member = match common.member {
-            MemberRef::Known(number) => self.member_id(number).ok_or("the event's member is unknown")?,
-            MemberRef::Opened(_, id) | MemberRef::Unknown(id) => id,
-        };
+        let member = self.id_of(common.member)?;
         Ok(Command {
             program: common.program,
             key: common.key.to_owned(),

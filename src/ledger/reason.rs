@@ -154,6 +154,10 @@ reasons! {
     RewardReserved = 60,
     /// As many ids lead to the member as may.
     AliasesFull = 61,
+    /// The period to be closed is not over.
+    PeriodNotOver = 70,
+    /// The program's books are closed up to that instant or a later one.
+    PeriodClosed = 71,
 }
 
 impl Encode for Reason {

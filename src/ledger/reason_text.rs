@@ -66,6 +66,8 @@ pub fn explain(reason: Reason) -> &'static str {
         Reason::TagsFull => "the member has as many tags as it may have, or the program as many names of tags",
         Reason::RewardReserved => "pieces of the reward are reserved: its asset stays until they are not",
         Reason::AliasesFull => "as many ids lead to the member as may",
+        Reason::PeriodNotOver => "the period is not over: its end lies after the book's time",
+        Reason::PeriodClosed => "the program's books are closed up to that instant or a later one",
         Reason::ProgramFixedField => "a new version may change neither the program's currency nor its time zone",
     }
 }

@@ -8,7 +8,8 @@ use smallvec::{Array, SmallVec};
 use super::command::Standing;
 use super::event::{Expiry, LotId, Source};
 use super::holding::{Hold, Holding, Lot, LotKey, Pending, instant_of};
-use super::ids::{AssetNo, Op, ProgramNo};
+use super::ids::{AssetNo, Op, ProgramNo, TagNo};
+use super::profile::Profile;
 
 /// The greatest op that a slot can hold.
 pub(crate) const OP_MAX: Op = Op((1 << 48) - 1);
@@ -133,7 +134,8 @@ impl Slot {
             && holding.standing == Standing::Open
             && holding.rolls.is_empty()
             && holding.pending.is_empty()
-            && holding.holds.is_empty();
+            && holding.holds.is_empty()
+            && holding.profile.is_none();
         match points_alone.filter(|_| plain) {
             Some(debt) => {
                 self.debt = debt;
@@ -151,12 +153,13 @@ impl Slot {
         self.debt = 0;
         self.count = 0;
         let rich = self.rich.get_or_insert_with(|| Box::new(Rich { holding: Holding::default(), lots: Vec::new() }));
-        let Holding { head: _, ends: _, floor: _, standing, debts, lots, rolls, pending, holds } = holding;
+        let Holding { head: _, ends: _, floor: _, standing, debts, lots, rolls, pending, holds, profile } = holding;
         rich.holding.standing = *standing;
         rich.holding.debts.clone_from(debts);
         rich.holding.rolls.clone_from(rolls);
         rich.holding.pending.clone_from(pending);
         rich.holding.holds.clone_from(holds);
+        rich.holding.profile.clone_from(profile);
         rich.lots.clear();
         rich.lots.reserve_exact(lots.len());
         rich.lots.extend(lots.iter().map(PackedLot::of));
@@ -202,7 +205,8 @@ impl Slot {
     /// Bytes beside the slot's own.
     pub(crate) fn bytes_beside(&self) -> usize {
         self.rich.as_ref().map_or(0, |rich| {
-            let Holding { debts, rolls, pending, holds, .. } = &rich.holding;
+            let Holding { debts, rolls, pending, holds, profile, .. } = &rich.holding;
+            let tags = |profile: &Profile| size_of::<Profile>() + profile.tags.capacity() * size_of::<TagNo>();
             size_of::<Rich>()
                 + rich.lots.capacity() * size_of::<PackedLot>()
                 + spilled(debts)
@@ -211,6 +215,7 @@ impl Slot {
                 + pending.iter().map(|pending| spilled(&pending.parts)).sum::<usize>()
                 + holds.capacity() * size_of::<Hold>()
                 + holds.iter().map(|hold| spilled(&hold.parts)).sum::<usize>()
+                + profile.as_deref().map_or(0, tags)
         })
     }
 }
@@ -232,7 +237,7 @@ mod tests {
         let (asset, purpose) = (AssetNo::POINTS, Purpose::Gift);
         let held = |parts: u32| {
             let parts = (0..parts).map(|minute| (lot(minute), 1)).collect();
-            Holding { holds: vec![Hold { op: Op(1), asset, purpose, until_us: 1, parts }], ..Holding::default() }
+            Holding { holds: vec![Hold { op: Op(1), asset, purpose, until_us: 1, reward: None, parts }], ..Holding::default() }
         };
         let waiting = |parts: u32| {
             let parts = (0..parts).map(|minute| (LotKey { asset, lot: lot(minute) }, 1)).collect();

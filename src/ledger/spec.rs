@@ -185,7 +185,29 @@ pub struct ProgramMore {
     pub grace_days: u32,
     /// Days that a hold may last at most, 1 to [`HOLD_DAYS_MAX`].
     pub hold_days_max: u32,
+    /// What its units may be turned into in other programs, at most [`CONVERSIONS_MAX`]; no two have program and assets alike.
+    pub conversions: Vec<ConversionRate>,
+    /// The ids of the programs whose units may be turned into units of this one, at most [`CONVERSIONS_MAX`].
+    pub accepts_from: Vec<String>,
 }
+
+/// What units of an asset come to in another program: so many for so many.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ConversionRate {
+    /// The id of the other program.
+    pub to: String,
+    /// The asset given, spendable.
+    pub asset: AssetNo,
+    /// The id of the asset received, in the other program.
+    pub to_asset: String,
+    /// Units given, from 1 ...
+    pub units: u64,
+    /// ... for so many received, from 1.
+    pub to_units: u64,
+}
+
+/// Conversions that a version of a program may list, and programs that it may accept units from.
+pub const CONVERSIONS_MAX: usize = 32;
 
 /// Days that a hold may last at most.
 pub const HOLD_DAYS_MAX: u32 = 30;
@@ -325,6 +347,13 @@ impl AssetSpec {
 
 impl Default for ProgramMore {
     fn default() -> Self {
-        Self { assets: vec![AssetSpec::points()], offset: None, grace_days: 0, hold_days_max: HOLD_DAYS_MAX }
+        Self {
+            assets: vec![AssetSpec::points()],
+            offset: None,
+            grace_days: 0,
+            hold_days_max: HOLD_DAYS_MAX,
+            conversions: Vec::new(),
+            accepts_from: Vec::new(),
+        }
     }
 }

@@ -11,11 +11,12 @@ use super::decide::LATE_MAX_US;
 use super::event::{AssetBalances, Balances, CapSpan, Expiry};
 use super::evolve::Hashes;
 use super::generation::Generation;
-use super::holding::{Holding, Lot};
-use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
+use super::holding::{Hold, Holding, Lot, LotKey};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo, VersionNo};
 use super::members::Members;
+use super::reward::Rewards;
 use super::spec::{ASSETS_MAX, AssetSpec, CampaignSpec, CapPer, ProgramMore, ProgramSpec, Rule};
-use super::view::{CampaignStatus, SnapshotView};
+use super::view::{CampaignStatus, Closing, SnapshotView};
 
 /// A day in microseconds.
 const DAY_US: i64 = 24 * 3600 * 1_000_000;
@@ -28,6 +29,8 @@ pub const PROGRAMS_MAX: usize = 64;
 pub const VERSIONS_MAX: usize = 1_000;
 /// Campaigns that a program may have over all its versions.
 pub const CAMPAIGNS_MAX: usize = 1_024;
+/// Times that a program's books may be closed: those of every month for eighty years.
+pub const CLOSINGS_MAX: usize = 1_000;
 /// Snapshots that a book may have had, the deleted ones included.
 pub const SNAPSHOTS_MAX: usize = 10_000;
 
@@ -79,13 +82,42 @@ pub(crate) struct Sums {
     pub(crate) debt: i64,
     /// What lots hold that lapses, by the minute at which it does.
     pub(crate) lapsing: BTreeMap<u32, i64>,
+    /// How much of that holds pin, so that it does not lapse before it is let go.
+    pub(crate) pinned: BTreeMap<u32, i64>,
 }
 
 /// An asset of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AssetBooks {
     pub(crate) accounts: Accounts,
+    /// What the program settles with others, in order of their numbers; those that anything moved on.
+    pub(crate) conversions: Vec<(ProgramNo, Posted)>,
     pub(crate) sums: Sums,
+}
+
+impl AssetBooks {
+    /// What is settled with another program, where anything was.
+    pub(crate) fn conversion(&self, other: ProgramNo) -> Option<Posted> {
+        let place = self.conversions.binary_search_by_key(&other, |(program, _)| *program).ok()?;
+        self.conversions.get(place).map(|(_, posted)| *posted)
+    }
+
+    /// Sets the account of another program; `None`: nothing ever moved on it.
+    pub(crate) fn set_conversion(&mut self, other: ProgramNo, posted: Option<Posted>) {
+        let place = self.conversions.binary_search_by_key(&other, |(program, _)| *program);
+        match (place, posted) {
+            (Ok(place), Some(posted)) => {
+                if let Some(known) = self.conversions.get_mut(place) {
+                    known.1 = posted;
+                }
+            }
+            (Err(place), Some(posted)) => self.conversions.insert(place, (other, posted)),
+            (Ok(place), None) => {
+                self.conversions.remove(place);
+            }
+            (Err(_), None) => {}
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -121,13 +153,36 @@ pub(crate) struct Program {
     pub(crate) campaigns: Vec<Campaign>,
     /// By the numbers of the assets.
     pub(crate) assets: Vec<AssetBooks>,
+    /// In pieces of rewards: those ever put in, and those that were bought.
+    pub(crate) pieces: Accounts,
+    pub(crate) rewards: Rewards,
     pub(crate) members: u64,
+    /// Every closing of the books, in order.
+    pub(crate) closings: Vec<Closing>,
+    /// The names of members' tags, by their numbers.
+    pub(crate) tags: Vec<Box<str>>,
 }
 
 impl Program {
     /// The accounts of an asset; empty ones for an asset that there is not.
     pub(crate) fn accounts(&self, asset: AssetNo) -> Accounts {
-        self.assets.get(usize::from(asset.0)).map_or(Accounts::default(), |books| books.accounts)
+        match asset {
+            AssetNo::PIECES => self.pieces,
+            _ => self.assets.get(usize::from(asset.0)).map_or(Accounts::default(), |books| books.accounts),
+        }
+    }
+
+    pub(crate) fn accounts_mut(&mut self, asset: AssetNo) -> Option<&mut Accounts> {
+        match asset {
+            AssetNo::PIECES => Some(&mut self.pieces),
+            _ => self.books_mut(asset).map(|books| &mut books.accounts),
+        }
+    }
+
+    /// What an asset settles with another program; nothing where nothing ever was.
+    pub(crate) fn conversion(&self, asset: AssetNo, other: ProgramNo) -> Posted {
+        let books = self.assets.get(usize::from(asset.0));
+        books.and_then(|books| books.conversion(other)).unwrap_or_default()
     }
 
     pub(crate) fn books_mut(&mut self, asset: AssetNo) -> Option<&mut AssetBooks> {
@@ -142,6 +197,10 @@ impl Program {
             let sums = &mut self.books_mut(lot.key.asset).ok_or(NO_ASSET)?.sums;
             sums.add_lot(Some(minute), units)?;
             sums.lots -= units;
+        }
+        for (asset, minute, units) in pinned_of(holding) {
+            let sums = &mut self.books_mut(asset).ok_or(NO_ASSET)?.sums;
+            add_at(&mut sums.pinned, minute, i64::try_from(units).map_err(|_| OVERFLOW)?)?;
         }
         Ok(())
     }
@@ -199,15 +258,25 @@ const NO_ASSET: &str = "an event is in an asset that its program has not";
 impl Sums {
     fn add_lot(&mut self, minute: Option<u32>, units: i64) -> Result<(), &'static str> {
         self.lots = self.lots.checked_add(units).ok_or(OVERFLOW)?;
-        if let (Some(minute), true) = (minute, units != 0) {
-            let lapsing = self.lapsing.entry(minute).or_default();
-            *lapsing = lapsing.checked_add(units).ok_or(OVERFLOW)?;
-            if *lapsing == 0 {
-                self.lapsing.remove(&minute);
-            }
-        }
-        Ok(())
+        minute.map_or(Ok(()), |minute| add_at(&mut self.lapsing, minute, units))
     }
+}
+
+fn add_at(sums: &mut BTreeMap<u32, i64>, minute: u32, units: i64) -> Result<(), &'static str> {
+    if units != 0 {
+        let sum = sums.entry(minute).or_default();
+        *sum = sum.checked_add(units).ok_or(OVERFLOW)?;
+        if *sum == 0 {
+            sums.remove(&minute);
+        }
+    }
+    Ok(())
+}
+
+/// What holds pin of the lots of a member that lapse: the asset, the minute, the units.
+fn pinned_of(holding: &Holding) -> impl Iterator<Item = (AssetNo, u32, u64)> {
+    let parts = holding.holds.iter().flat_map(|hold| hold.parts.iter().map(|part| (hold.asset, *part)));
+    parts.filter_map(|(asset, (lot, units))| Some((asset, holding.lapse_of(LotKey { asset, lot })?, units)))
 }
 
 /// Adds what a member has to the sums of a program's assets.
@@ -216,6 +285,10 @@ fn add_holding(sums: &mut [Sums], holding: &Holding) -> Result<(), &'static str>
         let units = i64::try_from(lot.units()).map_err(|_| OVERFLOW)?;
         let sums = sums.get_mut(usize::from(lot.key.asset.0)).ok_or(NO_ASSET)?;
         sums.add_lot(holding.lapse_of(lot.key), units)?;
+    }
+    for (asset, minute, units) in pinned_of(holding) {
+        let sums = sums.get_mut(usize::from(asset.0)).ok_or(NO_ASSET)?;
+        add_at(&mut sums.pinned, minute, i64::try_from(units).map_err(|_| OVERFLOW)?)?;
     }
     for (place, sums) in (0_u8..).zip(sums.iter_mut()) {
         let AssetBalances { held, pending, debt, .. } = holding.balances(AssetNo(place));
@@ -260,10 +333,18 @@ pub(crate) enum Undo {
     Opened(ProgramNo, u128),
     Holding(MemberNo, Box<Holding>),
     Accounts(ProgramNo, AssetNo, Box<Accounts>),
+    /// What an asset of a program settled with another program.
+    Conversion(ProgramNo, AssetNo, ProgramNo, Option<Posted>),
     Purse(ProgramNo, CampaignNo, Purse),
+    /// A reward's pieces: those that are left, and those that are reserved.
+    Pieces(ProgramNo, RewardNo, Posted, Posted),
     Key(u128),
     TakenBack(Op, Option<Op>),
     Cap(CapKey, Option<u64>),
+    /// How many names of tags a program had.
+    Tags(ProgramNo, usize),
+    /// A member went into another, to whom so many led before.
+    Joined(usize),
 }
 
 /// The ledger's state. One thread changes it, through [`Ledger::evolve`] alone.
@@ -411,6 +492,10 @@ impl Ledger {
                 let minute = holding.lapse_of(lot.key);
                 program.books_mut(lot.key.asset).ok_or(NO_ASSET)?.sums.add_lot(minute, sign * units)?;
             }
+            for (asset, minute, units) in pinned_of(holding) {
+                let sums = &mut program.books_mut(asset).ok_or(NO_ASSET)?.sums;
+                add_at(&mut sums.pinned, minute, sign * i64::try_from(units).map_err(|_| OVERFLOW)?)?;
+            }
             let mut add = |asset: AssetNo, part: fn(&mut Sums) -> &mut i64, units: i64| {
                 let sum = part(&mut program.books_mut(asset).ok_or(NO_ASSET)?.sums);
                 *sum = sum.checked_add(sign * units).ok_or(OVERFLOW)?;
@@ -444,21 +529,24 @@ impl Ledger {
     pub fn check_sums(&self) -> Result<(), String> {
         let mut summed: Vec<Vec<Sums>> =
             self.programs.iter().map(|program| vec![Sums::default(); program.assets.len()]).collect();
+        let mut reserved: BTreeMap<(ProgramNo, RewardNo), i128> = BTreeMap::new();
         for (program, holding) in self.members.iter() {
             let sums = summed.get_mut(usize::from(program.0)).ok_or("a member's program is unknown")?;
             add_holding(sums, &holding).map_err(str::to_owned)?;
+            for (reward, pieces) in holding.holds.iter().filter_map(Hold::reserves) {
+                *reserved.entry((program, reward)).or_default() += i128::from(pieces);
+            }
         }
+        self.check_reserved(&reserved)?;
         for (program, summed) in self.programs.iter().zip(summed) {
             if program.assets.iter().map(|books| &books.sums).ne(summed.iter()) {
                 return Err(format!("the members' balances of program {} differ from their total", program.id));
             }
-            let mut sums = vec![0_i128; program.assets.len()];
-            for row in self.trial_of(program) {
-                if let Some(sum) = sums.get_mut(usize::from(row.0.0)) {
-                    *sum += i128::from(row.1.balance);
-                }
+            let mut sums: BTreeMap<AssetNo, i128> = BTreeMap::new();
+            for (asset, row) in self.trial_of(program) {
+                *sums.entry(asset).or_default() += i128::from(row.balance);
             }
-            if sums.iter().any(|sum| *sum != 0) {
+            if sums.values().any(|sum| *sum != 0) {
                 return Err(format!("the accounts of program {} do not sum to zero", program.id));
             }
         }
@@ -527,8 +615,13 @@ impl Ledger {
                     }
                 }
                 Undo::Accounts(program, asset, before) => {
+                    if let Some(accounts) = self.program_mut(program).and_then(|program| program.accounts_mut(asset)) {
+                        *accounts = *before;
+                    }
+                }
+                Undo::Conversion(program, asset, other, before) => {
                     if let Some(books) = self.program_mut(program).and_then(|program| program.books_mut(asset)) {
-                        books.accounts = *before;
+                        books.set_conversion(other, before);
                     }
                 }
                 Undo::Purse(program, campaign, before) => {
@@ -536,11 +629,20 @@ impl Ledger {
                         campaign.purse = before;
                     }
                 }
+                Undo::Pieces(program, reward, stock, reserved) => {
+                    self.undo_pieces(program, reward, stock, reserved);
+                }
                 Undo::Key(print) => self.generation.remove(print),
                 Undo::TakenBack(original, before) => {
                     self.generation.take(original, before);
                 }
                 Undo::Cap(key, before) => self.members.set_cap(key, before),
+                Undo::Tags(program, before) => {
+                    if let Some(program) = self.program_mut(program) {
+                        program.tags.truncate(before);
+                    }
+                }
+                Undo::Joined(led) => self.members.aliases.part(led),
                 Undo::Began { newest, keys_digest, taken_digest } => {
                     (self.newest, self.keys_digest, self.taken_digest) = (newest, keys_digest, taken_digest);
                 }

@@ -7,12 +7,12 @@ mod refunds;
 mod reversals;
 mod waiting;
 
-use super::command::{Action, AdminAction, AdminCommand, Basis, Command, Matures, Original, Purpose};
+use super::command::{Action, AdminAction, AdminCommand, Basis, Command, Matures, Notes, Original, Purpose};
 use super::event::{Account, Event, Expiry, LotId, RefundMore, Source};
 use super::holding::{Holding, LotKey};
 use super::ids::{AssetNo, MemberNo, Op, ProgramNo};
 use super::later::Later;
-use super::original::{Need, Resolved};
+use super::original::{Need, Resolved, named_by};
 use super::own::End;
 use super::print::Prints;
 use super::reason::Reason;
@@ -21,25 +21,26 @@ use super::spec::{
     ProgramSpec, Ratio, RoundUp, Rounding, Rule, RuleMore,
 };
 use super::state::{Ledger, Limits, Moment};
+use super::trail::Trail;
 use super::{Decision, Found, codec};
 
-const POINTS: AssetNo = AssetNo::POINTS;
-const GROWTH: AssetNo = AssetNo(1);
-const STORED: AssetNo = AssetNo(2);
-const COUPON: AssetNo = AssetNo(3);
-const DAY_US: i64 = 86_400_000_000;
+pub(super) const POINTS: AssetNo = AssetNo::POINTS;
+pub(super) const GROWTH: AssetNo = AssetNo(1);
+pub(super) const STORED: AssetNo = AssetNo(2);
+pub(super) const COUPON: AssetNo = AssetNo(3);
+pub(super) const DAY_US: i64 = 86_400_000_000;
 const BEGAN_US: i64 = 1_767_225_600_000_000;
 
 /// What the program says of taking back.
 #[derive(Clone, Copy, Debug)]
-struct Rules {
-    debt: DebtPolicy,
-    debt_max: Option<u64>,
-    days: Option<u32>,
-    grace_days: u32,
+pub(super) struct Rules {
+    pub(super) debt: DebtPolicy,
+    pub(super) debt_max: Option<u64>,
+    pub(super) days: Option<u32>,
+    pub(super) grace_days: u32,
 }
 
-const OWED: Rules = Rules { debt: DebtPolicy::Debt, debt_max: None, days: None, grace_days: 0 };
+pub(super) const OWED: Rules = Rules { debt: DebtPolicy::Debt, debt_max: None, days: None, grace_days: 0 };
 
 fn asset(id: &str, kind: AssetKind, rules: Rules) -> AssetSpec {
     let lifetime = rules.days.map_or(Lifetime::Never, Lifetime::Days);
@@ -48,7 +49,7 @@ fn asset(id: &str, kind: AssetKind, rules: Rules) -> AssetSpec {
 }
 
 /// A point a minor unit and as much growth for a purchase, twice the points by a campaign.
-fn spec(rules: Rules) -> ProgramSpec {
+pub(super) fn spec(rules: Rules) -> ProgramSpec {
     let one = Ratio { numerator: 1, denominator: 1 };
     let also = AlsoAward { asset: GROWTH, rate: Ratio { numerator: 1, denominator: 3 }, rounding: Rounding::Floor };
     let rule = |kind: &str, also| Rule {
@@ -90,15 +91,15 @@ fn spec(rules: Rules) -> ProgramSpec {
     }
 }
 
-struct World {
-    ledger: Ledger,
-    prints: Prints,
-    events: Vec<Vec<u8>>,
-    now_us: i64,
+pub(super) struct World {
+    pub(super) ledger: Ledger,
+    pub(super) prints: Prints,
+    pub(super) events: Vec<Vec<u8>>,
+    pub(super) now_us: i64,
 }
 
 impl World {
-    fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         let ledger = Ledger::new(Limits { members_max: 10, cap_counters_max: 10, lots_bytes_max: usize::MAX });
         let mut world = Self { ledger, prints: Prints::new([5; 32]), events: Vec::new(), now_us: BEGAN_US };
         let spec = Box::new(spec(rules));
@@ -107,11 +108,11 @@ impl World {
         world
     }
 
-    fn at(&self) -> Moment {
+    pub(super) fn at(&self) -> Moment {
         Moment { op: self.ledger.newest().next(), book_time_us: self.now_us }
     }
 
-    fn admin(&mut self, action: AdminAction) {
+    pub(super) fn admin(&mut self, action: AdminAction) {
         let at = self.at();
         let key = format!("operator-{}", at.op.0);
         let command = AdminCommand {
@@ -128,7 +129,7 @@ impl World {
         self.book(at, &event);
     }
 
-    fn book(&mut self, at: Moment, event: &Event<'_>) {
+    pub(super) fn book(&mut self, at: Moment, event: &Event<'_>) {
         let mut bytes = Vec::new();
         codec::encode(event, &mut bytes).unwrap();
         let read = codec::decode(&bytes).unwrap();
@@ -138,22 +139,30 @@ impl World {
         self.events.push(bytes);
     }
 
-    fn event(&self, op: Op) -> Event<'_> {
+    pub(super) fn event(&self, op: Op) -> Event<'_> {
         codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap()
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let next = |world: &Self| {
             let at = world.at();
-            world.ledger.due(MemberNo(0), at).or_else(|| world.ledger.crowded(MemberNo(0), at))
+            let mut members = (0..10).map(MemberNo);
+            members.find_map(|member| world.ledger.due(member, at).or_else(|| world.ledger.crowded(member, at)))
         };
         while let Some(event) = next(self) {
             self.book(self.at(), &event);
         }
     }
 
-    fn resolve(&self, command: &Command) -> Option<Resolved> {
-        let (op, latest) = match self.ledger.needs(command, &|_| Found::Free) {
+    pub(super) fn resolve(&self, command: &Command) -> Option<Resolved> {
+        let need = match self.ledger.needs(command, &|_| Found::Free) {
+            Need::Walk { head } => match self.walk(command, head) {
+                Some(op) => self.ledger.needs_original(op, &|_| Found::Free),
+                None => Need::NotFound,
+            },
+            need => need,
+        };
+        let (op, latest) = match need {
             Need::Nothing => return None,
             Need::Hold(op) => return Some(Resolved::Hold(op)),
             Need::Original { op, latest_refund } => (op, latest_refund),
@@ -165,11 +174,31 @@ impl World {
         Some(resolved.followed(&self.ledger, end).unwrap())
     }
 
+    fn walk(&self, command: &Command, head: Op) -> Option<Op> {
+        let (Original::Reference(reference), sought) = named_by(&command.action)? else { return None };
+        let mut trail = Trail::new(head, self.ledger.member(command.member_hash)?);
+        loop {
+            let op = trail.op()?;
+            let event = self.event(op);
+            let notes = event.common().and_then(|common| common.notes.as_ref());
+            if sought.takes(&event) && notes.is_some_and(|notes| notes.reference.text == *reference) {
+                return Some(op);
+            }
+            assert!(trail.pass(&event));
+        }
+    }
+
     /// Does something for a member; the op, and why it was refused.
-    fn try_for(&mut self, member: &str, action: Action) -> (Op, Option<Reason>) {
+    pub(super) fn try_for(&mut self, member: &str, action: Action) -> (Op, Option<Reason>) {
+        self.try_noted(member, "", action)
+    }
+
+    /// The same with a reference.
+    pub(super) fn try_noted(&mut self, member: &str, reference: &str, action: Action) -> (Op, Option<Reason>) {
         self.settle();
         let at = self.at();
         let key = format!("key-{}", at.op.0);
+        let notes = Notes { reference: reference.into(), ..Notes::default() };
         let command = Command {
             program: ProgramNo(0),
             key_print: self.prints.key("p", &key),
@@ -179,7 +208,7 @@ impl World {
             member_hash: self.prints.member("p", member),
             occurred_at_us: None,
             currency: None,
-            notes: None,
+            notes: (!reference.is_empty()).then(|| Box::new(notes)),
             action,
         };
         let resolved = self.resolve(&command);
@@ -190,24 +219,24 @@ impl World {
         (at.op, refused)
     }
 
-    fn post(&mut self, action: Action) -> Op {
+    pub(super) fn post(&mut self, action: Action) -> Op {
         let (op, refused) = self.try_for("ann", action);
         assert_eq!(refused, None);
         self.settle();
         op
     }
 
-    fn refused(&mut self, action: Action) -> Reason {
+    pub(super) fn refused(&mut self, action: Action) -> Reason {
         self.try_for("ann", action).1.unwrap()
     }
 
-    fn ann(&self) -> Holding {
+    pub(super) fn ann(&self) -> Holding {
         self.ledger.members.holding(MemberNo(0)).unwrap()
     }
 
     /// What an event moved on the accounts that are not the member's lots, and on the lots in all: issuance, budget,
     /// redemption, cash, breakage, debt, pending, lots.
-    fn moved(&self, op: Op, asset: AssetNo) -> [i64; 8] {
+    pub(super) fn moved(&self, op: Op, asset: AssetNo) -> [i64; 8] {
         let mut sums = [0; 8];
         for leg in self.event(op).legs().iter().filter(|leg| leg.asset == asset) {
             let place = match leg.account {
@@ -226,40 +255,40 @@ impl World {
         sums
     }
 
-    fn more(&self, op: Op) -> RefundMore {
+    pub(super) fn more(&self, op: Op) -> RefundMore {
         let Event::Refunded(refund) = self.event(op) else { panic!("no refund") };
         refund.more.as_deref().cloned().unwrap_or_default()
     }
 
-    fn lots(&self, asset: AssetNo) -> Vec<(LotId, u64)> {
+    pub(super) fn lots(&self, asset: AssetNo) -> Vec<(LotId, u64)> {
         let holding = self.ann();
         let lots = holding.lots.iter().filter(|lot| lot.key.asset == asset && lot.units() > 0);
         lots.map(|lot| (lot.key.lot, lot.units())).collect()
     }
 }
 
-fn earn(kind: &str, amount: u64) -> Action {
+pub(super) fn earn(kind: &str, amount: u64) -> Action {
     Action::Earn { basis: Basis::Spend(amount), event_kind: Some(kind.into()), asset: POINTS, matures: None }
 }
 
-fn pending(kind: &str, amount: u64, matures: Matures) -> Action {
+pub(super) fn pending(kind: &str, amount: u64, matures: Matures) -> Action {
     let (basis, event_kind) = (Basis::Spend(amount), Some(kind.into()));
     Action::Earn { basis, event_kind, asset: POINTS, matures: Some(matures) }
 }
 
-fn refund(op: Op, amount: u64) -> Action {
+pub(super) fn refund(op: Op, amount: u64) -> Action {
     Action::Refund { original: Original::Op(op), basis: Basis::Spend(amount), event_kind: None }
 }
 
-fn redeem(asset: AssetNo, points: u64, purpose: Purpose) -> Action {
+pub(super) fn redeem(asset: AssetNo, points: u64, purpose: Purpose) -> Action {
     Action::Redeem { asset, points, purpose }
 }
 
-fn reverse(op: Op, units: Option<u64>) -> Action {
+pub(super) fn reverse(op: Op, units: Option<u64>) -> Action {
     Action::Reverse { original: Original::Op(op), units }
 }
 
-fn adjust(points: i64) -> Action {
+pub(super) fn adjust(points: i64) -> Action {
     Action::Adjust { asset: POINTS, points, actor: "ana".into(), reason: "test".into() }
 }
 

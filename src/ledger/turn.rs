@@ -1,9 +1,10 @@
 //! What one event does to what its member owns, leg by leg.
 
 use super::command::{Matures, Purpose, Standing};
-use super::event::{Account, Due, DueKind, Event, Expiry, Leg, Other};
-use super::holding::{HOLDS_MAX, Hold, Holding, LotKey, PENDING_MAX, Pending};
+use super::event::{Account, Due, DueKind, Event, Expiry, Leg, MemberSet, Other};
+use super::holding::{HOLDS_MAX, Hold, Holding, LotKey, PENDING_MAX, Pending, Priced};
 use super::ids::{AssetNo, Op};
+use super::reward;
 
 type Step = Result<(), &'static str>;
 
@@ -15,8 +16,8 @@ pub(crate) struct Turn<'e> {
     op: Op,
     /// The hold that units are pinned by, or let go from.
     hold: Option<Op>,
-    /// The hold that begins: what it is for and until when.
-    begins: Option<(Purpose, i64)>,
+    /// The hold that begins: what it is for, until when, and the reward that it reserves.
+    begins: Option<(Purpose, i64, Option<Priced>)>,
     /// Whether the hold is over after it.
     over: bool,
     /// When what is pending matures.
@@ -27,6 +28,8 @@ pub(crate) struct Turn<'e> {
     /// The lot that went into another, and that other.
     merged: Option<(LotKey, LotKey)>,
     standing: Option<Standing>,
+    /// What the member is, told.
+    set: Option<&'e MemberSet<'e>>,
 }
 
 impl<'e> Turn<'e> {
@@ -42,6 +45,7 @@ impl<'e> Turn<'e> {
             ends_link: None,
             merged: None,
             standing: None,
+            set: None,
         }
     }
 
@@ -80,7 +84,10 @@ impl<'e> Turn<'e> {
             Event::Adjusted(adjusted) => {
                 turn.roll = adjusted.more.as_deref().and_then(|more| Some((more.asset, more.rolls?)));
             }
-            Event::Held(held) => (turn.hold, turn.begins) = (Some(op), Some((held.purpose, held.until_us))),
+            Event::Held(held) => {
+                let reward = held.claimed.map(|claimed| (claimed.reward, claimed.price));
+                (turn.hold, turn.begins) = (Some(op), Some((held.purpose, held.until_us, reward)));
+            }
             Event::Captured(captured) => {
                 (turn.hold, turn.over) = (hold(captured.hold_link)?, captured.over);
                 turn.ends_link = lapsed(captured.lapsed, captured.ends_link);
@@ -94,19 +101,15 @@ impl<'e> Turn<'e> {
             Event::Activated(activated) => turn.ends_link = Some(activated.ends_link),
             Event::Converted(converted) => turn.roll = converted.rolls.map(|until| (converted.asset, until)),
             Event::StandingChanged(changed) => turn.standing = Some(changed.change),
+            Event::MemberSet(set) => turn.set = Some(set),
             _ => {}
         }
         Ok(turn)
     }
 
     /// What an event between two members says of the other one.
-    pub(crate) fn of_other(op: Op, event: &Event<'_>, other: &'e Other<'_>) -> Self {
-        let mut turn = Self::new(op);
-        turn.rolls = &other.rolls;
-        if let Event::MembersMerged(merged) = event {
-            turn.ends_link = Some(merged.into_ends_link);
-        }
-        turn
+    pub(crate) fn of_other(op: Op, other: &'e Other<'_>) -> Self {
+        Self { rolls: &other.rolls, ..Self::new(op) }
     }
 
     /// Posts a leg; `false` where it is on no account of the member.
@@ -151,7 +154,7 @@ impl<'e> Turn<'e> {
     }
 
     fn pin(&self, holding: &mut Holding, key: LotKey, units: u64) -> Step {
-        let (purpose, until_us) = self.begins.ok_or("units are pinned without a hold")?;
+        let (purpose, until_us, reward) = self.begins.ok_or("units are pinned without a hold")?;
         if holding.lot(key).is_none() {
             return Err("units are pinned in a lot that there is not");
         }
@@ -160,7 +163,7 @@ impl<'e> Turn<'e> {
                 return Err("a member has too many holds");
             }
             let (op, asset, parts) = (self.op, key.asset, Default::default());
-            holding.holds.push(Hold { op, asset, purpose, until_us, parts });
+            holding.holds.push(Hold { op, asset, purpose, until_us, reward, parts });
         }
         let hold = holding.holds.last_mut().filter(|hold| hold.asset == key.asset).ok_or("a hold is of two assets")?;
         hold.parts.push((key.lot, units));
@@ -191,6 +194,11 @@ impl<'e> Turn<'e> {
         Ok(())
     }
 
+    /// Whether the pieces that the event's hold reserves change as the legs say.
+    pub(crate) fn are_reserved(&self, before: &Holding, after: &Holding, legs: &[Leg]) -> bool {
+        reward::are_reserved(self.hold, before, after, legs)
+    }
+
     /// Brings what the event says beside its legs.
     pub(crate) fn end(&self, holding: &mut Holding, legs: &[Leg]) -> Step {
         if self.over && holding.holds.iter().any(|hold| Some(hold.op) == self.hold && !hold.parts.is_empty()) {
@@ -211,6 +219,11 @@ impl<'e> Turn<'e> {
                 return Err("an event does not lead to the one before it that moved the member's lots");
             }
             holding.ends = self.op;
+        }
+        if let Some(set) = self.set {
+            let mut profile = holding.profile();
+            profile.set(set)?;
+            holding.set_profile(profile);
         }
         if let Some(standing) = self.standing {
             holding.standing = standing;
@@ -276,7 +289,7 @@ fn is_borne_out(holding: &Holding, legs: &[Leg], leg: &Leg) -> bool {
     moved == 0 && dated && (held == 0 || holding.lot(key).is_some_and(|lot| held <= lot.units()))
 }
 
-fn enter(holding: &mut Holding, key: LotKey, units: u64, op: Op, position: u64) -> Step {
+pub(super) fn enter(holding: &mut Holding, key: LotKey, units: u64, op: Op, position: u64) -> Step {
     match holding.enter(key, units, op) {
         Some(found) if found == position => Ok(()),
         Some(_) => Err("a leg's position is not where the lot stands"),
@@ -284,7 +297,7 @@ fn enter(holding: &mut Holding, key: LotKey, units: u64, op: Op, position: u64) 
     }
 }
 
-fn leave(holding: &mut Holding, key: LotKey, units: u64, position: u64) -> Step {
+pub(super) fn leave(holding: &mut Holding, key: LotKey, units: u64, position: u64) -> Step {
     match holding.leave(key, units) {
         Some(found) if found == position => Ok(()),
         Some(_) => Err("a leg's position is not where the lot stands"),

@@ -22,6 +22,8 @@ pub struct ProgramView {
     pub spec: Arc<ProgramSpec>,
     /// The text they were read from.
     pub definition: Arc<str>,
+    /// Every closing of its books, in order.
+    pub closings: Vec<Closing>,
 }
 
 /// A version of a program's rules.
@@ -71,6 +73,28 @@ pub struct CampaignView {
     pub awarded: i64,
 }
 
+/// A reward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewardView {
+    /// The reward's id within the program.
+    pub sku: String,
+    /// The name shown to people.
+    pub name: String,
+    /// The id of the asset that it is paid in.
+    pub asset: String,
+    /// Units of the asset for one piece.
+    pub price: u64,
+    /// Whether it is on offer.
+    pub open: bool,
+    /// Pieces left, those that are reserved apart.
+    pub left: i64,
+    /// Pieces that holds reserve.
+    pub reserved: i64,
+}
+
+/// What the pieces of rewards are counted in, where assets are named; no asset of a program is called so.
+pub const PIECES: &str = "pieces";
+
 /// A row of a trial balance: one account, or a class of members' accounts together, in one asset.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrialRow {
@@ -78,7 +102,8 @@ pub struct TrialRow {
     #[serde(default = "points")]
     pub asset: String,
     /// The account: `issuance`, `campaign/<id>`, `redemption/<purpose>`, `adjustment`, `opening`, `breakage`, `cash`,
-    /// `member/available`, `member/held`, `member/pending`, `member/debt`.
+    /// `conversion/<program>`, `member/available`, `member/held`, `member/pending`, `member/debt`; in `pieces` after the others
+    /// `reward/<sku>`, `reward/<sku>/reserved`.
     pub account: String,
     /// The balance, credit positive.
     pub balance: i64,
@@ -100,7 +125,7 @@ pub fn asset_ids(spec: &ProgramSpec) -> Vec<String> {
 /// A program's trial balance; the balances of each asset sum to zero.
 ///
 /// Rows are ordered by the asset's number and within it as [`TrialRow::account`] lists the accounts. Every campaign has one in its
-/// asset, and in points there always are `issuance`, `member/available` and `member/debt`. Of all others there is a row, for an
+/// asset, every reward the one of its pieces left in `pieces`, which come last, and in points there always are `issuance`, `member/available` and `member/debt`. Of all others there is a row, for an
 /// account of the program, once something moved on it, and for the members' accounts while they do not come to zero.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProgramTrial {
@@ -127,6 +152,24 @@ pub struct SnapshotView {
     pub deleted: Option<Op>,
 }
 
+/// A closing of a program's books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// The event that closed them.
+    pub op: Op,
+    /// The first instant that it did not close, microseconds since the Unix epoch.
+    pub until_us: i64,
+}
+
+/// Until when a program's books were closed when the event at an op was booked, if that event is dated before it, both in
+/// microseconds since the Unix epoch. `closings` are all of the program, in order.
+#[must_use]
+pub fn late_for(closings: &[Closing], op: Op, dated_us: i64) -> Option<i64> {
+    let before = closings.partition_point(|closing| closing.op < op);
+    let newest = closings.get(before.checked_sub(1)?)?;
+    (dated_us < newest.until_us).then_some(newest.until_us)
+}
+
 /// A program as a base image has it: what an export of its accounts needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseProgram {
@@ -142,6 +185,10 @@ pub struct BaseProgram {
     pub campaigns: Vec<String>,
     /// The ids of its assets, in order of their numbers.
     pub assets: Vec<String>,
+    /// Every closing of its books, in order.
+    pub closings: Vec<Closing>,
+    /// The ids of its rewards, in order of their numbers.
+    pub rewards: Vec<String>,
 }
 
 /// What a member has and may do, at an instant.
@@ -151,6 +198,12 @@ pub struct MemberCard {
     pub standing: Standing,
     /// `points` first, then the other assets that the member has or had something of, in the order of their numbers.
     pub assets: Vec<AssetCard>,
+    /// The local date on which the member joined, in days since the Unix epoch, if it was told.
+    pub joined_day: Option<i32>,
+    /// The member's tags, in order of the alphabet.
+    pub tags: Vec<String>,
+    /// Ids that lead to the member beside its own.
+    pub aliases: usize,
 }
 
 /// What a member has of an asset, at an instant.

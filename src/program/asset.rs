@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::check::Place;
+use super::conversion::{accepts_from, conversions};
 use super::read::{Field, Remarks, Section};
 use super::value::{Edge, basis_points, instant, lifetime, worth};
 use super::{CAP_POINTS_MAX, GRACE_DAYS_MAX, NAME_BYTES_MAX, RATE_TERM_MAX, VALUES_MAX};
@@ -12,6 +13,7 @@ use crate::ledger::spec::{
     ASSETS_MAX, AssetKind, AssetSpec, DebtPolicy, ExpiryPolicy, FairValue, HOLD_DAYS_MAX, Lifetime, Offset,
     ProgramMore, Ratio, RoundUp,
 };
+use crate::ledger::view::PIECES;
 
 const KINDS: [(&str, AssetKind); 4] = [
     ("spendable", AssetKind::Spendable),
@@ -33,16 +35,30 @@ pub(super) struct Assets<'t> {
 impl Assets<'_> {
     /// The number of the asset that a field names. It must be one that is earned.
     pub(super) fn earned(&self, field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<AssetNo> {
+        match self.named(field, remarks)? {
+            (id, _, Some(AssetKind::StoredValue | AssetKind::Entitlement)) => {
+                field.error(remarks, format!("{id:?} is not earned: only a spendable or a qualifying asset is"))
+            }
+            (_, number, _) => Some(number),
+        }
+    }
+
+    /// The number of the spendable asset that a field names.
+    pub(super) fn spent(&self, field: &Field<'_>, remarks: &mut Remarks<'_>) -> Option<AssetNo> {
+        match self.named(field, remarks)? {
+            (_, number, Some(AssetKind::Spendable) | None) => Some(number),
+            (id, _, Some(_)) => field.error(remarks, format!("{id:?} is not spendable: nothing else is converted")),
+        }
+    }
+
+    /// The asset that a field names: its id, its number and, where that is sound, its kind.
+    fn named<'f>(&self, field: &Field<'f>, remarks: &mut Remarks<'_>) -> Option<(&'f str, AssetNo, Option<AssetKind>)> {
         let id = field.text(remarks)?;
         let Some(place) = self.known.iter().position(|(known, _)| *known == id) else {
             return field.error(remarks, format!("{id:?} is no asset of this program: list it under [[assets]]"));
         };
-        match self.known.get(place).and_then(|(_, kind)| *kind) {
-            Some(AssetKind::StoredValue | AssetKind::Entitlement) => {
-                field.error(remarks, format!("{id:?} is not earned: only a spendable or a qualifying asset is"))
-            }
-            _ => u8::try_from(place).ok().map(AssetNo),
-        }
+        let kind = self.known.get(place).and_then(|(_, kind)| *kind);
+        u8::try_from(place).ok().map(|number| (id, AssetNo(number), kind))
     }
 }
 
@@ -62,6 +78,9 @@ pub(super) fn assets<'t>(field: Option<Field<'t>>, zone: &TimeZone, remarks: &mu
         let place = Place { offset: section.offset(), path: item.path.clone() };
         let id = section.required("id", remarks).and_then(|field| {
             let id = field.id(remarks)?;
+            if id == PIECES {
+                return field.error(remarks, format!("{id:?} is what rewards are counted in"));
+            }
             let is_points = id == "points";
             if if is_points { points_listed } else { assets.known.iter().any(|(known, _)| *known == id) } {
                 return field.error(remarks, format!("{id:?} is taken"));
@@ -238,8 +257,13 @@ fn value(
     Some(FairValue { from_us: from_us?, minor_per_unit: minor_per_unit?, redeemed_bp: redeemed_bp? })
 }
 
-/// What a program says beside rules and campaigns.
-pub(super) fn terms(root: &mut Section<'_>, assets: Vec<AssetSpec>, remarks: &mut Remarks<'_>) -> Option<ProgramMore> {
+/// What the program `own` says beside rules and campaigns.
+pub(super) fn terms(
+    root: &mut Section<'_>,
+    own: Option<&str>,
+    assets: &Assets<'_>,
+    remarks: &mut Remarks<'_>,
+) -> Option<ProgramMore> {
     let offset = root.optional("offset").map(|field| offset(&field, remarks));
     let days = |field: Option<Field<'_>>, range, default, remarks: &mut Remarks<'_>| match field {
         Some(field) => field.integer(range, remarks).and_then(|days| u32::try_from(days).ok()),
@@ -247,14 +271,24 @@ pub(super) fn terms(root: &mut Section<'_>, assets: Vec<AssetSpec>, remarks: &mu
     };
     let grace_days = days(root.optional("grace_days"), 0..=GRACE_DAYS_MAX, 0, remarks);
     let hold_days_max = days(root.optional("hold_days_max"), 1..=u64::from(HOLD_DAYS_MAX), HOLD_DAYS_MAX, remarks);
+    let conversions = match root.optional("conversions") {
+        Some(field) => conversions(&field, own, assets, remarks),
+        None => Some(Vec::new()),
+    };
+    let accepts_from = match root.optional("accepts_from") {
+        Some(field) => accepts_from(&field, own, remarks),
+        None => Some(Vec::new()),
+    };
     Some(ProgramMore {
-        assets,
+        assets: assets.specs.clone(),
         offset: match offset {
             Some(read) => Some(read?),
             None => None,
         },
         grace_days: grace_days?,
         hold_days_max: hold_days_max?,
+        conversions: conversions?,
+        accepts_from: accepts_from?,
     })
 }
 

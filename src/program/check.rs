@@ -53,7 +53,7 @@ pub(super) fn program(text: &str, remarks: &mut Remarks<'_>) -> Option<(String, 
     let mut kinds = Vec::new();
     let rules = rules(root.required("rules", remarks), &mut kinds, &assets, remarks);
     let campaigns = campaigns(root.optional("campaigns"), &Known { kinds, assets: &assets }, &zone, remarks);
-    let terms = asset::terms(&mut root, assets.specs, remarks);
+    let terms = asset::terms(&mut root, id, &assets, remarks);
     let offset = root.offset();
     root.finish(remarks);
 

@@ -5,6 +5,7 @@
 
 mod asset;
 mod check;
+mod conversion;
 mod read;
 mod value;
 mod warn;

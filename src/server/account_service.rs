@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use tonic::{Request, Response, Status};
 
 use super::desk::{Desk, Unreadable, blocking};
-use super::past::{AsOf, Past};
+use super::past::{AsOf, Effective, Past};
 use super::receipt::Scribe;
 use super::shape::{self, Fault};
 use super::statement::Question;
 use super::{show, status};
+use crate::audit::cut_off;
 use crate::audit::explain::{self, Line, Scene};
 use crate::constants::{
     EXPIRING_DAYS_MAX, MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX, US_PER_DAY,
@@ -79,10 +80,30 @@ impl Accounts {
         let op = self.past.op(as_of, now_us, newest).await?;
         let Some((state, card)) = cards.pop().flatten() else { return Ok((op, None, 0)) };
         let now = card.assets.iter().map(|asset| asset.balances).collect();
-        let then = self.past.member(now, state.head, op).await?;
+        let then = self.past.member(state, now, op).await?;
         let events_replayed = then.as_ref().map_or(0, |then| then.events);
         let names = self.desk.handle().names();
         Ok((op, then.map(|then| show::past_member(&names, number, id.clone(), &then)), events_replayed))
+    }
+
+    /// The trial balances by effective time, with the lines that lead to them.
+    async fn effective_trial(&self, asked: &str, as_of: Option<AsOf>) -> Result<pb::GetTrialBalanceResponse, Status> {
+        let Effective { trials, lines, cut, events } = self.past.effective(as_of).await?;
+        let book_id = self.desk.info().book_id.clone();
+        let (op, known_op, events_replayed) = (cut.posted.0, cut.known.0, events);
+        let mut response = pb::GetTrialBalanceResponse { book_id, op, known_op, events_replayed, ..Default::default() };
+        for trial in trials.iter().filter(|trial| asked.is_empty() || trial.program == asked) {
+            show_trial(&mut response, trial);
+        }
+        let names = self.desk.handle().names();
+        for ((program, asset, class, why), amount) in lines {
+            let Some((program, asset, account)) = cut_off::named(&names, program, asset, class) else { continue };
+            if asked.is_empty() || program == asked {
+                let why = cut_off_why(why).into();
+                response.cut_off.push(pb::CutOffLine { program, account, asset, why, amount });
+            }
+        }
+        Ok(response)
     }
 
     /// A member's id by number, with the op of the answer.
@@ -317,9 +338,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<pb::GetTrialBalanceRequest>,
     ) -> Result<Response<pb::GetTrialBalanceResponse>, Status> {
-        let pb::GetTrialBalanceRequest { program: asked, as_of } = request.into_inner();
+        let pb::GetTrialBalanceRequest { program: asked, as_of, basis } = request.into_inner();
         if !asked.is_empty() {
             program(&self.desk, &asked)?;
+        }
+        let basis = pb::TrialBasis::try_from(basis)
+            .map_err(|_| status::invalid(&[Fault::malformed("basis", "is none that this server knows")]))?;
+        if basis == pb::TrialBasis::Effective {
+            return self.effective_trial(&asked, as_of.map(Into::into)).await.map(Response::new);
         }
         let now_us = self.past.now_us();
         let Answer { op: newest, body: AnswerBody::TrialBalance(now) } = self.desk.read(Read::TrialBalance).await?
@@ -354,6 +380,14 @@ fn until_us(until: Option<pb::get_expiring_request::Until>, now_us: i64) -> Resu
             Err(Fault::out_of_range("within_days", &format!("must be 1 to {EXPIRING_DAYS_MAX}")))
         }
         Some(Until::UntilUs(us)) => shape::calendar("until_us", us).map(|()| us),
+    }
+}
+
+fn cut_off_why(why: cut_off::Why) -> pb::CutOff {
+    match why {
+        cut_off::Why::NotSwept => pb::CutOff::LapsedNotSwept,
+        cut_off::Why::ArrivedLate => pb::CutOff::ArrivedLate,
+        cut_off::Why::DatedAhead => pb::CutOff::DatedAhead,
     }
 }
 
@@ -392,6 +426,7 @@ fn class_of(account: &str) -> pb::AccountClass {
         Some(("member", "debt")) => pb::AccountClass::MemberDebt,
         Some(("campaign", _)) => pb::AccountClass::CampaignBudget,
         Some(("redemption", _)) => pb::AccountClass::Redemption,
+        Some(("reward", _)) => pb::AccountClass::Stock,
         _ if account == "issuance" => pb::AccountClass::Issuance,
         _ if account == "breakage" => pb::AccountClass::Breakage,
         _ if account == "cash" => pb::AccountClass::Clearing,

@@ -12,6 +12,7 @@ use super::act::{Act, hash};
 use super::body_hash::AdminBody;
 use super::desk::{Desk, blocking};
 use super::parcel::Parcels;
+use super::rolls::Rolls;
 use super::shape::{self, Fault};
 use super::{send, status};
 use crate::audit::snapshot::{self, Manifest, SnapshotError};
@@ -33,13 +34,14 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Audit {
     desk: Desk,
     parcels: Parcels,
+    rolls: Rolls,
 }
 
 impl Audit {
     /// The service before an engine; exports and backups end when `stopping` turns true.
     #[must_use]
     pub(super) fn new(desk: Desk, stopping: watch::Receiver<bool>) -> Self {
-        Self { desk, parcels: Parcels::new(stopping) }
+        Self { rolls: Rolls::new(desk.clone()), desk, parcels: Parcels::new(stopping) }
     }
 
     /// Removes the files of deleted snapshots that a crash between the deletion and its end has left.
@@ -324,6 +326,13 @@ impl AuditService for Audit {
         asked.within(&self.book_id(), handle.book().durable_op()).map_err(|fault| status::invalid(&[fault]))?;
         tracing::info!(op = handle.book().durable_op(), "backup begins");
         Ok(Response::new(self.parcels.send(move |parcel| asked.answer(&handle, parcel))?))
+    }
+
+    async fn roll_forward(
+        &self,
+        request: Request<pb::RollForwardRequest>,
+    ) -> Result<Response<pb::RollForwardResponse>, Status> {
+        self.rolls.answer(request.into_inner()).await.map(Response::new)
     }
 }
 

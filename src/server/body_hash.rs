@@ -3,8 +3,9 @@
 //! The encoding is specified at `Command` in `proto/stampbook/v1/ledger.proto`; callers in other languages compute the same.
 
 use crate::proto::{
-    CloseCampaignRequest, Command, ConfirmClockRequest, CreateSnapshotRequest, DeleteSnapshotRequest,
-    FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, ResumeCampaignRequest,
+    CloseCampaignRequest, ClosePeriodRequest, Command, ConfirmClockRequest, CreateSnapshotRequest,
+    DeleteSnapshotRequest, FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, PutRewardRequest,
+    ResumeCampaignRequest,
 };
 
 mod actions;
@@ -33,6 +34,10 @@ pub enum AdminBody<'a> {
     DeleteSnapshot(&'a DeleteSnapshotRequest),
     /// A clock to be confirmed.
     ConfirmClock(&'a ConfirmClockRequest),
+    /// Books to be closed.
+    ClosePeriod(&'a ClosePeriodRequest),
+    /// A reward.
+    PutReward(&'a PutRewardRequest),
 }
 
 /// The hash of `command` as it was sent, all but its key. `scratch` is overwritten; reusing it saves the allocation.
@@ -103,8 +108,27 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
             to.text(3, &confirm.actor);
             to.text(4, &confirm.reason);
         }),
+        AdminBody::PutReward(put) => body.message(9, |to| put_reward(to, put)),
+        AdminBody::ClosePeriod(close) => body.message(10, |to| {
+            to.text(1, &close.program);
+            to.nonzero(2, close.until_us);
+            to.text(4, &close.actor);
+            to.text(5, &close.reason);
+        }),
     }
     body.hash()
+}
+
+fn put_reward(to: &mut Body<'_>, put: &PutRewardRequest) {
+    to.text(1, &put.program);
+    to.text(2, &put.reward);
+    to.text(3, &put.name);
+    to.text(4, &put.asset);
+    to.nonzero(5, put.price);
+    to.flag(6, put.open);
+    to.nonzero(7, put.stocked);
+    to.text(9, &put.actor);
+    to.text(10, &put.reason);
 }
 
 /// Pause, resume and close are numbered alike.
@@ -289,6 +313,26 @@ mod tests {
             "ConfirmClockRequest" => {
                 let confirm = ConfirmClockRequest { clock_us: number(json, "clock_us").unwrap(), key, actor, reason };
                 admin_hash(AdminBody::ConfirmClock(&confirm), scratch)
+            }
+            "ClosePeriodRequest" => {
+                let until_us = number(json, "until_us").unwrap();
+                let close = ClosePeriodRequest { program, until_us, key, actor, reason };
+                admin_hash(AdminBody::ClosePeriod(&close), scratch)
+            }
+            "PutRewardRequest" => {
+                let put = PutRewardRequest {
+                    program,
+                    reward: text(json, "reward"),
+                    name: text(json, "name"),
+                    asset: text(json, "asset"),
+                    price: number(json, "price").unwrap(),
+                    open: json["open"].as_bool().unwrap(),
+                    stocked: number(json, "stocked").unwrap(),
+                    key,
+                    actor,
+                    reason,
+                };
+                admin_hash(AdminBody::PutReward(&put), scratch)
             }
             "DeleteSnapshotRequest" => {
                 let delete = DeleteSnapshotRequest { name: text(json, "name"), key, actor, reason };

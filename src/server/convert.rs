@@ -157,6 +157,7 @@ mod tests {
             campaign_assets: Vec::new(),
             assets: vec!["points".to_owned()],
             rewards: Vec::new(),
+            closings: Vec::new(),
         };
         Arc::new(Names::from_programs(ids.iter().map(named).collect()))
     }

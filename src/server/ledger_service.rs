@@ -14,7 +14,7 @@ use super::status;
 use super::stream;
 use crate::constants::COMMANDS_PER_BATCH_MAX;
 use crate::engine::request::{StreamId, Work};
-use crate::ledger::command::Command;
+use crate::ledger::command::{Command, MERGE_EVENTS};
 use crate::proto as pb;
 use crate::proto::ledger_service_server::LedgerService;
 
@@ -84,7 +84,7 @@ fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Comma
     }
     let events = items.iter().map(events_of).sum::<usize>();
     if events > COMMANDS_PER_BATCH_MAX {
-        let with = if events > items.len() { ", the parts of checkouts counted" } else { "" };
+        let with = if events > items.len() { ", the parts of checkouts counted and a merge as four" } else { "" };
         let message = format!("{events} items{with}; a batch takes at most {COMMANDS_PER_BATCH_MAX}");
         return Err(Fault::new("items", pb::Reason::TooManyItems, message));
     }
@@ -100,10 +100,11 @@ fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Comma
     Ok(commands)
 }
 
-/// Events that a command comes to: each part of a checkout is one, and what closes it.
+/// Events that a command comes to: each part of a checkout is one, and what closes it; a merge takes the room of four.
 pub(super) fn events_of(command: &pb::Command) -> usize {
     match &command.action {
         Some(pb::command::Action::Checkout(checkout)) => 1 + checkout.parts.len(),
+        Some(pb::command::Action::Merge(_)) => MERGE_EVENTS,
         _ => 1,
     }
 }

@@ -13,6 +13,7 @@ mod ledger_service;
 mod parcel;
 mod past;
 pub mod receipt;
+mod rolls;
 pub mod rules;
 mod send;
 mod serve;

@@ -7,8 +7,10 @@ use tonic::{Code, Status};
 use super::desk::{Desk, blocking};
 use super::shape::Fault;
 use super::status;
+use crate::audit::cut_off::{self, Cut};
 use crate::audit::past::{self, MemberThen, PastError};
 use crate::constants::PAST_READS_MAX;
+use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
 use crate::ledger::event::AssetBalances;
 use crate::ledger::ids::Op;
 use crate::ledger::view::ProgramTrial;
@@ -95,17 +97,23 @@ impl Past {
         }
     }
 
-    /// How a member stood right after an op, `now` being the balances after `head`, the member's newest event; `None` for a
+    /// How a member stood right after an op, `now` being the balances after the member's newest event; `None` for a
     /// member that no posting had created by then.
     ///
     /// # Errors
     /// The status of a book that cannot be read, or of too long a way back.
-    pub(super) async fn member(&self, now: Vec<AssetBalances>, head: Op, op: Op) -> Result<Option<MemberThen>, Status> {
+    pub(super) async fn member(
+        &self,
+        state: MemberState,
+        now: Vec<AssetBalances>,
+        op: Op,
+    ) -> Result<Option<MemberThen>, Status> {
+        let MemberState { way, head, .. } = state;
         if head <= op {
             return Ok(Some(MemberThen { balances: now, head, events: 0 }));
         }
         let handle = self.desk.handle().clone();
-        let walk = move || match past::member_at(handle.book(), &now, head, op) {
+        let walk = move || match past::member_at(handle.book(), &way, &now, head, op) {
             Ok(then) => Ok(Some(then)),
             // The walk led to the event that created the member.
             Err(PastError::MemberLater { .. }) => Ok(None),
@@ -126,6 +134,59 @@ impl Past {
             past::trial_balance_at(handle.book(), &handle.names(), base, op.0)
         })
         .await
+    }
+}
+
+/// Trial balances by effective time.
+pub(super) struct Effective {
+    /// By program.
+    pub trials: Vec<ProgramTrial>,
+    /// What leads to them from those that were posted.
+    pub lines: cut_off::Lines,
+    /// Of when.
+    pub cut: Cut,
+    /// Events that were read.
+    pub events: u64,
+}
+
+impl Past {
+    /// The trial balances by effective time.
+    ///
+    /// # Errors
+    /// As [`Self::op`] and [`Self::trials`].
+    pub(super) async fn effective(&self, as_of: Option<AsOf>) -> Result<Effective, Status> {
+        let now_us = self.now_us();
+        let asked_us = match as_of {
+            None => Some(now_us),
+            Some(AsOf::TimeUs(us)) => Some(us),
+            Some(AsOf::Op(_)) => None,
+        };
+        // Of an op the time is known once the book was asked, and the op must be one that there is.
+        let at_us = match (asked_us, as_of) {
+            (None, Some(AsOf::Op(op))) => {
+                let newest = Op(self.desk.handle().book().durable_op());
+                let op = self.op(AsOf::Op(op), now_us, newest).await?;
+                let handle = self.desk.handle().clone();
+                blocking(move || handle.book().read_block_of(op.0).map(|block| block.book_time_us())).await?
+            }
+            (asked_us, _) => asked_us.unwrap_or(now_us),
+        };
+        let Answer { op: known, body: AnswerBody::Unswept(unswept) } = self.desk.read(Read::Unswept(at_us)).await?
+        else {
+            return Err(status::unexpected());
+        };
+        let posted = match as_of {
+            None => known,
+            Some(as_of) => self.op(as_of, now_us, known).await?,
+        };
+        let cut = Cut { at_us, posted, known };
+        let (mut trials, read) = self.trials(posted).await?;
+        let handle = self.desk.handle().clone();
+        let _turn = self.readers.acquire().await.map_err(|_| status::unexpected())?;
+        let lines = blocking(move || cut_off::lines(handle.book(), &cut, &unswept)).await?;
+        cut_off::add(&mut trials, &lines, &self.desk.handle().names());
+        trials.sort_unstable_by(|a, b| a.program.cmp(&b.program));
+        Ok(Effective { trials, lines, cut, events: read.saturating_add(known.0) })
     }
 }
 

@@ -3,10 +3,10 @@
 use super::receipt::points;
 use crate::ledger::ids::AssetNo;
 use crate::ledger::spec::{
-    AssetKind, AssetSpec, Cap, CapPer, DebtPolicy, FairValue, Lifetime, OnExhausted, PendingRule, ProgramSpec, Ratio,
-    RoundUp, Rounding, Rule,
+    AssetKind, AssetSpec, Cap, CapPer, ConversionRate, DebtPolicy, FairValue, Lifetime, OnExhausted, PendingRule,
+    ProgramSpec, Ratio, RoundUp, Rounding, Rule,
 };
-use crate::ledger::view::{CampaignStatus, CampaignView, ProgramView};
+use crate::ledger::view::{CampaignStatus, CampaignView, ProgramView, RewardView};
 use crate::proto as pb;
 
 /// A program.
@@ -29,6 +29,19 @@ pub fn program(view: &ProgramView) -> pb::Program {
         offset: terms.offset.map(|o| pb::OffsetRate { points: points(o.points), minor: points(o.minor) }),
         grace_days: terms.grace_days,
         hold_days_max: terms.hold_days_max,
+        closed_until_us: view.closings.last().map(|closing| closing.until_us),
+        conversions: terms.conversions.iter().map(|rate| conversion(&view.spec, rate)).collect(),
+        accepts_from: terms.accepts_from.clone(),
+    }
+}
+
+fn conversion(spec: &ProgramSpec, rate: &ConversionRate) -> pb::ConversionRate {
+    pb::ConversionRate {
+        to_program: rate.to.clone(),
+        asset: asset_id(spec, rate.asset),
+        to_asset: rate.to_asset.clone(),
+        units: points(rate.units),
+        to_units: points(rate.to_units),
     }
 }
 
@@ -141,6 +154,20 @@ pub fn campaign(view: &CampaignView) -> pb::Campaign {
         left: view.left,
         awarded: view.awarded,
         asset: view.asset.clone(),
+    }
+}
+
+/// A reward as readers are shown it.
+#[must_use]
+pub fn reward(view: &RewardView) -> pb::Reward {
+    pb::Reward {
+        id: view.sku.clone(),
+        name: view.name.clone(),
+        asset: view.asset.clone(),
+        price: points(view.price),
+        open: view.open,
+        left: view.left,
+        reserved: view.reserved,
     }
 }
 

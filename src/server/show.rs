@@ -3,10 +3,14 @@
 #[cfg(test)]
 mod tests;
 
+use jiff::Span;
+use jiff::civil::Date;
+
 use super::receipt::amounts::{counted, source};
 use super::receipt::{Scribe, balance, points};
 use crate::audit::explain::Line;
 use crate::audit::past::MemberThen;
+use crate::audit::told;
 use crate::engine::names::{Names, POINTS};
 use crate::engine::request::MemberState;
 use crate::ledger::command::{Basis, Purpose, Standing};
@@ -15,6 +19,7 @@ use crate::ledger::event::{
     Leg, LotId, Text,
 };
 use crate::ledger::ids::{AssetNo, Op, ProgramNo};
+use crate::ledger::reward::pieces_of;
 use crate::ledger::view::{AssetCard, Forecast, MemberCard};
 use crate::proto as pb;
 
@@ -33,6 +38,7 @@ pub fn event(scribe: &Scribe<'_>, op: Op, book_time_us: i64, event: &Event<'_>, 
         asset: scribe.other_asset(program, counted(event)),
         rolling: rolling(scribe, program, event),
         legs: legs(scribe, program, event.legs()),
+        late_for_us: scribe.names.late_for(program, op, told::dated_us(event, book_time_us)),
         ..pb::Event::default()
     };
     if let Some(common) = event.common() {
@@ -40,6 +46,9 @@ pub fn event(scribe: &Scribe<'_>, op: Op, book_time_us: i64, event: &Event<'_>, 
     }
     if let Some(common) = event.admin_common() {
         show_admin_common(&mut shown, common);
+    }
+    if let Some(claimed) = pieces_of(event) {
+        shown.reward = scribe.reward(program, claimed.reward);
     }
     show_particulars(&mut shown, scribe, op, event);
     shown
@@ -125,7 +134,11 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
             shown.retain_until_us = taken.retain_until_us;
         }
         Event::SnapshotDeleted(deleted) => shown.snapshot = deleted.name.to_owned(),
+        Event::RewardPut(put) => {
+            (shown.reward, shown.pieces, shown.price) = (put.sku.to_owned(), put.stocked, points(put.price));
+        }
         Event::ClockConfirmed(confirmed) => shown.clock_from_us = Some(confirmed.from_us),
+        Event::PeriodClosed(closed) => shown.closes_until_us = Some(closed.until_us),
         Event::ProgramPut(put) => shown.rule_version = put.version.0,
         Event::CampaignChanged(changed) => {
             shown.campaign = scribe.campaign(changed.common.program, changed.campaign);
@@ -214,6 +227,7 @@ pub fn kind(event: &Event<'_>) -> pb::Kind {
         Event::SnapshotTaken(_) => pb::Kind::SnapshotTaken,
         Event::SnapshotDeleted(_) => pb::Kind::SnapshotDeleted,
         Event::ClockConfirmed(_) => pb::Kind::ClockConfirmed,
+        Event::PeriodClosed(_) => pb::Kind::PeriodClosed,
         Event::Activated(_) => pb::Kind::Activate,
         Event::Reversed(_) => pb::Kind::Reverse,
         Event::Held(_) => pb::Kind::Hold,
@@ -385,7 +399,15 @@ pub fn member(names: &Names, program: ProgramNo, id: String, state: &MemberState
         last_op: state.head.0,
         standing: standing(card.standing).into(),
         assets,
+        joined_on: card.joined_day.and_then(day_text),
+        tags: card.tags.clone(),
+        aliases: u32::try_from(card.aliases).unwrap_or(u32::MAX),
     }
+}
+
+/// A date, of days since the Unix epoch.
+fn day_text(day: i32) -> Option<String> {
+    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(day).ok()?).ok().map(|date| date.to_string())
 }
 
 /// A member as a past event left it: what was lapsed by then and not yet in `breakage` is available.

@@ -10,6 +10,8 @@ use crate::engine::request::MemberState;
 use crate::ledger::codec;
 use crate::ledger::event::Event;
 use crate::ledger::ids::{MemberNo, Op};
+use crate::ledger::print::Prints;
+use crate::ledger::trail::Trail;
 use crate::proto as pb;
 
 /// Bytes of the mark that ties a page token to the question it belongs to.
@@ -27,7 +29,7 @@ pub(super) struct Question {
     to_us: i64,
     events_max: usize,
     /// Where the page begins, from the page before; `None` for the newest event.
-    begin: Option<Op>,
+    begin: Option<Token>,
     mark: [u8; MARK_BYTES],
 }
 
@@ -54,7 +56,7 @@ impl Question {
         let mark = mark(request);
         let begin = match request.page_token.as_str() {
             "" => None,
-            token => Some(read_token(token, mark)?),
+            token => Some(read_token(token)?),
         };
         Ok(Self {
             kinds,
@@ -80,22 +82,31 @@ impl Question {
         let names = handle.names();
         let scribe = Scribe { info: handle.book_info(), names: &names };
         let mut events = Vec::new();
-        let mut next = Some(self.begin.unwrap_or(state.head)).filter(|op| *op <= state.head && *op != Op(0));
-        if next.is_none() && self.begin.is_some() {
-            return Ok(Err(stray()));
+        let prints = handle.prints();
+        let mut trail = Trail::new(state.head, state.number);
+        if let Some(token) = &self.begin {
+            trail = Trail::from_stands(&token.stands);
+            let goes_on = trail.op().is_some_and(|op| op <= state.head);
+            if !goes_on || write_token(&trail, self.mark, prints) != token.text {
+                return Ok(Err(stray()));
+            }
         }
         for _ in 0..PAGE_SCAN_EVENTS_MAX {
-            let Some(op) = next.filter(|_| events.len() < self.events_max) else { break };
+            let Some(op) = trail.op().filter(|_| events.len() < self.events_max) else { break };
             let stored = handle.book().read(op.0)?;
             let event = codec::decode(&stored.bytes).map_err(|error| Unreadable::Codec(op.0, error))?;
-            let Some(link) = link_of(&event, state.number) else { return Ok(Err(stray())) };
+            if !trail.pass(&event) {
+                return Ok(Err(stray()));
+            }
             if self.wants(&event, stored.book_time_us) {
                 events.push(show::event(&scribe, op, stored.book_time_us, &event, id.clone()));
             }
             // Book time never runs backwards, so that nothing further back can be wanted.
-            next = op.back(link).filter(|_| stored.book_time_us >= self.from_us);
+            if stored.book_time_us < self.from_us {
+                trail = Trail::from_stands(&[]);
+            }
         }
-        let token = next.map(|op| write_token(op, self.mark)).unwrap_or_default();
+        let token = write_token(&trail, self.mark, prints);
         Ok(Ok((events, token)))
     }
 
@@ -106,11 +117,6 @@ impl Question {
             && (self.kinds.is_empty() || self.kinds.contains(&show::kind(event)))
             && (self.reference.is_empty() || self.reference == reference)
     }
-}
-
-/// The distance to the member's previous event; `None` for an event of another.
-fn link_of(event: &Event<'_>, member: MemberNo) -> Option<u64> {
-    event.member_link().filter(|_| event.member() == Some(member))
 }
 
 fn stray() -> Fault {
@@ -134,15 +140,32 @@ fn mark(request: &pb::ListEventsRequest) -> [u8; MARK_BYTES] {
     mark
 }
 
-fn write_token(op: Op, mark: [u8; MARK_BYTES]) -> String {
-    format!("{:x}-{:016x}", op.0, u64::from_le_bytes(mark))
+/// A page token: where the walk goes on, of each member whose events are in the statement.
+#[derive(Debug)]
+struct Token {
+    text: String,
+    stands: Vec<(Op, MemberNo)>,
 }
 
-fn read_token(token: &str, mark: [u8; MARK_BYTES]) -> Result<Op, Fault> {
-    let (op, tie) = token.split_once('-').ok_or_else(stray)?;
-    let op = u64::from_str_radix(op, 16).map_err(|_| stray())?;
-    if write_token(Op(op), mark) != token || tie.is_empty() {
-        return Err(stray());
+/// Empty at the end of the statement. What ties it to its question is made with the book's secret: a token leads to the events of
+/// the member who was asked for, and to no others.
+fn write_token(trail: &Trail, mark: [u8; MARK_BYTES], prints: &Prints) -> String {
+    if trail.op().is_none() {
+        return String::new();
     }
-    Ok(Op(op))
+    let stands: Vec<String> = trail.stands().iter().map(|(op, member)| format!("{:x}.{:x}", op.0, member.0)).collect();
+    let stands = stands.join("_");
+    let tie = prints.page(&format!("{:016x}", u64::from_le_bytes(mark)), &stands);
+    format!("{stands}-{tie:032x}")
+}
+
+fn read_token(token: &str) -> Result<Token, Fault> {
+    let stand = |text: &str| {
+        let (op, member) = text.split_once('.')?;
+        let op = u64::from_str_radix(op, 16).ok()?;
+        u32::from_str_radix(member, 16).ok().map(|member| (Op(op), MemberNo(member)))
+    };
+    let (stands, _) = token.split_once('-').ok_or_else(stray)?;
+    let stands = stands.split('_').map(stand).collect::<Option<_>>().ok_or_else(stray)?;
+    Ok(Token { text: token.to_owned(), stands })
 }

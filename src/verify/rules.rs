@@ -70,10 +70,12 @@ impl Rules {
             self.kept.insert(at.op, (*bytes).into());
             self.members.extend(event.member());
         }
-        if event.member().is_some_and(|member| self.members.contains(&member))
+        if event.members().any(|(member, _)| self.members.contains(&member))
             && let Some(end) = End::of(at.op, event)
         {
             self.ends.insert(at.op, end);
+            // Of a merge: what moves lots of whoever stays moves those of whoever went.
+            self.members.extend(event.other().and_then(|other| other.member.number()));
         }
         Ok(())
     }

@@ -8,7 +8,10 @@ use stampbook::ledger::spec::{CampaignSpec, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
 use super::book::{Said, prefix};
-use super::{Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add, asset_of_campaign, more_of};
+use super::{
+    Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add, asset_of_campaign, balanced, more_of,
+    rewards,
+};
 
 /// The greatest balance, either way.
 const BALANCE_MAX: i128 = i64::MAX as i128;
@@ -30,6 +33,10 @@ impl Model {
             }
             (AdminAction::DeleteSnapshot { name }, _) => self.delete_snapshot(name, book_time_us),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
+            (AdminAction::ClosePeriod { until_us }, Some(number)) => {
+                close_period(&mut self.programs[number], *until_us, book_time_us)
+            }
+            (action @ AdminAction::PutReward { .. }, Some(number)) => rewards::put(&mut self.programs[number], action),
             (action, Some(number)) => change(&mut self.programs[number], action),
         };
         let said = match decided {
@@ -40,6 +47,7 @@ impl Model {
             }
         };
         if let Some(program) = self.programs.iter_mut().find(|program| program.id == command.program_id) {
+            balanced(said.legs.iter());
             program.post(&said.legs);
         }
         self.history.push(Happened {
@@ -135,6 +143,20 @@ impl Model {
 
 fn named(what: &str) -> Said {
     Said { what: what.to_owned(), ..Said::default() }
+}
+
+/// Books are closed to later and later instants, none of them ahead.
+fn close_period(program: &mut Program, until_us: i64, book_time_us: i64) -> Result<Said, Refusal> {
+    if book_time_us < until_us {
+        return Err((Reason::PeriodNotOver, "until_us"));
+    }
+    if program.closed_until_us.is_some_and(|closed| until_us <= closed) {
+        return Err((Reason::PeriodClosed, "until_us"));
+    }
+    program.closed_until_us = Some(until_us);
+    let mut said = named("period closed");
+    said.more.insert("until".to_owned(), until_us.into());
+    Ok(said)
 }
 
 /// Funds, pauses, resumes or closes a campaign.

@@ -142,7 +142,7 @@ async fn a_leap_refuses_all_ways_to_write_until_it_is_confirmed_and_takes_no_key
     assert_eq!(turned.available().await, 5);
     // What the clock alone says has passed has not passed for the book.
     let as_of = Some(pb::get_trial_balance_request::AsOf::AsOfTimeUs(BEGUN_US + 1));
-    let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of };
+    let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of, basis: 0 };
     let status = turned.accounts.get_trial_balance(request.clone()).await.unwrap_err();
     assert_eq!(fields(&status), ["as_of_time_us"]);
 

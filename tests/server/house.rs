@@ -153,7 +153,7 @@ impl House {
     }
 
     pub async fn trial(&mut self, as_of: Option<pb::get_trial_balance_request::AsOf>) -> pb::GetTrialBalanceResponse {
-        let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of };
+        let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of, basis: 0 };
         self.accounts.get_trial_balance(request).await.unwrap().into_inner()
     }
 

@@ -176,7 +176,7 @@ async fn what_has_not_happened_or_never_was_is_refused_by_field() {
             MemberAsOf::AsOfOp(op) => TrialAsOf::AsOfOp(op),
             MemberAsOf::AsOfTimeUs(us) => TrialAsOf::AsOfTimeUs(us),
         };
-        let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of: Some(as_of) };
+        let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of: Some(as_of), basis: 0 };
         let status = house.accounts.get_trial_balance(request).await.unwrap_err();
         assert_eq!((status.code(), fields(&status)), (Code::InvalidArgument, vec![field.to_owned()]), "{as_of:?}");
     }

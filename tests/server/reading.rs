@@ -244,7 +244,7 @@ async fn members_are_read_together_as_of_one_op() {
 async fn the_trial_balance_balances_and_names_every_account() {
     let mut house = House::furnished().await;
     busy_day(&mut house).await;
-    let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of: None };
+    let request = pb::GetTrialBalanceRequest { program: PROGRAM.into(), as_of: None, basis: 0 };
     let trial = house.accounts.get_trial_balance(request).await.unwrap().into_inner();
     let total = &trial.totals[0];
     assert_eq!(total.debit, total.credit);
@@ -256,7 +256,7 @@ async fn the_trial_balance_balances_and_names_every_account() {
     assert!(trial.rows.iter().all(|row| row.class() != AccountClass::Unspecified && row.asset == "points"));
     let everything = pb::GetTrialBalanceRequest::default();
     assert_eq!(house.accounts.get_trial_balance(everything).await.unwrap().into_inner().rows, trial.rows);
-    let elsewhere = pb::GetTrialBalanceRequest { program: "nowhere".into(), as_of: None };
+    let elsewhere = pb::GetTrialBalanceRequest { program: "nowhere".into(), as_of: None, basis: 0 };
     let status = house.accounts.get_trial_balance(elsewhere).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 }

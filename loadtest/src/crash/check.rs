@@ -72,7 +72,7 @@ fn sample(traffic: &Mixed, edges: &[u64], rng: &mut Rng) -> Result<Vec<usize>, F
 async fn balances(traffic: &Mixed, channel: tonic::transport::Channel) -> Result<(), Failure> {
     let fixture = program::CRASH;
     let campaign = fixture.campaign(channel.clone()).await?;
-    let ask = GetTrialBalanceRequest { program: fixture.program.to_owned(), as_of: None };
+    let ask = GetTrialBalanceRequest { program: fixture.program.to_owned(), as_of: None, basis: 0 };
     let trial = AccountServiceClient::new(channel).get_trial_balance(ask).await?.into_inner();
     let sum_of = |prefix: &str| {
         let rows = trial.rows.iter().filter(|row| row.account.starts_with(prefix));
@@ -103,8 +103,10 @@ async fn balances(traffic: &Mixed, channel: tonic::transport::Channel) -> Result
 pub(super) async fn owners(traffic: &Mixed, address: &str, taken: &[u64]) -> Result<usize, Failure> {
     let mut account = AccountServiceClient::new(client::connect(address).await?);
     let program = program::CRASH.program.to_owned();
-    let trial =
-        account.get_trial_balance(GetTrialBalanceRequest { program: program.clone(), as_of: None }).await?.into_inner();
+    let trial = account
+        .get_trial_balance(GetTrialBalanceRequest { program: program.clone(), as_of: None, basis: 0 })
+        .await?
+        .into_inner();
     let unowned = traffic.table().acks.unowned(trial.op);
     for op in unowned.iter().filter(|op| !taken.contains(op)) {
         let ask = GetEventRequest { program: program.clone(), name: Some(Name::Op(*op)) };

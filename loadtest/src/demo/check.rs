@@ -63,7 +63,7 @@ pub(super) async fn online(shared: &Shared, address: &str) -> Result<Findings, F
     findings.funded = campaign.funded;
     findings.left = campaign.left;
     findings.awarded_by_campaign = campaign.awarded;
-    let ask = GetTrialBalanceRequest { program: program::NIGHT.program.to_owned(), as_of: None };
+    let ask = GetTrialBalanceRequest { program: program::NIGHT.program.to_owned(), as_of: None, basis: 0 };
     let trial = AccountServiceClient::new(channel).get_trial_balance(ask).await?.into_inner();
     findings.rows = trial.rows;
     findings.op = trial.op;

@@ -2,24 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::drive::{Plan, WARM_UP_SECONDS, Window, drive};
-use super::{Options, STALL_US_MAX};
+use super::{Options, P99_RATIO_MAX, STALL_US_MAX, ratio, whole};
 use crate::log::LogTail;
 use crate::process::log_of;
 use crate::stage::Stage;
-use crate::tally::{Summary, Tally};
+use crate::tally::Summary;
 use crate::{Failure, tools};
 
 /// Settings that hold checkpoints off, with room for the tail that grows meanwhile.
 pub(crate) const HELD: &str = "checkpoints = \"held\"\ntail_bytes_max = 17179869184\n";
-/// p99 with checkpoints and a snapshot is at most so many times p99 without.
-const P99_RATIO_MAX: u64 = 2;
 
 /// One of the two.
 struct Side {
@@ -43,11 +41,11 @@ struct Told {
 
 /// Runs the rounds, prints both sides, and fails unless a is as quiet as it must be.
 pub(super) async fn alternate(options: &Options, rounds: u32, json: bool) -> Result<(), Failure> {
-    let stage = Stage::new(options.members)?;
+    let stage = Stage::new(options.shape.members)?;
     let config_a = stage.config("a", options.config_a.as_deref(), "")?;
     let config_b = stage.config("b", options.config_b.as_deref(), HELD)?;
-    let prepared = stage.prepared(options.data.as_deref(), &config_a).await?;
-    let plan = options.plan(&stage, &prepared, &config_a).await?;
+    let prepared = stage.prepared(options.shape.data.as_deref(), &config_a).await?;
+    let plan = options.shape.plan(&stage, &prepared, &config_a).await?;
     let mut a = Side { name: "a", config: config_a, snapshot: true, windows: Vec::new() };
     let mut b = Side { name: "b", config: config_b, snapshot: false, windows: Vec::new() };
     if !json {
@@ -83,7 +81,7 @@ async fn one(stage: &Stage, prepared: &Path, side: &Side, plan: &Plan) -> Result
             taken.map(|_| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX))
         })
     });
-    let window = drive(&server.address, plan).await?;
+    let window = drive(&server.address, plan, &Arc::default()).await?;
     let checkpoints = log.lines()?.iter().filter(|line| line.contains("checkpoint is durable")).count();
     let snapshot = match snapshot {
         Some(task) => Some(task.await?),
@@ -109,13 +107,7 @@ impl Told {
 impl Side {
     /// All windows as one.
     fn whole(&self) -> Result<Summary, Failure> {
-        let mut whole = Tally::new()?;
-        let mut elapsed = Duration::ZERO;
-        for told in &self.windows {
-            whole.add(&told.window.tally.lock().unwrap_or_else(PoisonError::into_inner))?;
-            elapsed += told.window.summary.elapsed();
-        }
-        Ok(whole.summary(elapsed))
+        whole(self.windows.iter().map(|told| &told.window))
     }
 
     fn gap_us(&self) -> u64 {
@@ -161,20 +153,4 @@ fn finish(a: &Side, b: &Side, plan: &Plan, json: bool) -> Result<(), Failure> {
     claim(whole_a.max_us <= STALL_US_MAX, format!("the greatest latency of a is at most {quiet} ms"));
     claim(a.gap_us() <= STALL_US_MAX, format!("a is never {quiet} ms without an answer"));
     if broken.is_empty() { Ok(()) } else { Err(format!("this does not hold: {}", broken.join("; ")).into()) }
-}
-
-/// `a / b` with two digits behind the point, rounded down.
-fn ratio(a: u64, b: u64) -> String {
-    let hundredths = u128::from(a) * 100 / u128::from(b.max(1));
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ratio;
-
-    #[test]
-    fn a_ratio_has_two_digits() {
-        assert_eq!((ratio(305, 100), ratio(1, 3), ratio(5, 0)), ("3.05".into(), "0.33".into(), "5.00".into()));
-    }
 }

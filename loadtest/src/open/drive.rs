@@ -1,5 +1,6 @@
 //! One window of open-loop load: batches go out when they are due, whatever became of those before.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,8 +75,8 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Puts the load on the server at `address`.
-pub(super) async fn drive(address: &str, plan: &Plan) -> Result<Window, Failure> {
+/// Puts the load on the server at `address`, until the window is over or, if that is sooner, `enough` is true.
+pub(super) async fn drive(address: &str, plan: &Plan, enough: &Arc<AtomicBool>) -> Result<Window, Failure> {
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
         let mut grpc = client::raw(client::connect(address).await?);
@@ -99,11 +100,12 @@ pub(super) async fn drive(address: &str, plan: &Plan) -> Result<Window, Failure>
     let end = first + schedule.within(plan.seconds);
     let generator = {
         let (shared, places, runtime) = (Arc::clone(&shared), Arc::clone(&places), Handle::current());
+        let enough = Arc::clone(enough);
         // A thread of its own sleeps to the microsecond, which the runtime's timer does not.
-        std::thread::spawn(move || generate(&shared, &runtime, &places, connections, writer, end))
+        std::thread::spawn(move || generate(&shared, &runtime, &places, connections, writer, end, &enough))
     };
     let all = u32::try_from(IN_FLIGHT_MAX)?;
-    let (held_back, late) = tokio::task::spawn_blocking(move || generator.join())
+    let (end, held_back, late) = tokio::task::spawn_blocking(move || generator.join())
         .await?
         .map_err(|_| "the generator of the load broke")??;
     // All places free: everything is answered.
@@ -123,7 +125,8 @@ pub(super) async fn drive(address: &str, plan: &Plan) -> Result<Window, Failure>
     })
 }
 
-/// Hands out every batch when it is due. How many of the window were held back, and how late one was handed out at most.
+/// Hands out every batch when it is due. Before which one it ended, how many of the window were held back, and how late one was handed out at
+/// most.
 fn generate(
     shared: &Arc<Shared>,
     runtime: &Handle,
@@ -131,9 +134,13 @@ fn generate(
     connections: Vec<Grpc<Channel>>,
     mut writer: Writer,
     end: u64,
-) -> Result<(u64, Duration), Failure> {
+    enough: &AtomicBool,
+) -> Result<(u64, u64, Duration), Failure> {
     let (mut held_back, mut latest) = (0, Duration::ZERO);
     for (batch, connection) in (0..end).zip(connections.iter().cycle()) {
+        if batch > shared.first && enough.load(Ordering::Relaxed) {
+            return Ok((batch, held_back, latest));
+        }
         // Written before it is due: what is left to do then is to send it.
         let bytes = writer.request(shared.batch);
         let due = shared.start + shared.schedule.due(batch);
@@ -149,7 +156,7 @@ fn generate(
         }
         runtime.spawn(send(Arc::clone(shared), connection.clone(), batch, bytes, place));
     }
-    Ok((held_back, latest))
+    Ok((end, held_back, latest))
 }
 
 async fn send(shared: Arc<Shared>, mut grpc: Grpc<Channel>, batch: u64, bytes: Vec<u8>, place: OwnedSemaphorePermit) {

@@ -5,16 +5,20 @@ mod alternate;
 mod drive;
 mod gap;
 mod schedule;
+mod sweep;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use clap::Args;
 
 pub(crate) use self::alternate::HELD;
 use self::drive::{Plan, Window};
+pub(crate) use self::sweep::{Options as SweepOptions, sweep};
 use crate::run::Load;
 use crate::stage::Stage;
-use crate::tally::grouped;
+use crate::tally::{Summary, Tally, grouped};
 use crate::{Failure, run};
 
 /// How long capacity is sought.
@@ -22,9 +26,12 @@ const CAPACITY_SECONDS: u64 = 10;
 /// The longest latency, and the longest while without any answer, that nobody notices.
 const STALL_US_MAX: u64 = 100_000;
 
-/// `loadtest open`.
+/// p99 with what is asked about is at most so many times p99 without.
+const P99_RATIO_MAX: u64 = 2;
+
+/// The load, and the books that it is put on.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct Shape {
     /// Commands a second.
     #[arg(long, conflicts_with = "percent", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rate: Option<u64>,
@@ -43,6 +50,13 @@ pub(crate) struct Options {
     /// Keep books with so many members here, and work on copies: filled once, used by every run.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+}
+
+/// `loadtest open`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    shape: Shape,
     /// So many rounds of two windows: one with checkpoints and a snapshot (a), one with checkpoints held off (b).
     #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     alternate: Option<u32>,
@@ -63,13 +77,13 @@ pub(crate) async fn open(options: Options, json: bool) -> Result<(), Failure> {
 }
 
 async fn single(options: &Options, json: bool) -> Result<(), Failure> {
-    let stage = Stage::new(options.members)?;
+    let stage = Stage::new(options.shape.members)?;
     let config = stage.config("server", options.config_a.as_deref(), "")?;
-    let prepared = stage.prepared(options.data.as_deref(), &config).await?;
-    let plan = options.plan(&stage, &prepared, &config).await?;
+    let prepared = stage.prepared(options.shape.data.as_deref(), &config).await?;
+    let plan = options.shape.plan(&stage, &prepared, &config).await?;
     let data = stage.copy(&prepared, "copy").await?;
     let mut server = stage.serve(&data, &config).await?;
-    let window = drive::drive(&server.address, &plan).await?;
+    let window = drive::drive(&server.address, &plan, &Arc::default()).await?;
     server.kill()?;
     if json {
         println!("{}", serde_json::to_string(&window)?);
@@ -81,7 +95,7 @@ async fn single(options: &Options, json: bool) -> Result<(), Failure> {
     if broken.is_empty() { Ok(()) } else { Err(broken.join("; ").into()) }
 }
 
-impl Options {
+impl Shape {
     /// The load, its rate found on a copy of the books if it is not given.
     async fn plan(&self, stage: &Stage, prepared: &Path, config: &Path) -> Result<Plan, Failure> {
         let rate_per_s = if let Some(rate) = self.rate {
@@ -136,5 +150,32 @@ impl Window {
             broken.push(complaint.to_string());
         }
         broken
+    }
+}
+
+/// All windows as one.
+fn whole<'w>(windows: impl Iterator<Item = &'w Window>) -> Result<Summary, Failure> {
+    let mut whole = Tally::new()?;
+    let mut elapsed = Duration::ZERO;
+    for window in windows {
+        whole.add(&window.tally.lock().unwrap_or_else(PoisonError::into_inner))?;
+        elapsed += window.summary.elapsed();
+    }
+    Ok(whole.summary(elapsed))
+}
+
+/// `a / b` with two digits behind the point, rounded down.
+fn ratio(a: u64, b: u64) -> String {
+    let hundredths = u128::from(a) * 100 / u128::from(b.max(1));
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ratio;
+
+    #[test]
+    fn a_ratio_has_two_digits() {
+        assert_eq!((ratio(305, 100), ratio(1, 3), ratio(5, 0)), ("3.05".into(), "0.33".into(), "5.00".into()));
     }
 }

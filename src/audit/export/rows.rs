@@ -7,11 +7,12 @@ use crate::audit::files::hex;
 use crate::audit::told;
 use crate::ledger::command::{Basis, Matures, Standing};
 use crate::ledger::event::{
-    Account, AdminKind, AssetMore, CampaignChange, CommandKind, Common, Due, DueKind, Event, Expiry, Leg, LotId,
-    NotesRef, RefundMore, Refunded, Text,
+    Account, AdminKind, AssetMore, CampaignChange, Claimed, CommandKind, Common, Due, DueKind, Event, Expiry, Leg,
+    LotId, NotesRef, RefundMore, Refunded, Text,
 };
-use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo};
 use crate::ledger::reason::Reason;
+use crate::ledger::reward::pieces_of;
 
 use super::ExportError;
 use super::columns::{EventRow, Instant, PostingRow, time_text};
@@ -24,8 +25,22 @@ pub(super) trait Ids {
     fn asset(&self, program: ProgramNo, number: AssetNo) -> Option<&str>;
     /// A campaign's id.
     fn campaign(&self, program: ProgramNo, number: CampaignNo) -> Option<&str>;
+    /// Until when a program's books were closed when an event was booked that is dated before it.
+    fn late_for(&self, program: ProgramNo, op: Op, dated_us: i64) -> Option<i64>;
+    /// A reward's id.
+    fn reward(&self, program: ProgramNo, number: RewardNo) -> Option<&str>;
     /// A member's id.
     fn member(&mut self, number: MemberNo) -> Result<String, ExportError>;
+}
+
+/// The name of an account of a program; `None` where what it is of has no id.
+pub(super) fn account_of(ids: &dyn Ids, program: ProgramNo, class: Class) -> Option<String> {
+    let id = match class {
+        Class::Campaign(campaign) => ids.campaign(program, campaign)?,
+        Class::Stock(reward) | Class::Reserved(reward) => ids.reward(program, reward)?,
+        _ => "",
+    };
+    Some(class.name(id))
 }
 
 /// A balance, credit positive, as debit and credit.
@@ -57,6 +72,7 @@ pub(super) fn rows_of(
         program: said.or_else(|| ids.program(program)).unwrap_or_default().to_owned(),
         key: key.to_owned(),
         legs: u64::try_from(event.legs().len()).unwrap_or(u64::MAX),
+        late_for: ids.late_for(program, Op(op), told::dated_us(event, book_time_us)).map(Instant),
         ..EventRow::default()
     };
     if !matches!(event, Event::Due(_)) {
@@ -80,6 +96,7 @@ pub(super) fn rows_of(
     let assets = Assets { ids, program, op };
     fill_after(&mut row, event, &assets)?;
     fill_particulars(&mut row, event, &assets)?;
+    fill_pieces(&mut row, event, &assets)?;
     let legs = (1..).zip(event.legs()).map(|(number, leg)| posting(&row, number, leg, &assets));
     let legs = legs.collect::<Result<_, _>>()?;
     Ok((row, legs))
@@ -184,6 +201,7 @@ fn fill_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) 
         Event::SnapshotTaken(taken) => taken.name.clone_into(&mut row.snapshot),
         Event::SnapshotDeleted(deleted) => deleted.name.clone_into(&mut row.snapshot),
         Event::ProgramPut(put) => row.rule_version = Some(put.version.0.into()),
+        Event::PeriodClosed(closed) => row.until = Some(Instant(closed.until_us)),
         Event::CampaignChanged(changed) => {
             let campaign = assets.ids.campaign(changed.common.program, changed.campaign);
             campaign.unwrap_or_default().clone_into(&mut row.campaign);
@@ -196,8 +214,23 @@ fn fill_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) 
             row.standing = standing_name(changed.change).to_owned();
         }
         Event::Due(due) => fill_due(row, due, assets)?,
+        Event::RewardPut(put) => {
+            put.sku.clone_into(&mut row.reward);
+            row.asset = assets.id(put.asset)?;
+            (row.pieces, row.price) = (Some(put.stocked), Some(put.price));
+        }
         _ => fill_lots_particulars(row, event, assets)?,
     }
+    Ok(())
+}
+
+/// The pieces of a reward that an event is about.
+fn fill_pieces(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
+    let Some(Claimed { reward, pieces, price }) = pieces_of(event) else { return Ok(()) };
+    let reward = assets.ids.reward(assets.program, reward).ok_or(ExportError::Unnamed(assets.op))?;
+    reward.clone_into(&mut row.reward);
+    row.pieces = i64::try_from(pieces).ok();
+    row.price = Some(price).filter(|price| *price > 0);
     Ok(())
 }
 
@@ -321,12 +354,7 @@ fn fill_basis(row: &mut EventRow, basis: Basis) {
 
 fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Result<PostingRow, ExportError> {
     let class = Class::of(&leg.account);
-    let campaign = match class {
-        Class::Campaign(campaign) => {
-            assets.ids.campaign(assets.program, campaign).ok_or(ExportError::Unnamed(event.op))?
-        }
-        _ => "",
-    };
+    let account = account_of(assets.ids, assets.program, class).ok_or(ExportError::Unnamed(event.op))?;
     let (debit, credit) = sides(leg.amount);
     let mut row = PostingRow {
         op: event.op,
@@ -335,7 +363,7 @@ fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Res
         occurred_at: event.occurred_at,
         kind: event.kind.clone(),
         program: event.program.clone(),
-        account: class.name(campaign),
+        account,
         asset: assets.id(leg.asset)?,
         debit,
         credit,
@@ -452,6 +480,7 @@ pub(in crate::audit) fn kind_name(event: &Event<'_>) -> &'static str {
         Event::MemberSet(_) => "member_set",
         Event::RewardPut(_) => "reward_put",
         Event::CheckedOut(_) => "checkout",
+        Event::PeriodClosed(_) => "period_closed",
     }
 }
 

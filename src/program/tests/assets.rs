@@ -115,6 +115,7 @@ fn assets_are_read_as_written_and_numbered_behind_points_in_the_order_of_the_tex
             offset: Some(Offset { points: 100, minor: 90 }),
             grace_days: 7,
             hold_days_max: 14,
+            ..ProgramMore::default()
         }
     );
     let purchase = parsed.spec.rules[0].more.as_deref().unwrap();

@@ -19,6 +19,7 @@ fn names() -> Names {
         campaign_assets: Vec::new(),
         assets: assets.iter().map(|asset| (*asset).to_owned()).collect(),
         rewards: Vec::new(),
+        closings: Vec::new(),
     };
     Names::from_programs(vec![
         program("plain", &["points"]),

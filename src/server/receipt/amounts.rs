@@ -54,7 +54,7 @@ impl Scribe<'_> {
             Event::MemberSet(_) | Event::RewardPut(_) | Event::CheckedOut(_) => {}
             Event::StandingChanged(_) | Event::Due(_) | Event::Rejected(_) | Event::AdminRejected(_) => {}
             Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::ClockConfirmed(_) => {}
-            Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) => {}
+            Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) | Event::PeriodClosed(_) => {}
         }
     }
 
@@ -174,6 +174,7 @@ pub(in crate::server) fn counted(event: &Event<'_>) -> AssetNo {
         Event::Captured(captured) => captured.asset,
         Event::Released(released) => released.asset,
         Event::Granted(granted) => granted.asset,
+        Event::RewardPut(put) => put.asset,
         _ => AssetNo::POINTS,
     }
 }

@@ -29,6 +29,7 @@ pub(in crate::server) fn names() -> Names {
         campaign_assets: vec![POINTS, GROWTH],
         assets: ids(&["points", "growth", "wallet"]),
         rewards: Vec::new(),
+        closings: Vec::new(),
     }])
 }
 

@@ -240,11 +240,21 @@ fn a_card_does_not_offer_what_has_lapsed() {
     let card = MemberCard {
         standing: Standing::Frozen,
         assets: vec![card(POINTS, 100, 30, Some((9, 20))), card(GROWTH, 7, 0, None)],
+        joined_day: Some(-1),
+        tags: vec!["new".into(), "vip".into()],
+        aliases: 2,
     };
-    let state = MemberState { number: MemberNo(4), balances: Balances { available: 100, debt: 5 }, head: OP };
+    let state = MemberState {
+        number: MemberNo(4),
+        way: [MemberNo(4)].into_iter().collect(),
+        balances: Balances { available: 100, debt: 5 },
+        head: OP,
+    };
     let member = member(&names(), ProgramNo(0), "m".into(), &state, &card);
     assert_eq!(member.balance, Some(pb::Balance { available: 70, debt: 5, held: 3, pending: 4 }));
     assert_eq!((member.standing(), member.last_op, member.assets.len()), (pb::Standing::Frozen, 100, 2));
+    let told = (member.joined_on.as_deref(), member.tags.as_slice(), member.aliases);
+    assert_eq!(told, (Some("1969-12-31"), ["new".to_owned(), "vip".to_owned()].as_slice(), 2));
     let points = pb::AssetCard {
         asset: "points".into(),
         available: 70,

@@ -1,0 +1,172 @@
+//! The roll-forward: of which months the units are that are owed, through all that happens to them.
+
+use std::collections::BTreeMap;
+
+use stampbook::audit::export::ExportError;
+use stampbook::audit::export::source::{EachEvent, Events};
+use stampbook::audit::roll_forward::{COLUMNS, Column, Line, LineKind, Period, RollForward, roll_forward};
+use stampbook::ledger::command::{AdminAction, Matures};
+use stampbook::ledger::event::Source;
+use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
+use stampbook::ledger::spec::{DebtPolicy, FairValue, Lifetime, ProgramMore, Ratio};
+
+use super::rules::{NEVER, living};
+use super::till::{Till, at, earn, points, redeem, refund, reverse, rules_of};
+
+struct Written<'a>(&'a Till);
+
+impl Events for Written<'_> {
+    fn each(&self, from: u64, to: u64, each: &mut EachEvent<'_>) -> Result<(), ExportError> {
+        let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
+        let events = &self.0.book.shelf.events[from - 1..to];
+        events.iter().try_for_each(|(at, bytes)| each(at.op.0, at.book_time_us, bytes))
+    }
+}
+
+/// From a local time up to another.
+fn rolled(till: &Till, from: &str, until: &str) -> RollForward {
+    let before = |us: i64| {
+        let events = till.book.shelf.events.iter().filter(|(at, _)| at.book_time_us < us);
+        events.map(|(at, _)| at.op).max().unwrap_or(Op(0))
+    };
+    let (from_us, until_us) = (at(from), at(until));
+    let (opening, closing) = (before(from_us), before(until_us));
+    let period = Period { program: ProgramNo(0), asset: None, opening, closing, from_us, until_us };
+    roll_forward(&Written(till), &period).unwrap()
+}
+
+fn found(rolled: &RollForward, kind: LineKind, month: &str) -> Line {
+    let month = |line: &Line| line.month.map(|month| month.to_string()).unwrap_or_default() == month;
+    let mut lines = rolled.lines.iter().filter(|line| line.asset == AssetNo::POINTS && line.kind == kind);
+    *lines.find(|line| month(line)).unwrap_or_else(|| panic!("{kind:?} in {rolled:#?}"))
+}
+
+/// What a line says: its opening, what was moved by column, its closing.
+fn units(rolled: &RollForward, kind: LineKind, month: &str) -> (i64, BTreeMap<&'static str, i64>, i64) {
+    let line = found(rolled, kind, month);
+    let moved = COLUMNS.iter().zip(line.units.moved).filter(|(_, units)| *units != 0);
+    (line.units.opening, moved.map(|(column, units)| (column.name(), units)).collect(), line.units.closing)
+}
+
+fn moved<const N: usize>(columns: [(Column, i64); N]) -> BTreeMap<&'static str, i64> {
+    columns.into_iter().map(|(column, units)| (column.name(), units)).collect()
+}
+
+const BASE: LineKind = LineKind::Lots(Source::Base);
+
+#[test]
+fn the_oldest_units_of_a_lot_are_spent_first_and_those_that_come_back_are_of_their_month() {
+    let mut till = Till::new(points(NEVER, DebtPolicy::Debt, None));
+    till.on("2026-01-31T23:00").done(earn(100, None));
+    till.on("2026-02-01T00:30").done(earn(50, None));
+    let (spent, _) = till.on("2026-03-10T12:00").done(redeem(120));
+    till.on("2026-04-10T12:00").done(reverse(spent, Some(30)));
+    let march = rolled(&till, "2026-03-01T00:00", "2026-04-01T00:00");
+    assert_eq!(units(&march, BASE, "2026-01"), (100, moved([(Column::Redeemed, -100)]), 0));
+    assert_eq!(units(&march, BASE, "2026-02"), (50, moved([(Column::Redeemed, -20)]), 30));
+    assert_eq!(units(&march, LineKind::Liability, ""), (150, moved([(Column::Redeemed, -120)]), 30));
+    // What was taken last comes back first: 20 of February, and 10 of January.
+    let april = rolled(&till, "2026-04-01T00:00", "2026-05-01T00:00");
+    assert_eq!(units(&april, BASE, "2026-01"), (0, moved([(Column::Redeemed, 10)]), 10));
+    assert_eq!(units(&april, BASE, "2026-02"), (30, moved([(Column::Redeemed, 20)]), 50));
+    // A period in which nothing happened closes as it opens.
+    let may = rolled(&till, "2026-05-01T00:00", "2026-06-01T00:00");
+    assert_eq!(units(&may, BASE, "2026-02"), (50, moved([]), 50));
+}
+
+#[test]
+fn a_refund_in_a_later_month_takes_of_the_month_of_the_earn_and_leaves_a_debt_that_is_told_gross() {
+    let mut till = Till::new(points(NEVER, DebtPolicy::Debt, None));
+    till.doubling(1_000);
+    let (earned, _) = till.on("2026-01-10T12:00").done(earn(100, None));
+    till.on("2026-01-20T12:00").done(redeem(150));
+    till.on("2026-02-10T12:00").done(refund(earned, 100));
+    till.on("2026-03-10T12:00").done(earn(30, None));
+    let february = rolled(&till, "2026-02-01T00:00", "2026-03-01T00:00");
+    let campaign = LineKind::Lots(Source::Campaign);
+    let taken: i64 = [BASE, campaign]
+        .into_iter()
+        .flat_map(|kind| february.lines.iter().filter(move |line| line.kind == kind))
+        .map(|line| line.units.moved[4])
+        .sum();
+    assert_eq!(taken, -50);
+    assert_eq!(units(&february, LineKind::Debt, ""), (0, moved([(Column::TakenBack, -150)]), -150));
+    assert_eq!(units(&february, LineKind::Liability, "").2, 0);
+    // 30 and 30 from the campaign, all of it to settle the debt.
+    let march = rolled(&till, "2026-03-01T00:00", "2026-04-01T00:00");
+    let settling = moved([(Column::Issued, 30), (Column::Settled, -30)]);
+    assert_eq!(units(&march, BASE, "2026-03"), (0, settling.clone(), 0));
+    assert_eq!(units(&march, campaign, "2026-03"), (0, settling, 0));
+    assert_eq!(units(&march, LineKind::Debt, ""), (-150, moved([(Column::Settled, 60)]), -90));
+}
+
+#[test]
+fn a_refund_that_reaches_back_for_lapsed_units_leaves_their_row_as_it_was() {
+    let mut till = Till::new(points(living(Lifetime::Days(30)), DebtPolicy::Debt, None));
+    till.doubling(1_000);
+    let (earned, _) = till.on("2026-01-10T12:00").done(earn(100, None));
+    till.on("2026-01-20T12:00").done(redeem(50));
+    till.on("2026-03-01T12:00").sweep();
+    till.on("2026-04-10T12:00").done(refund(earned, 100));
+    let march = rolled(&till, "2026-03-01T00:00", "2026-04-01T00:00");
+    assert_eq!(units(&march, LineKind::Liability, ""), (150, moved([(Column::Expired, -150)]), 0));
+    let april = rolled(&till, "2026-04-01T00:00", "2026-05-01T00:00");
+    let back = |units| moved([(Column::Expired, units), (Column::TakenBack, -units)]);
+    assert_eq!(units(&april, LineKind::Liability, ""), (0, back(150), 0));
+    assert_eq!(units(&april, LineKind::Lots(Source::Campaign), "2026-01"), (0, back(100), 0));
+    assert_eq!(units(&april, BASE, "2026-01"), (0, back(50), 0));
+    assert_eq!(units(&april, LineKind::Debt, ""), (0, moved([(Column::TakenBack, -50)]), -50));
+}
+
+#[test]
+fn lots_that_merge_and_units_that_mature_keep_their_months() {
+    let mut till = Till::new(points(living(Lifetime::Days(400)), DebtPolicy::Debt, None));
+    // 40 lots, a day after the other: those that are too many go into their neighbours.
+    for day in 0..40 {
+        till.now_us = at("2026-01-10T12:00") + day * 86_400_000_000;
+        till.done(earn(10, None));
+    }
+    let merged = till.since(0).iter().filter(|said| said.what == "merged").count();
+    assert!(merged >= 8, "{merged}");
+    let until = Some(Matures::At(at("2026-05-01T00:00")));
+    till.on("2026-02-20T12:00").done(earn(7, until));
+    till.on("2026-05-10T12:00").sweep();
+    till.done(redeem(225));
+    let may = rolled(&till, "2026-05-01T00:00", "2026-06-01T00:00");
+    // 22 days of January, 18 of February.
+    assert_eq!(units(&may, BASE, "2026-01"), (220, moved([(Column::Redeemed, -220)]), 0));
+    assert_eq!(units(&may, BASE, "2026-02"), (187, moved([(Column::Redeemed, -5)]), 182));
+}
+
+#[test]
+fn units_are_valued_when_they_move_and_a_change_of_value_is_told_apart() {
+    let value = |from_us, numerator, redeemed_bp| FairValue {
+        from_us,
+        minor_per_unit: Ratio { numerator, denominator: 3 },
+        redeemed_bp,
+    };
+    let more = |values: Vec<FairValue>| {
+        let mut more: ProgramMore = points(NEVER, DebtPolicy::Debt, None);
+        more.assets[0].values = values;
+        more
+    };
+    let first = value(i64::MIN, 2, 10_000);
+    let mut till = Till::new(more(vec![first]));
+    till.on("2026-01-10T12:00").done(earn(100, None));
+    let second = value(at("2026-02-15T00:00"), 2, 5_000);
+    till.on("2026-02-01T12:00").operator(AdminAction::PutProgram {
+        expected_version: None,
+        spec: Box::new(rules_of(more(vec![first, second]))),
+        definition: String::new(),
+    });
+    till.on("2026-02-10T12:00").done(redeem(10));
+    till.on("2026-02-20T12:00").done(redeem(10));
+    let february = rolled(&till, "2026-02-01T00:00", "2026-03-01T00:00");
+    let line = found(&february, BASE, "2026-01");
+    assert_eq!((line.units.opening, line.units.closing), (100, 80));
+    // 66.67 at first; 6.67 and 3.33 spent; 26.67 at the end. Fractions are dropped.
+    assert_eq!((line.minor.opening, line.minor.moved[2], line.minor.closing), (66, -9, 26));
+    assert_eq!(line.minor.value_change, -31);
+    let march = rolled(&till, "2026-03-01T00:00", "2026-04-01T00:00");
+    assert_eq!(found(&march, BASE, "2026-01").minor.opening, 26);
+}
