@@ -11,7 +11,6 @@ mod out;
 mod program;
 mod receive;
 mod remote;
-mod reward;
 mod rules;
 mod snapshot;
 mod verify;
@@ -52,9 +51,6 @@ enum Command {
     /// Fund, pause, resume, close or list campaigns.
     #[command(subcommand)]
     Campaign(campaign::Campaign),
-    /// Put rewards on offer, change or stock them, or list them.
-    #[command(subcommand)]
-    Reward(reward::Reward),
     /// Confirm a server's clock that has leapt ahead, or drive one that is driven by hand.
     #[command(subcommand)]
     Clock(clock::Clock),
@@ -133,7 +129,6 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => stampbook::server::run(args.data, args.listen, args.config, args.clock),
         Command::Program(command) => show(command.json(), command.run()),
         Command::Campaign(command) => show(command.json(), command.run()),
-        Command::Reward(command) => show(command.json(), command.run()),
         Command::Clock(command) => show(command.json(), command.run()),
         Command::Snapshot(command) => show(command.json(), command.run()),
         Command::Audit(command) => show(command.json(), command.run()),

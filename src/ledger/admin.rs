@@ -33,7 +33,6 @@ impl Ledger {
             (AdminAction::DeleteSnapshot { name }, _) => self.remove_snapshot(command, name, at),
             (AdminAction::ConfirmClock { clock_us, leap }, _) => confirm_clock(command, *clock_us, *leap),
             (AdminAction::ClosePeriod { until_us }, Some(number)) => self.close_period(command, *until_us, number, at),
-            (AdminAction::PutReward { .. }, Some(number)) => self.put_reward(command, number, at),
             (_, Some(number)) => self.change(command, number, at),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
         };
@@ -209,7 +208,7 @@ impl Ledger {
     }
 }
 
-pub(super) fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> AdminCommon<'_> {
+fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> AdminCommon<'_> {
     AdminCommon {
         program,
         program_id: name_it.then_some(&command.program_id),

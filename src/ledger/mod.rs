@@ -48,7 +48,6 @@ pub mod reason;
 pub mod reason_text;
 mod refund;
 mod reverse;
-pub mod reward;
 mod slot;
 pub mod spec;
 mod spend;

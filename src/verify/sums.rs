@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::audit::chart::Class;
 use crate::ledger::event::Event;
 use crate::ledger::ids::{AssetNo, ProgramNo};
-use crate::ledger::view::{CampaignView, PIECES, ProgramTrial, RewardView};
+use crate::ledger::view::{CampaignView, ProgramTrial};
 
 /// The sums of all legs, by program, asset and account.
 #[derive(Default)]
@@ -20,27 +20,17 @@ pub(super) struct Ids {
     pub(super) assets: Vec<String>,
     /// Its campaigns.
     pub(super) campaigns: Vec<CampaignView>,
-    /// Its rewards, in order of their numbers.
-    pub(super) rewards: Vec<RewardView>,
 }
 
 impl Ids {
     /// The asset's id and the account's name in the trial balance.
     fn row(&self, asset: AssetNo, class: Class) -> (&str, String) {
-        let id = match class {
-            Class::Campaign(number) => {
-                self.campaigns.iter().find(|view| view.number == number).map(|view| view.spec.id.as_str())
-            }
-            Class::Stock(number) | Class::Reserved(number) => {
-                self.rewards.get(usize::from(number.0)).map(|view| view.sku.as_str())
-            }
+        let campaign = match class {
+            Class::Campaign(number) => self.campaigns.iter().find(|view| view.number == number),
             _ => None,
         };
-        let asset = match asset {
-            AssetNo::PIECES => PIECES,
-            _ => self.assets.get(usize::from(asset.0)).map_or("unknown", String::as_str),
-        };
-        (asset, class.name(id.unwrap_or("unknown")))
+        let asset = self.assets.get(usize::from(asset.0)).map_or("unknown", String::as_str);
+        (asset, class.name(campaign.map_or("unknown", |view| view.spec.id.as_str())))
     }
 }
 
@@ -110,11 +100,7 @@ mod tests {
             sums.take(&codec::decode(&stored.bytes).unwrap()).unwrap();
         }
         let assets: Vec<_> = ASSETS.iter().map(|id| (*id).to_owned()).collect();
-        sums.agree(trial, |number| Ids {
-            assets: assets.clone(),
-            campaigns: paper.campaigns(number),
-            rewards: Vec::new(),
-        })
+        sums.agree(trial, |number| Ids { assets: assets.clone(), campaigns: paper.campaigns(number) })
     }
 
     #[test]

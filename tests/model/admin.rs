@@ -8,10 +8,7 @@ use stampbook::ledger::spec::{CampaignSpec, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
 use super::book::{Said, prefix};
-use super::{
-    Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add, asset_of_campaign, balanced, more_of,
-    rewards,
-};
+use super::{Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add, asset_of_campaign, more_of};
 
 /// The greatest balance, either way.
 const BALANCE_MAX: i128 = i64::MAX as i128;
@@ -36,7 +33,6 @@ impl Model {
             (AdminAction::ClosePeriod { until_us }, Some(number)) => {
                 close_period(&mut self.programs[number], *until_us, book_time_us)
             }
-            (action @ AdminAction::PutReward { .. }, Some(number)) => rewards::put(&mut self.programs[number], action),
             (action, Some(number)) => change(&mut self.programs[number], action),
         };
         let said = match decided {
@@ -47,7 +43,6 @@ impl Model {
             }
         };
         if let Some(program) = self.programs.iter_mut().find(|program| program.id == command.program_id) {
-            balanced(said.legs.iter());
             program.post(&said.legs);
         }
         self.history.push(Happened {

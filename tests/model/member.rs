@@ -4,16 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stampbook::ledger::event::{Expiry, LotId, Purpose, Source, Standing};
-use stampbook::ledger::ids::AssetNo;
 use stampbook::ledger::spec::AssetKind;
 
 use super::add;
 use super::book::{lot_name, prefix};
 use super::dates::MINUTE;
 use super::rules::KINDS_OF_ASSETS;
-
-/// The number by which pieces of rewards are counted.
-pub(crate) const PIECES: u8 = AssetNo::PIECES.0;
 
 /// A lot that lies here or lay here.
 #[derive(Clone, Debug)]
@@ -38,14 +34,6 @@ pub(crate) struct Hold {
     pub until_us: i64,
     /// In the order in which they were pinned.
     pub parts: Vec<(LotId, i128)>,
-    /// The reward whose pieces are reserved with them, and the price of one.
-    pub reserves: Option<(String, i128)>,
-}
-
-impl Hold {
-    pub(crate) fn units(&self) -> i128 {
-        self.parts.iter().map(|(_, units)| units).sum()
-    }
 }
 
 /// An earn that is pending.
@@ -72,9 +60,6 @@ pub(crate) struct Member {
     pub lapsed: BTreeMap<(usize, u8), i128>,
     /// The greatest count of units that entered a dated lot which is gone.
     pub floor: i128,
-    /// The local date on which the member joined, in days.
-    pub joined: Option<i32>,
-    pub tags: BTreeSet<String>,
 }
 
 impl Default for Member {
@@ -88,8 +73,6 @@ impl Default for Member {
             waiting: Vec::new(),
             lapsed: BTreeMap::new(),
             floor: 0,
-            joined: None,
-            tags: BTreeSet::new(),
         }
     }
 }
@@ -188,7 +171,7 @@ impl Draft {
 
     /// Puts an amount on one of the program's accounts.
     pub(crate) fn put(&mut self, asset: u8, account: &str, amount: i128) {
-        if amount != 0 && asset != PIECES {
+        if amount != 0 {
             self.touched.insert(asset);
         }
         add(&mut self.legs, &format!("{}{account}", prefix(asset)), amount);

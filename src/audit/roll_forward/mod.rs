@@ -133,8 +133,7 @@ pub fn roll_forward_within(events: &dyn Events, period: &Period, runs_max: usize
     let mut survey = Survey::default();
     let mut read = each(events, period.closing, &mut |op, _, event| survey.look(op, event, period.program))?;
     let mut rows = rows::Rows::default();
-    let all = 0..survey.members_end.max(1);
-    let mut ranges = vec![all];
+    let mut ranges = vec![0..survey.members_end.max(1)];
     while let Some(range) = ranges.pop() {
         let mut walk = Walk::new(period, &survey.named, range.clone(), runs_max);
         let walked = each(events, period.closing, &mut |op, time_us, event| walk.event(op, time_us, event));
