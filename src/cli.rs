@@ -11,6 +11,7 @@ mod out;
 mod program;
 mod receive;
 mod remote;
+mod reward;
 mod rules;
 mod snapshot;
 mod verify;
@@ -51,6 +52,9 @@ enum Command {
     /// Fund, pause, resume, close or list campaigns.
     #[command(subcommand)]
     Campaign(campaign::Campaign),
+    /// Put rewards on offer, change or stock them, or list them.
+    #[command(subcommand)]
+    Reward(reward::Reward),
     /// Confirm a server's clock that has leapt ahead, or drive one that is driven by hand.
     #[command(subcommand)]
     Clock(clock::Clock),
@@ -129,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => stampbook::server::run(args.data, args.listen, args.config, args.clock),
         Command::Program(command) => show(command.json(), command.run()),
         Command::Campaign(command) => show(command.json(), command.run()),
+        Command::Reward(command) => show(command.json(), command.run()),
         Command::Clock(command) => show(command.json(), command.run()),
         Command::Snapshot(command) => show(command.json(), command.run()),
         Command::Audit(command) => show(command.json(), command.run()),

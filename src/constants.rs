@@ -28,8 +28,10 @@ pub const AMOUNT_MINOR_MAX: i64 = 1_000_000_000_000;
 pub const PROGRAM_ID_BYTES_MAX: usize = 64;
 /// Bytes of an asset's id; at least one.
 pub const ASSET_ID_BYTES_MAX: usize = 64;
-/// Bytes of a reward's id.
+/// Bytes of a reward's id; at least one.
 pub const REWARD_ID_BYTES_MAX: usize = 64;
+/// Bytes of a reward's name; at least one.
+pub const REWARD_NAME_BYTES_MAX: usize = 128;
 /// Pieces of a reward that one command moves.
 pub const PIECES_MAX: i64 = 1_000_000;
 /// Bytes of a tag of members.

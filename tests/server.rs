@@ -39,6 +39,8 @@ mod posting;
 mod process;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/rewards.rs"]
+mod rewards;
 #[path = "server/snapshots.rs"]
 mod snapshots;
 #[path = "server/streaming.rs"]

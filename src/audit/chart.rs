@@ -59,9 +59,10 @@ impl Class {
         }
     }
 
-    /// The account of that name, as in the trial balance; `campaign` finds a campaign by its id.
+    /// The account of that name, as in the trial balance; `number` finds the number of a `campaign`, a `reward` or a
+    /// program (`conversion`) by its id.
     #[must_use]
-    pub fn named(name: &str, campaign: impl Fn(&str) -> Option<CampaignNo>) -> Option<Self> {
+    pub fn named(name: &str, number: impl Fn(&str, &str) -> Option<u16>) -> Option<Self> {
         match name {
             "issuance" => Some(Self::Issuance),
             "adjustment" => Some(Self::Adjustment),
@@ -73,7 +74,13 @@ impl Class {
             "breakage" => Some(Self::Breakage),
             "cash" => Some(Self::Cash),
             _ => match name.split_once('/')? {
-                ("campaign", id) => campaign(id).map(Self::Campaign),
+                ("campaign", id) => number("campaign", id).map(CampaignNo).map(Self::Campaign),
+                ("conversion", id) => number("conversion", id).map(ProgramNo).map(Self::Conversion),
+                // No reward's id has a slash.
+                ("reward", id) => match id.strip_suffix("/reserved") {
+                    Some(id) => number("reward", id).map(RewardNo).map(Self::Reserved),
+                    None => number("reward", id).map(RewardNo).map(Self::Stock),
+                },
                 ("redemption", purpose) => {
                     let place = Purpose::ALL.iter().position(|known| known.name() == purpose)?;
                     u8::try_from(place).ok().map(Self::Redemption)
@@ -83,9 +90,10 @@ impl Class {
         }
     }
 
-    /// The name in the trial balance, in events and in exports; `campaign` is the id of the campaign that it may be of.
+    /// The name in the trial balance, in events and in exports; `id` is that of the campaign, the reward or the other program
+    /// that it may be of.
     #[must_use]
-    pub fn name(self, campaign: &str) -> String {
+    pub fn name(self, id: &str) -> String {
         match self {
             Self::Available => "member/available".to_owned(),
             Self::Debt => "member/debt".to_owned(),
@@ -94,16 +102,16 @@ impl Class {
             Self::Breakage => "breakage".to_owned(),
             Self::Cash => "cash".to_owned(),
             Self::Issuance => "issuance".to_owned(),
-            Self::Campaign(_) => format!("campaign/{campaign}"),
+            Self::Campaign(_) => format!("campaign/{id}"),
             Self::Redemption(place) => {
                 let purpose = Purpose::ALL.get(usize::from(place)).map_or("unknown", |purpose| purpose.name());
                 format!("redemption/{purpose}")
             }
             Self::Adjustment => "adjustment".to_owned(),
             Self::Opening => "opening".to_owned(),
-            Self::Conversion(_) => format!("conversion/{campaign}"),
-            Self::Stock(_) => format!("reward/{campaign}"),
-            Self::Reserved(_) => format!("reward/{campaign}/reserved"),
+            Self::Conversion(_) => format!("conversion/{id}"),
+            Self::Stock(_) => format!("reward/{id}"),
+            Self::Reserved(_) => format!("reward/{id}/reserved"),
         }
     }
 
@@ -139,6 +147,8 @@ pub const CHART: &[ChartLine] = &[
     line("member_liability", "member/pending", "credit", "owed to the member, who may not spend it yet"),
     line("member_debt", "member/debt", "debit", "owed by the member"),
     line("breakage", "breakage", "credit", "lapsed before members spent it"),
+    line("stock", "reward/<sku>", "credit", "pieces left of the reward; in pieces, issuance is those ever put in"),
+    line("stock", "reward/<sku>/reserved", "credit", "pieces of the reward that holds reserve"),
     line("clearing", "cash", "debit", "money that stored value was paid with, in units of the asset"),
 ];
 
@@ -180,14 +190,15 @@ mod tests {
         let campaign = Class::Campaign(CampaignNo(3));
         let programs = [Class::Issuance, campaign, Class::Adjustment, Class::Opening, Class::Breakage, Class::Cash];
         let members = [Class::Available, Class::Debt, Class::Held, Class::Pending];
-        for class in redemptions.chain(programs).chain(members) {
-            let name = class.name("spring/may");
-            let find = |id: &str| (id == "spring/may").then_some(CampaignNo(3));
+        let pieces = [Class::Stock(RewardNo(3)), Class::Reserved(RewardNo(3))];
+        for class in redemptions.chain(programs).chain(members).chain(pieces) {
+            let name = class.name("spring.may");
+            let find = |_: &str, id: &str| (id == "spring.may").then_some(3);
             assert_eq!(Class::named(&name, find), Some(class), "{name}");
             assert!(!class_of(&name).is_empty(), "{name}");
             assert_eq!(class.is_members(), name.starts_with("member/"), "{name}");
         }
         assert_eq!((class_of("redemption/"), class_of("rent")), ("", ""));
-        assert_eq!(Class::named("redemption/rent", |_| None), None);
+        assert_eq!(Class::named("redemption/rent", |_, _| None), None);
     }
 }

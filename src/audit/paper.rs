@@ -147,6 +147,7 @@ impl PaperBook {
                 campaigns,
                 assets: ASSETS[..if program == "shop" { 4 } else { 1 }].iter().map(|id| (*id).to_owned()).collect(),
                 closings: Vec::new(),
+                rewards: Vec::new(),
             });
             paper.write(&event);
         }

@@ -6,8 +6,8 @@ use crate::engine::names::Names;
 use crate::journal::{Book, JournalError};
 use crate::ledger::codec::{self, CodecError};
 use crate::ledger::event::{AssetBalances, Event, Leg};
-use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
-use crate::ledger::view::{ProgramTrial, TrialRow};
+use crate::ledger::ids::{AssetNo, MemberNo, MemberRef, Op, ProgramNo};
+use crate::ledger::view::{PIECES, ProgramTrial, TrialRow};
 
 use super::chart::Class;
 use super::told;
@@ -101,18 +101,25 @@ pub fn trial_balance_at(
 
 fn from_trial(trial: &ProgramTrial, names: &Names, op: u64) -> Result<Sums, PastError> {
     let program = names.program_number(&trial.program).and_then(|number| names.program(number));
-    let campaign = |id: &str| {
-        let place = program?.campaigns.iter().position(|known| known == id)?;
-        u16::try_from(place).ok().map(CampaignNo)
+    let number = |kind: &str, id: &str| {
+        let ids = match kind {
+            "campaign" => &program?.campaigns,
+            "reward" => &program?.rewards,
+            _ => return names.program_number(id).map(|number| number.0),
+        };
+        ids.iter().position(|known| known == id).and_then(|place| u16::try_from(place).ok())
     };
     let asset = |id: &str| {
+        if id == PIECES {
+            return Some(AssetNo::PIECES);
+        }
         let place = program?.assets.iter().position(|known| known == id)?;
         u8::try_from(place).ok().map(AssetNo)
     };
     let mut sums = Sums { members: trial.members, ..Sums::default() };
     for row in &trial.rows {
         let stray = || PastError::Stray { op, what: "the trial balance to begin with has an account of no known name" };
-        let class = Class::named(&row.account, campaign).ok_or_else(stray)?;
+        let class = Class::named(&row.account, number).ok_or_else(stray)?;
         sums.balances.insert((asset(&row.asset).ok_or_else(stray)?, class), i128::from(row.balance));
     }
     Ok(sums)
@@ -131,6 +138,11 @@ fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastE
             }
         }
         return Ok(());
+    }
+    if let Event::RewardPut(put) = event
+        && let Some(sums) = programs.get_mut(usize::from(number.0))
+    {
+        sums.balances.entry((AssetNo::PIECES, Class::Stock(put.reward))).or_default();
     }
     let opened = event.common().is_some_and(|common| matches!(common.member, MemberRef::Opened(..)));
     if event.legs().is_empty() && !opened {
@@ -156,14 +168,15 @@ fn to_trial(number: ProgramNo, mut sums: Sums, names: &Names, op: u64) -> Result
     let unknown = || PastError::Stray { op, what: "the names do not reach so far" };
     let mut rows = Vec::with_capacity(sums.balances.len());
     for ((asset, class), balance) in sums.balances {
-        let campaign = match class {
+        let id = match class {
             Class::Campaign(campaign) => names.campaign(number, campaign).ok_or_else(unknown)?,
+            Class::Stock(reward) | Class::Reserved(reward) => names.reward(number, reward).ok_or_else(unknown)?,
             _ => "",
         };
         let balance =
             i64::try_from(balance).map_err(|_| PastError::Stray { op, what: "a balance leaves its range" })?;
         let asset = names.asset(number, asset).ok_or_else(unknown)?.to_owned();
-        rows.push(TrialRow { asset, account: class.name(campaign), balance });
+        rows.push(TrialRow { asset, account: class.name(id), balance });
     }
     let program = names.program(number).ok_or_else(unknown)?.id.clone();
     Ok(ProgramTrial { program, members: sums.members, rows })

@@ -4,13 +4,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::ledger::Ledger;
 use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, RewardNo};
-use crate::ledger::view::{Closing, ProgramView, asset_ids, late_for};
+use crate::ledger::view::{Closing, PIECES, ProgramView, asset_ids, late_for};
 
 /// The asset that every program has, under number 0.
 pub const POINTS: &str = "points";
-
-/// What the pieces of rewards are counted in.
-pub const PIECES: &str = "pieces";
 
 /// A program's id, and the ids of its campaigns and assets by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +42,8 @@ impl Names {
                 campaign_assets: campaigns.iter().map(|campaign| campaign.spec.asset_no()).collect(),
                 campaigns: campaigns.into_iter().map(|campaign| campaign.spec.id).collect(),
                 assets: asset_ids(&program.spec),
-                rewards: Vec::new(),
                 closings: program.closings,
+                rewards: ledger.rewards(program.number).into_iter().map(|reward| reward.sku).collect(),
                 id: program.id,
             }
         };

@@ -8,7 +8,9 @@ use crate::ledger::Way;
 use crate::ledger::command::{AdminCommand, Command, Leap};
 use crate::ledger::event::Balances;
 use crate::ledger::ids::{AssetNo, MemberNo, Op, ProgramNo, VersionNo};
-use crate::ledger::view::{CampaignView, Forecast, MemberCard, ProgramTrial, ProgramView, RulesView, SnapshotView};
+use crate::ledger::view::{
+    CampaignView, Forecast, MemberCard, ProgramTrial, ProgramView, RewardView, RulesView, SnapshotView,
+};
 
 /// Names one stream, so that its requests are decided in the order in which they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +65,8 @@ pub enum Read {
     Rules(ProgramNo, Option<VersionNo>),
     /// The campaigns of a program.
     Campaigns(ProgramNo),
+    /// The rewards of a program.
+    Rewards(ProgramNo),
     /// The balances of every account class, per program.
     TrialBalance,
     /// What has lapsed by an instant, microseconds since the Unix epoch, and is not in `breakage` yet: of each program.
@@ -137,6 +141,8 @@ pub enum AnswerBody {
     Rules(Option<RulesView>),
     /// For [`Read::Campaigns`].
     Campaigns(Vec<CampaignView>),
+    /// For [`Read::Rewards`].
+    Rewards(Vec<RewardView>),
     /// For [`Read::TrialBalance`].
     TrialBalance(Vec<ProgramTrial>),
     /// For [`Read::Unswept`], in the order of the programs' numbers.

@@ -579,7 +579,11 @@ impl Core {
             self.open = None;
             at = self.next();
         }
-        self.names_changed |= matches!(event, Event::ProgramPut(_) | Event::PeriodClosed(_));
+        self.names_changed |= match &event {
+            Event::ProgramPut(_) | Event::PeriodClosed(_) => true,
+            Event::RewardPut(put) => put.reward_link == 0,
+            _ => false,
+        };
         let order = match &event {
             Event::SnapshotTaken(taken) => {
                 self.line.desk.prepare(taken.name);
@@ -616,6 +620,7 @@ impl Core {
             Read::Programs => AnswerBody::Programs(self.ledger.programs()),
             Read::Rules(program, version) => AnswerBody::Rules(self.ledger.rules(program, version)),
             Read::Campaigns(program) => AnswerBody::Campaigns(self.ledger.campaigns(program)),
+            Read::Rewards(program) => AnswerBody::Rewards(self.ledger.rewards(program)),
             Read::TrialBalance => AnswerBody::TrialBalance(self.ledger.trial_balance()),
             Read::Unswept(at_us) => {
                 let programs = self.ledger.programs();

@@ -33,6 +33,7 @@ impl Ledger {
             (AdminAction::DeleteSnapshot { name }, _) => self.remove_snapshot(command, name, at),
             (AdminAction::ConfirmClock { clock_us, leap }, _) => confirm_clock(command, *clock_us, *leap),
             (AdminAction::ClosePeriod { until_us }, Some(number)) => self.close_period(command, *until_us, number, at),
+            (AdminAction::PutReward { .. }, Some(number)) => self.put_reward(command, number, at),
             (_, Some(number)) => self.change(command, number, at),
             (_, None) => Err((Reason::ProgramUnknown, "program")),
         };
@@ -208,7 +209,7 @@ impl Ledger {
     }
 }
 
-fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> AdminCommon<'_> {
+pub(super) fn common_of(command: &AdminCommand, program: ProgramNo, name_it: bool) -> AdminCommon<'_> {
     AdminCommon {
         program,
         program_id: name_it.then_some(&command.program_id),

@@ -152,7 +152,7 @@ pub struct RewardPut<'a> {
     pub stocked: i64,
     /// Pieces left after it.
     pub stock_after: u64,
-    /// The distance in ops back to the reward's previous event, 0 for none.
+    /// The distance in ops back to the event before it that put the reward or moved its stock, 0 for none.
     pub reward_link: u64,
     /// The legs.
     pub legs: Legs,

@@ -4,13 +4,15 @@
 //!
 //! ```text
 //! base:      version u8 = 2   op   day of the last sweep (signed)   digest of keys [16]   digest of take-backs [16]
-//!            programs   for each {id   versions   campaigns   members   assets   tags {name}}
+//!            programs   for each {id   versions   campaigns   members   assets   tags {name}   rewards   pieces}
 //!            snapshots   for each, in order of their ops   members who went into others, in that order {who   into whom}
 //!            closings, where a program has any: for each program {count   for each {op   until (signed)}}
 //! version:   effective from (signed)   rules, as in their event   definition   the number of each campaign of the rules
 //! campaign:  status u8 (0 open, 1 paused, 2 stopped, 3 closed)   budget posted   funded (signed)   awarded (signed)
 //! asset:     issuance, adjustment, opening, breakage, cash, eight redemptions, each posted   lots (signed)
 //!            held (signed)   pending (signed)   debt (signed)   conversions {program   posted}, in order of the programs
+//! reward:    sku   name   asset u8   price   open u8   stock posted   reserved posted
+//! pieces:    where there are rewards: issuance, eight redemptions, each posted
 //! posted:    balance (signed)   head op
 //! snapshot:  name   op   book time (signed)   0, or 1 and the retention (signed)   the op that deleted it, or 0
 //! ```
@@ -22,9 +24,10 @@ use jiff::tz::TimeZone;
 use super::aliases::Aliases;
 use super::codec;
 use super::generation::Generation;
-use super::ids::{CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::members::Members;
 use super::profile::PROGRAM_TAGS_MAX;
+use super::reward::{Reward, Rewards};
 use super::spec::{ASSETS_MAX, ProgramSpec};
 use super::state::{
     Accounts, AssetBooks, CAMPAIGNS_MAX, CLOSINGS_MAX, Campaign, Ledger, Limits, PROGRAMS_MAX, Posted, Program, Purse,
@@ -113,6 +116,45 @@ fn write_program(out: &mut Writer<'_>, program: &Program) {
     program.assets.iter().for_each(|books| write_asset(out, books));
     out.count(program.tags.len());
     program.tags.iter().for_each(|tag| out.bytes(tag.as_bytes()));
+    let rewards = program.rewards.list();
+    out.count(rewards.len());
+    rewards.iter().for_each(|reward| write_reward(out, reward));
+    if !rewards.is_empty() {
+        let mut pieces = program.pieces;
+        pieces_of(&mut pieces).for_each(|posted| write_posted(out, posted));
+    }
+}
+
+/// The accounts on which pieces of rewards stand beside the rewards' own.
+fn pieces_of(accounts: &mut Accounts) -> impl Iterator<Item = &mut Posted> {
+    std::iter::once(&mut accounts.issuance).chain(&mut accounts.redemption)
+}
+
+fn write_reward(out: &mut Writer<'_>, reward: &Reward) {
+    let Reward { sku, name, asset, price, open, stock, reserved } = reward;
+    out.bytes(sku.as_bytes());
+    out.bytes(name.as_bytes());
+    out.byte(asset.0);
+    out.number(*price);
+    out.byte(u8::from(*open));
+    write_posted(out, stock);
+    write_posted(out, reserved);
+}
+
+fn read_reward(reader: &mut Reader<'_>) -> Result<Reward, ImageError> {
+    Ok(Reward {
+        sku: reader.text()?.into(),
+        name: reader.text()?.into(),
+        asset: AssetNo(reader.byte()?),
+        price: reader.number()?,
+        open: match reader.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(reader.wrong("whether a reward is on offer is unknown")),
+        },
+        stock: read_posted(reader)?,
+        reserved: read_posted(reader)?,
+    })
 }
 
 fn read_version(reader: &mut Reader<'_>, number: u32) -> Result<Version, ImageError> {
@@ -171,7 +213,19 @@ fn read_program(reader: &mut Reader<'_>) -> Result<Program, ImageError> {
         return Err(reader.wrong("a program has too many tags"));
     }
     let tags = (0..tags).map(|_| reader.text().map(Into::into)).collect::<Result<_, _>>()?;
-    Ok(Program { id, zone, campaigns, versions, assets, members, closings: Vec::new(), tags })
+    let (mut rewards, mut pieces) = (Rewards::default(), Accounts::default());
+    let count = reader.count()?;
+    for _ in 0..count {
+        if !rewards.push(read_reward(reader)?) {
+            return Err(reader.wrong("a program has a reward twice, or too many"));
+        }
+    }
+    if count > 0 {
+        for posted in pieces_of(&mut pieces) {
+            *posted = read_posted(reader)?;
+        }
+    }
+    Ok(Program { id, zone, campaigns, versions, assets, pieces, rewards, members, closings: Vec::new(), tags })
 }
 
 /// A campaign's rules are those of the newest version that names it.
@@ -330,6 +384,7 @@ pub fn programs_of(base: &[u8]) -> Result<Vec<BaseProgram>, ImageError> {
             campaigns: program.campaigns.iter().map(|campaign| campaign.spec.id.clone()).collect(),
             assets: asset_ids(spec),
             closings: program.closings.clone(),
+            rewards: program.rewards.list().iter().map(|reward| reward.sku.to_string()).collect(),
         })
     };
     Ok(ledger.trial_balance().into_iter().zip(&ledger.programs).filter_map(view).collect())

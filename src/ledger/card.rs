@@ -146,7 +146,7 @@ mod tests {
         let Some(Lot { key, .. }) = holding.lots.first().copied() else { return };
         let (purpose, asset) = (Purpose::Gift, AssetNo::POINTS);
         let parts = [(key.lot, 5)].into_iter().collect();
-        holding.holds.push(Hold { op: Op(2), asset, purpose, until_us: 9, parts });
+        holding.holds.push(Hold { op: Op(2), asset, purpose, until_us: 9, reward: None, parts });
         let card = card(&holding, asset, 10 * MINUTE_US);
         assert_eq!((card.lapsed, card.next_lapse, card.balances.held), (0, None, 5));
     }

@@ -16,6 +16,7 @@ use super::later::Later;
 use super::original::Resolved;
 use super::posting::Posting;
 use super::reason::Reason;
+use super::reward::Reward;
 use super::spec::{AssetSpec, CapPer, Lifetime};
 use super::state::{Ledger, Moment, Program, Sums, Version};
 
@@ -91,9 +92,13 @@ impl Ledger {
                 Original::None => self.refund_alone(command, *basis, event_kind.as_deref(), known, at),
                 _ => self.refund(command, *basis, resolved, known, at),
             },
-            Action::Redeem { asset, points, purpose } => self.redeem(command, (*asset, *points, *purpose), known, at),
+            Action::Redeem { asset, points, purpose } => {
+                self.redeem(command, (*asset, *points, *purpose), None, known, at)
+            }
             Action::Reverse { units, .. } => self.reverse(command, *units, resolved, known, at),
-            Action::Hold { .. } => self.hold(command, known, at),
+            Action::Hold { asset, units, until_us, purpose } => {
+                self.hold(command, (*asset, *units, *purpose), *until_us, None, known, at)
+            }
             Action::Capture { units, last, .. } => self.capture(command, (*units, *last), resolved, known, at),
             Action::Release { .. } => self.release(command, resolved, known, at),
             Action::Activate { .. } => self.activate(command, resolved, known, at),
@@ -104,15 +109,15 @@ impl Ledger {
                 self.opening(command, (*asset, *points), *lapses_us, known, at)
             }
             Action::Standing { change, .. } => self.stand(command, *change, known, at),
+            Action::Claim { .. } => self.claim(command, known, at),
+            Action::Reserve { .. } => self.reserve(command, known, at),
             Action::Transfer { to, asset, units } => self.transfer(command, to, (*asset, *units), known, at),
             Action::Convert { to_program, to, asset, to_asset, units } => {
                 let (asset, to_program, to_asset, units) = (*asset, *to_program, *to_asset, *units);
                 self.convert(command, to, Conversion { asset, units, to_program, to_asset }, known, at)
             }
-            // STUBS, each replaced by who builds it.
             Action::Merge { into, .. } => self.merge(command, into, at),
             Action::MemberSet { .. } => self.member_set(command, known, at),
-            Action::Claim { .. } | Action::Reserve { .. } => Err((Reason::RewardUnknown, "reward").into()),
             // Its parts are decided one after another; see `Ledger::check_out`.
             Action::Checkout { .. } => Err((Reason::AmountOverflow, "checkout").into()),
         };
@@ -136,13 +141,40 @@ impl Ledger {
             Some(number) => (MemberRef::Known(number), self.members.holding(number)),
             None => (MemberRef::Unknown(&command.member), None),
         };
-        let (kind, asset) = kind_of(command);
+        let (kind, asset) = self.kind_of(command);
         let posting = Posting::on(holding.unwrap_or_default(), at);
         let mut common = common_of(command, member, &posting, at);
         if known.is_some() {
             common.others = Later::new(posting.holding.others(&[asset]));
         }
         Event::Rejected(Rejected { common, kind, reason, field })
+    }
+
+    /// What a command is, and the asset that it asks for.
+    fn kind_of(&self, command: &Command) -> (CommandKind, AssetNo) {
+        let points = AssetNo::POINTS;
+        match &command.action {
+            Action::Earn { asset, .. } => (CommandKind::Earn, *asset),
+            Action::Refund { .. } => (CommandKind::Refund, points),
+            Action::Redeem { asset, .. } => (CommandKind::Redeem, *asset),
+            Action::Adjust { asset, .. } => (CommandKind::Adjust, *asset),
+            Action::Opening { asset, .. } => (CommandKind::Opening, *asset),
+            Action::Reverse { .. } => (CommandKind::Reverse, points),
+            Action::Hold { asset, .. } => (CommandKind::Hold, *asset),
+            Action::Capture { .. } => (CommandKind::Capture, points),
+            Action::Release { .. } => (CommandKind::Release, points),
+            Action::Activate { .. } => (CommandKind::Activate, points),
+            Action::TopUp { asset, .. } => (CommandKind::TopUp, *asset),
+            Action::Grant { asset, .. } => (CommandKind::Grant, *asset),
+            Action::Standing { .. } => (CommandKind::Standing, points),
+            Action::Transfer { asset, .. } => (CommandKind::Transfer, *asset),
+            Action::Convert { asset, .. } => (CommandKind::Convert, *asset),
+            Action::Merge { .. } => (CommandKind::Merge, points),
+            Action::MemberSet { .. } => (CommandKind::MemberSet, points),
+            Action::Claim { sku, .. } => (CommandKind::Redeem, self.asset_of_reward(command.program, sku)),
+            Action::Reserve { sku, .. } => (CommandKind::Hold, self.asset_of_reward(command.program, sku)),
+            Action::Checkout { .. } => (CommandKind::Checkout, points),
+        }
     }
 
     /// Whether every balance and every sum over members that the legs change stays in range, now and when all that is
@@ -174,11 +206,20 @@ impl Ledger {
         };
         legs.iter().all(|leg| {
             let accounts = program.accounts(leg.asset);
+            let amount = i128::from(leg.amount);
+            if let Account::Stock { reward, .. } | Account::Reserved { reward, .. } = leg.account {
+                let balance = |reward: &Reward| match leg.account {
+                    Account::Stock { .. } => reward.stock.balance,
+                    _ => reward.reserved.balance,
+                };
+                return program.reward(reward).is_some_and(|reward| in_range(balance(reward), amount));
+            }
+            let none = Sums::default();
             let Sums { lots, pending, debt, .. } = match program.assets.get(usize::from(leg.asset.0)) {
                 Some(books) => &books.sums,
+                None if leg.asset == AssetNo::PIECES => &none,
                 None => return false,
             };
-            let amount = i128::from(leg.amount);
             match leg.account {
                 Account::Available { .. }
                 | Account::Free { .. }
@@ -322,32 +363,6 @@ pub(super) fn roll(
     Some(until)
 }
 
-fn kind_of(command: &Command) -> (CommandKind, AssetNo) {
-    let points = AssetNo::POINTS;
-    match command.action {
-        Action::Earn { asset, .. } => (CommandKind::Earn, asset),
-        Action::Refund { .. } => (CommandKind::Refund, points),
-        Action::Redeem { asset, .. } => (CommandKind::Redeem, asset),
-        Action::Adjust { asset, .. } => (CommandKind::Adjust, asset),
-        Action::Opening { asset, .. } => (CommandKind::Opening, asset),
-        Action::Reverse { .. } => (CommandKind::Reverse, points),
-        Action::Hold { asset, .. } => (CommandKind::Hold, asset),
-        Action::Capture { .. } => (CommandKind::Capture, points),
-        Action::Release { .. } => (CommandKind::Release, points),
-        Action::Activate { .. } => (CommandKind::Activate, points),
-        Action::TopUp { asset, .. } => (CommandKind::TopUp, asset),
-        Action::Grant { asset, .. } => (CommandKind::Grant, asset),
-        Action::Standing { .. } => (CommandKind::Standing, points),
-        Action::Transfer { asset, .. } => (CommandKind::Transfer, asset),
-        Action::Convert { asset, .. } => (CommandKind::Convert, asset),
-        Action::Merge { .. } => (CommandKind::Merge, points),
-        Action::MemberSet { .. } => (CommandKind::MemberSet, points),
-        Action::Claim { .. } => (CommandKind::Redeem, points),
-        Action::Reserve { .. } => (CommandKind::Hold, points),
-        Action::Checkout { .. } => (CommandKind::Checkout, points),
-    }
-}
-
 pub(super) fn common_of<'c>(command: &'c Command, member: MemberRef<'c>, posting: &Posting, at: Moment) -> Common<'c> {
     let (after, others) = match member {
         MemberRef::Unknown(_) => (Balances::default(), Vec::new()),
@@ -426,8 +441,8 @@ fn path_of(command: &Command, field: &'static str) -> &'static str {
         (AMOUNT, Action::Reserve { .. }) => "hold.quantity",
         (ASSET, Action::Transfer { .. }) => "transfer.asset",
         (ASSET, Action::Convert { .. }) => "convert.asset",
-        (REWARD, Action::Claim { .. }) => "redeem.reward",
-        (REWARD, Action::Reserve { .. }) => "hold.reward",
+        (REWARD | ASSET, Action::Claim { .. }) => "redeem.reward",
+        (REWARD | ASSET, Action::Reserve { .. }) => "hold.reward",
         (OTHER, Action::Transfer { .. }) => "transfer.to",
         (OTHER, Action::Convert { .. }) => "convert.to",
         (OTHER, Action::Merge { .. }) => "merge.into",

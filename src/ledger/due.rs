@@ -10,6 +10,7 @@ use super::holding::{Hold, Holding, Lot, LotKey, MINUTE_US, Pending, instant_of}
 use super::ids::{AssetNo, MemberNo, Op, ProgramNo};
 use super::list::List;
 use super::posting::Posting;
+use super::reward::end_reserved;
 use super::state::{Ledger, Moment, Program};
 
 /// What falls due first.
@@ -77,7 +78,7 @@ impl Ledger {
         let first = first_in_time(&holding, now_us).or_else(closed).or_else(merge)?;
         let posting = Posting::on(holding.clone(), at);
         let (kind, posting) = match first {
-            First::Hold(hold) => end_hold(posting, hold),
+            First::Hold(hold) => end_hold(program, posting, hold)?,
             First::Pending(pending, instant) => mature(program, posting, pending, instant)?,
             First::Lot(lot, minute) => expire(program, posting, lot, holding.free_in(lot), minute)?,
             First::Merge(from, to) => merge_lots(posting, &from, &to)?,
@@ -114,6 +115,7 @@ impl Ledger {
 
 fn due_of(program: ProgramNo, member: MemberNo, before: &Holding, kind: DueKind, posting: Posting) -> Due {
     let mut assets: SmallVec<[AssetNo; 2]> = posting.legs.iter().map(|leg| leg.asset).collect();
+    assets.retain(|asset| *asset != AssetNo::PIECES);
     assets.sort_unstable();
     assets.dedup();
     let mut after = List::default();
@@ -133,14 +135,15 @@ fn due_of(program: ProgramNo, member: MemberNo, before: &Holding, kind: DueKind,
     }
 }
 
-fn end_hold(mut posting: Posting, hold: &Hold) -> (DueKind, Posting) {
+fn end_hold(program: &Program, mut posting: Posting, hold: &Hold) -> Option<(DueKind, Posting)> {
     for (lot, units) in &hold.parts {
         let units = i64::try_from(*units).unwrap_or(i64::MAX);
         posting.push(hold.asset, Account::Free { lot: *lot }, units);
         posting.push(hold.asset, Account::Held { lot: *lot, position: None }, -units);
     }
+    end_reserved(program, &mut posting, hold, (0, hold.units())).ok()?;
     posting.holding.holds.retain(|open| open.op != hold.op);
-    (DueKind::HoldEnded { hold_link: posting.op.distance_from(hold.op), ended_us: hold.until_us }, posting)
+    Some((DueKind::HoldEnded { hold_link: posting.op.distance_from(hold.op), ended_us: hold.until_us }, posting))
 }
 
 fn mature(program: &Program, mut posting: Posting, pending: &Pending, matured_us: i64) -> Option<(DueKind, Posting)> {

@@ -14,8 +14,9 @@ use super::event::{
 use super::holding::Holding;
 use super::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use super::print::Prints;
+use super::reward::Rewards;
 use super::slot::OP_MAX;
-use super::state::{CLOSINGS_MAX, Campaign, Ledger, Moment, Posted, Program, Purse, Undo, Version};
+use super::state::{Accounts, CLOSINGS_MAX, Campaign, Ledger, Moment, Posted, Program, Purse, Undo, Version};
 use super::turn::Turn;
 use super::view::{CampaignStatus, Closing, SnapshotView};
 
@@ -40,9 +41,9 @@ pub struct Hashes {
     pub other: u128,
 }
 
-type Step = Result<(), &'static str>;
+pub(super) type Step = Result<(), &'static str>;
 
-fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
+pub(super) fn post(posted: &mut Posted, amount: i64, link: u64, op: Op) -> Step {
     if link != op.distance_from(posted.head) {
         return Err("an account's link does not lead to its previous event");
     }
@@ -153,6 +154,7 @@ impl Ledger {
         match event {
             Event::ProgramPut(put) => self.put_program(put)?,
             Event::CampaignChanged(changed) => self.change_campaign(at.op, changed)?,
+            Event::RewardPut(put) => self.apply_reward(at.op, put)?,
             Event::AdminRejected(_) | Event::ClockConfirmed(_) => {}
             Event::SnapshotTaken(taken) => self.take_snapshot(at, taken)?,
             Event::SnapshotDeleted(deleted) => self.delete_snapshot(at.op, deleted)?,
@@ -207,6 +209,7 @@ impl Ledger {
         let Some(number) = common.member.number() else {
             return if event.legs().is_empty() { Ok(()) } else { Err("an unknown member has legs") };
         };
+        Self::check_claimed(event)?;
         let turn = Turn::of(op, event)?;
         let holding = self.post_holding(op, (program, number), common.member_link, event.legs(), &turn)?;
         if holding.points() != common.after {
@@ -268,6 +271,9 @@ impl Ledger {
             }
         }
         turn.end(&mut holding, legs)?;
+        if !turn.are_reserved(&before, &holding, legs) {
+            return Err("the pieces that a hold reserves are not those that the event moves");
+        }
         if link != op.distance_from(holding.head) {
             return Err("the event's link does not lead to the member's previous event");
         }
@@ -277,7 +283,14 @@ impl Ledger {
         Ok(holding)
     }
 
-    fn post_program(&mut self, op: Op, number: ProgramNo, leg: &Leg) -> Step {
+    pub(super) fn post_program(&mut self, op: Op, number: ProgramNo, leg: &Leg) -> Step {
+        if let Account::Stock { reward, .. } | Account::Reserved { reward, .. } = leg.account {
+            return self.post_pieces(op, number, reward, leg);
+        }
+        let counts_pieces = matches!(leg.account, Account::Issuance { .. } | Account::Redemption { .. });
+        if leg.asset == AssetNo::PIECES && !counts_pieces {
+            return Err("pieces stand on an account that counts none");
+        }
         if let Account::Campaign { campaign, .. } = leg.account {
             self.note_purse(number, campaign);
             let purse = &mut self.campaign_mut(number, campaign)?.purse;
@@ -292,11 +305,11 @@ impl Ledger {
             return self.post_conversion(op, (number, leg.asset, other), leg.amount, link);
         }
         self.note(|ledger| {
-            let accounts = ledger.program(number)?.assets.get(usize::from(leg.asset.0))?.accounts;
+            let accounts = ledger.program(number)?.accounts(leg.asset);
             Some(Undo::Accounts(number, leg.asset, Box::new(accounts)))
         });
         let program = self.program_mut(number).ok_or("the event's program is unknown")?;
-        let accounts = &mut program.books_mut(leg.asset).ok_or("a leg is in an asset that there is not")?.accounts;
+        let accounts = program.accounts_mut(leg.asset).ok_or("a leg is in an asset that there is not")?;
         match leg.account {
             Account::Issuance { link } => post(&mut accounts.issuance, leg.amount, link, op),
             Account::Adjustment { link } => post(&mut accounts.adjustment, leg.amount, link, op),
@@ -438,6 +451,8 @@ impl Ledger {
                 versions: Vec::new(),
                 campaigns: Vec::new(),
                 assets: Vec::new(),
+                pieces: Accounts::default(),
+                rewards: Rewards::default(),
                 members: 0,
                 closings: Vec::new(),
                 tags: Vec::new(),

@@ -2,14 +2,15 @@
 
 use smallvec::SmallVec;
 
-use super::command::{Action, Command};
+use super::command::{Command, Purpose};
 use super::decide::{AMOUNT, ASSET, Halt, ORIGINAL, Refused, asset_of, common_of, may, roll};
-use super::event::{Account, Captured, Event, Held, LotId, Released};
+use super::event::{Account, Captured, Claimed, Event, Held, LotId, Released};
 use super::holding::{HOLDS_MAX, Hold, LotKey};
 use super::ids::{AssetNo, MemberNo, Op};
 use super::original::Resolved;
 use super::posting::{Posting, units};
 use super::reason::Reason;
+use super::reward;
 use super::spend::{bonus_last, spend_on, spendable_on};
 use super::state::{Ledger, Moment, Program};
 
@@ -23,14 +24,14 @@ impl Ledger {
     pub(super) fn hold<'c>(
         &self,
         command: &'c Command,
+        (asset, wanted, purpose): (AssetNo, u64, Purpose),
+        until_us: Option<i64>,
+        claimed: Option<Claimed>,
         known: Option<MemberNo>,
         at: Moment,
     ) -> Result<Event<'c>, Halt> {
         const UNTIL: &str = "hold.until_us";
-        let Action::Hold { asset, units: wanted, until_us, purpose } = command.action else {
-            return Err((Reason::HoldUnknown, "action").into());
-        };
-        let (_, version, _) = self.admit(command, at)?;
+        let (program, version, _) = self.admit(command, at)?;
         let spec = asset_of(version, asset, ASSET)?;
         spendable_on(spec, purpose)?;
         let longest = at.book_time_us.saturating_add(i64::from(version.more.hold_days_max).saturating_mul(DAY_US));
@@ -56,10 +57,14 @@ impl Ledger {
             posting.push(asset, Account::Free { lot: *lot }, -pinned);
             posting.push(asset, Account::Held { lot: *lot, position: None }, pinned);
         }
-        posting.holding.holds.push(Hold { op: at.op, asset, purpose, until_us, parts });
+        if let Some(claimed) = claimed {
+            reward::reserve(program, &mut posting, claimed, purpose)?;
+        }
+        let reward = claimed.map(|claimed| (claimed.reward, claimed.price));
+        posting.holding.holds.push(Hold { op: at.op, asset, purpose, until_us, reward, parts });
         let common = common_of(command, member, &posting, at);
         let legs = posting.legs_checked(AMOUNT)?;
-        Ok(Event::Held(Held { claimed: None, common, asset, units: wanted, purpose, until_us, legs }))
+        Ok(Event::Held(Held { claimed, common, asset, units: wanted, purpose, until_us, legs }))
     }
 
     pub(super) fn capture<'c>(
@@ -93,6 +98,7 @@ impl Ledger {
             posting.holding.holds.insert(place, hold.clone());
         }
         spend_on(program, &mut posting, asset, purpose, units(wanted, AMOUNT)?);
+        reward::end_reserved(program, &mut posting, &hold, (wanted, released))?;
         let rolls = roll(program, version, asset, &mut posting, occurred);
         let common = common_of(command, member, &posting, at);
         let (hold_link, ends_link) = (at.op.distance_from(hold.op), ends_link(&posting, lapsed));
@@ -124,6 +130,7 @@ impl Ledger {
         let (member, mut posting) = self.posting_of(command, known, at)?;
         let hold = take_hold(&mut posting, resolved)?;
         let lapsed = let_go(program, &mut posting, &hold)?;
+        reward::end_reserved(program, &mut posting, &hold, (0, hold.units()))?;
         let common = common_of(command, member, &posting, at);
         let (hold_link, ends_link) = (at.op.distance_from(hold.op), ends_link(&posting, lapsed));
         let (asset, units, legs) = (hold.asset, hold.units(), posting.legs_checked(AMOUNT)?);

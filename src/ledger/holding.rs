@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::command::{Matures, Purpose, Standing};
 use super::event::{AssetBalances, Balances, Expiry, LotId};
-use super::ids::{AssetNo, Op};
+use super::ids::{AssetNo, Op, RewardNo};
 use super::profile::Profile;
 
 /// A minute in microseconds.
@@ -53,6 +53,9 @@ pub(crate) struct Pending {
     pub(crate) parts: SmallVec<[(LotKey, u64); 2]>,
 }
 
+/// A reward, and the units that one of its pieces costs.
+pub(crate) type Priced = (RewardNo, u64);
+
 /// Units that are pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hold {
@@ -60,6 +63,8 @@ pub(crate) struct Hold {
     pub(crate) asset: AssetNo,
     pub(crate) purpose: Purpose,
     pub(crate) until_us: i64,
+    /// The reward whose pieces it reserves with the units.
+    pub(crate) reward: Option<Priced>,
     /// How many of which lot, in the order in which they are spent.
     pub(crate) parts: SmallVec<[(LotId, u64); 2]>,
 }

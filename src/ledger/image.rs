@@ -9,7 +9,8 @@
 //! date:      0 never, 1 rolling, else the minute plus 2
 //! bits:      1 debts {asset u8   owed}   2 ends: head op less it   4 floor   8 standing u8 (1 frozen, 2 closed)
 //!            16 rolling {asset u8   minute}   32 pending {earn   0, or 1 and the instant (signed)   parts {asset u8   source u8   date   units}}
-//!            64 holds {op   asset u8   purpose u8   until (signed)   parts {source u8   date   units}}
+//!            64 holds {op   asset u8   purpose u8   until (signed)   0, or a reward's number plus 1 and its price   parts {source u8
+//!            date   units}}
 //!            128 profile {0, or 1 and the joining day (signed)   tags {number}}
 //!            each list begins with its count
 //! span:      0 campaign, 1 day, 2 week, 3 month
@@ -20,7 +21,7 @@ use smallvec::SmallVec;
 use super::command::{Matures, Purpose, Standing};
 use super::event::{CapSpan, Expiry, LotId, Source};
 use super::holding::{HOLDS_MAX, Hold, Holding, Lot, LotKey, PENDING_MAX, Pending};
-use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, TagNo};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo, TagNo};
 use super::members::{ID_BYTES_MAX, MEMBERS_PER_PAGE};
 use super::profile::{Profile, TAGS_MAX};
 use super::slot::{OP_MAX, Slot};
@@ -224,6 +225,13 @@ fn write_hold(out: &mut Writer<'_>, hold: &Hold) {
     out.byte(hold.asset.0);
     out.byte(u8::try_from(hold.purpose.place()).unwrap_or(0));
     out.signed(hold.until_us);
+    match hold.reward {
+        Some((reward, price)) => {
+            out.number(u32::from(reward.0) + 1);
+            out.number(price);
+        }
+        None => out.number(0_u64),
+    }
     out.count(hold.parts.len());
     for (lot, units) in &hold.parts {
         write_lot_id(out, *lot);
@@ -355,8 +363,15 @@ fn read_hold(reader: &mut Reader<'_>) -> Result<Hold, ImageError> {
     let purpose = Purpose::ALL.get(usize::from(reader.byte()?)).copied();
     let purpose = purpose.ok_or_else(|| reader.wrong("the purpose of a hold is unknown"))?;
     let until_us = reader.signed()?;
+    let reward = match reader.number()?.checked_sub(1) {
+        Some(number) => {
+            let number = u16::try_from(number).map_err(|_| reader.wrong("the reward of a hold is too great"))?;
+            Some((RewardNo(number), reader.number()?))
+        }
+        None => None,
+    };
     let parts = read_list(reader, LOTS_READ_MAX, |reader| Ok((read_lot_id(reader)?, reader.number()?)))?;
-    Ok(Hold { op, asset, purpose, until_us, parts: SmallVec::from_vec(parts) })
+    Ok(Hold { op, asset, purpose, until_us, reward, parts: SmallVec::from_vec(parts) })
 }
 
 /// Whether a holding has its one form, and its sums fit: lots and lists in order, nothing that is nothing, no more held
@@ -381,6 +396,10 @@ fn is_sound(holding: &Holding) -> bool {
         && holding.pending.is_sorted_by(|a, b| a.earn < b.earn)
         && holding.pending.iter().flat_map(|pending| &pending.parts).all(|(key, units)| *units > 0 && fits(key.asset))
         && holding.holds.is_sorted_by(|a, b| a.op < b.op)
+        && holding
+            .holds
+            .iter()
+            .all(|hold| hold.reward.is_none_or(|(_, price)| hold.units().checked_rem(price) == Some(0)))
         && holding
             .profile
             .as_ref()

@@ -48,6 +48,7 @@ pub mod reason;
 pub mod reason_text;
 mod refund;
 mod reverse;
+pub mod reward;
 mod slot;
 pub mod spec;
 mod spend;

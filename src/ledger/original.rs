@@ -6,10 +6,11 @@ use smallvec::SmallVec;
 
 use super::aliases::Way;
 use super::command::{Action, Basis, Command, Original, Purpose};
-use super::event::{CapSpan, Earned, Event, LotId, Refunded, Reversed, WINNERS_MAX};
+use super::event::{CapSpan, Claimed, Earned, Event, LotId, Refunded, Reversed, WINNERS_MAX};
 use super::generation::{Found, Lookup};
 use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
 use super::own::{ENDS_MAX, End, Own, leaving, split};
+use super::reward::pieces_of;
 use super::state::Ledger;
 
 /// A campaign's part in an earn, and what refunds asked of it.
@@ -82,6 +83,8 @@ pub struct UndoFacts {
     pub undone: u64,
     /// The account on the other side.
     pub counter: Counter,
+    /// The pieces of a reward that were bought with the units.
+    pub claimed: Option<Claimed>,
     /// What it did.
     pub deed: Deed,
 }
@@ -252,7 +255,7 @@ fn undo_of(event: &Event<'_>) -> Option<UndoFacts> {
         }
         _ => return None,
     };
-    Some(UndoFacts { asset, of, undone: 0, counter, deed })
+    Some(UndoFacts { asset, of, undone: 0, counter, claimed: pieces_of(event), deed })
 }
 
 impl Resolved {

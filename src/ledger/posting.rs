@@ -166,7 +166,7 @@ impl Posting {
     pub(super) fn others(&self) -> Vec<AssetBalances> {
         let mut touched: SmallVec<[AssetNo; 4]> = SmallVec::new();
         for leg in self.legs.iter() {
-            if leg.asset != AssetNo::POINTS && !touched.contains(&leg.asset) {
+            if ![AssetNo::POINTS, AssetNo::PIECES].contains(&leg.asset) && !touched.contains(&leg.asset) {
                 touched.push(leg.asset);
             }
         }

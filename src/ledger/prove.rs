@@ -4,10 +4,10 @@
 use super::command::{Action, Command, Matures, Named, Notes, Original, Standing};
 use super::decide::Decision;
 use super::event::{
-    Account, AssetMore, Common, Due, Event, Expiry, Leg, LotId, MemberSet, NotesRef, Other, TagPut, Text,
+    Account, AssetMore, Claimed, Common, Due, Event, Expiry, Leg, LotId, MemberSet, NotesRef, Other, TagPut, Text,
 };
 use super::holding::instant_of;
-use super::ids::{AssetNo, MemberNo, MemberRef, Op};
+use super::ids::{AssetNo, MemberNo, MemberRef, Op, RewardNo};
 use super::later::Later;
 use super::original::Resolved;
 use super::print::Prints;
@@ -36,8 +36,13 @@ fn lapses_of(legs: &[Leg], lapsed: u64) -> Option<i64> {
     legs.iter().find_map(date).filter(|_| lapsed == 0)
 }
 
-/// The action of a command; `other` is the other member whom the event names.
-fn action_of(event: &Event<'_>, op: Op, other: Option<Named>) -> Option<Action> {
+/// The action of a command; `other` is the other member whom the event names, `sku` finds a reward's id.
+fn action_of(
+    event: &Event<'_>,
+    op: Op,
+    other: Option<Named>,
+    sku: impl Fn(RewardNo) -> Option<String>,
+) -> Option<Action> {
     let kind = |kind: Option<&str>| kind.map(str::to_owned);
     let text = |text: &Text<'_>| text.text.to_owned();
     let of = |more: &Later<AssetMore>| more.as_deref().cloned().unwrap_or_default();
@@ -58,7 +63,10 @@ fn action_of(event: &Event<'_>, op: Op, other: Option<Named>) -> Option<Action> 
             event_kind: kind(e.event_kind),
         }),
         Event::Redeemed(e) => {
-            let AssetMore { asset, asked, .. } = of(&e.more);
+            let AssetMore { asset, asked, claimed, .. } = of(&e.more);
+            if let Some(Claimed { reward, pieces, .. }) = claimed {
+                return Some(Action::Claim { sku: sku(reward)?, pieces, purpose: e.purpose });
+            }
             Some(Action::Redeem { asset, points: if asked > 0 { asked } else { e.points }, purpose: e.purpose })
         }
         Event::Adjusted(e) => {
@@ -73,8 +81,11 @@ fn action_of(event: &Event<'_>, op: Op, other: Option<Named>) -> Option<Action> 
         Event::Activated(e) => Some(Action::Activate { original: named(op, e.earn_link) }),
         Event::Reversed(e) => Some(Action::Reverse { original: named(op, e.original_link), units: Some(e.units) }),
         Event::Held(e) => {
-            let (asset, units, purpose) = (e.asset, e.units, e.purpose);
-            Some(Action::Hold { asset, units, until_us: Some(e.until_us), purpose })
+            let (asset, units, purpose, until_us) = (e.asset, e.units, e.purpose, Some(e.until_us));
+            if let Some(Claimed { reward, pieces, .. }) = e.claimed {
+                return Some(Action::Reserve { sku: sku(reward)?, pieces, until_us, purpose });
+            }
+            Some(Action::Hold { asset, units, until_us, purpose })
         }
         Event::Captured(e) => Some(Action::Capture { hold: named(op, e.hold_link), units: e.units, last: e.over }),
         Event::Released(e) => Some(Action::Release { hold: named(op, e.hold_link) }),
@@ -100,9 +111,7 @@ fn action_of(event: &Event<'_>, op: Op, other: Option<Named>) -> Option<Action> 
         Event::MemberSet(_) => None,
         // Its parts are decided again one by one.
         Event::CheckedOut(_) => None,
-        // STUBS
-        Event::RewardPut(_) => None,
-        Event::ClockConfirmed(_) | Event::PeriodClosed(_) => None,
+        Event::ClockConfirmed(_) | Event::PeriodClosed(_) | Event::RewardPut(_) => None,
     }
 }
 
@@ -153,10 +162,11 @@ impl Ledger {
         if let Event::Due(due) = event {
             return self.prove_due(at, due);
         }
+        let sku = |number| self.program(event.identity().0)?.reward(number).map(|reward| reward.sku.to_string());
         let other = event.other().map(|other| self.named(other, prints)).transpose()?;
         let action = match event {
             Event::MemberSet(said) => Some(self.telling(said)?),
-            event => action_of(event, at.op, other),
+            event => action_of(event, at.op, other, sku),
         };
         let (Some(common), Some(action)) = (event.common(), action) else {
             return Ok(());

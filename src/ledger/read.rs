@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::command::Purpose;
 use super::ids::{AssetNo, ProgramNo, VersionNo};
 use super::spec::CampaignSpec;
-use super::state::{Ledger, Posted, Program, Sums};
-use super::view::{CampaignView, ProgramTrial, ProgramView, RulesView, TrialRow, asset_ids};
+use super::state::{Accounts, Ledger, Posted, Program, Sums};
+use super::view::{CampaignView, PIECES, ProgramTrial, ProgramView, RulesView, TrialRow, asset_ids};
 
 pub use super::image::STATE_HASH_VERSION;
 
@@ -102,6 +102,7 @@ impl Ledger {
             row("member/pending".into(), *pending, *pending != 0);
             row("member/debt".into(), debt.saturating_neg(), points || *debt != 0);
         }
+        rows.extend(pieces_of(program).into_iter().map(|row| (AssetNo::PIECES, row)));
         rows
     }
 
@@ -130,6 +131,20 @@ impl Ledger {
         let (keys, capture) = (self.generation.bytes() + sealing, self.members.log_bytes);
         MemoryBytes { index, names, holdings, caps, keys, capture }
     }
+}
+
+/// The rows in pieces of rewards.
+fn pieces_of(program: &Program) -> Vec<TrialRow> {
+    let Accounts { issuance, redemption, .. } = &program.pieces;
+    let row = |account: String, posted: &Posted| TrialRow { asset: PIECES.into(), account, balance: posted.balance };
+    let purposes = Purpose::ALL.iter().map(|purpose| format!("redemption/{}", purpose.name()));
+    let moved = std::iter::once("issuance".to_owned()).chain(purposes).zip(std::iter::once(issuance).chain(redemption));
+    let mut rows: Vec<_> =
+        moved.filter(|(_, posted)| posted.head.0 > 0).map(|(name, posted)| row(name, posted)).collect();
+    rows.extend(program.rewards.list().iter().map(|reward| row(format!("reward/{}", reward.sku), &reward.stock)));
+    let reserved = program.rewards.list().iter().filter(|reward| reward.reserved.head.0 > 0);
+    rows.extend(reserved.map(|reward| row(format!("reward/{}/reserved", reward.sku), &reward.reserved)));
+    rows
 }
 
 /// Roughly how many bytes of memory each part of the state takes.

@@ -13,6 +13,7 @@ use super::original::{Counter, Deed, Facts, Kind, Resolved, UndoFacts};
 use super::posting::{Posting, units};
 use super::reason::Reason;
 use super::refund::{Ask, Met, found, member_of, part_of};
+use super::reward;
 use super::state::{Ledger, Moment, Program, Version};
 
 /// Lots with units, in an order.
@@ -153,7 +154,11 @@ fn give_back(
             *lot = lot_after_grace(&program.zone, version.more.grace_days, *lot, now_us);
         }
     }
-    posting.credit(program, asset, &lots, AMOUNT)
+    let lapsed = posting.credit(program, asset, &lots, AMOUNT)?;
+    if let Counter::Redemption(purpose) = undo.counter {
+        reward::restore(program, posting, undo.claimed, purpose, (undo.of, undo.undone, back))?;
+    }
+    Ok(lapsed)
 }
 
 /// Takes back what was given, and of what came on top of a top-up as much in proportion; what cannot be taken falls on

@@ -4,13 +4,14 @@ use super::award::POINTS_MAX;
 use super::command::{Action, Command, Purpose, Standing};
 use super::decide::{AMOUNT, ASSET, Halt, LAPSES, Refused, asset_of, clear, common_of, lot_for, may, roll};
 use super::event::{
-    Account, Adjusted, AssetMore, Event, Expiry, Granted, LotId, Opened, Redeemed, Source, StandingChanged,
+    Account, Adjusted, AssetMore, Claimed, Event, Expiry, Granted, LotId, Opened, Redeemed, Source, StandingChanged,
 };
 use super::holding::{MINUTE_US, instant_of};
 use super::ids::{AssetNo, MemberNo};
 use super::later::Later;
 use super::posting::{Posting, units};
 use super::reason::Reason;
+use super::reward;
 use super::spec::{AssetKind, AssetSpec};
 use super::state::{Ledger, Moment, Program, Version};
 
@@ -57,6 +58,7 @@ impl Ledger {
         &self,
         command: &'c Command,
         (asset, points, purpose): (AssetNo, u64, Purpose),
+        claimed: Option<Claimed>,
         known: Option<MemberNo>,
         at: Moment,
     ) -> Result<Event<'c>, Halt> {
@@ -65,8 +67,10 @@ impl Ledger {
         spendable_on(spec, purpose)?;
         let (member, mut posting) = self.posting_of(command, known, at)?;
         may(&posting.holding, true)?;
-        let mut more = AssetMore { asset, ..AssetMore::default() };
-        let offset = version.more.offset.filter(|_| purpose == Purpose::CashOffset && asset == AssetNo::POINTS);
+        let mut more = AssetMore { asset, claimed, ..AssetMore::default() };
+        // What a reward costs is no offset against a price.
+        let offsets = claimed.is_none() && purpose == Purpose::CashOffset && asset == AssetNo::POINTS;
+        let offset = version.more.offset.filter(|_| offsets);
         let spent = match offset {
             None => points,
             Some(offset) => {
@@ -83,6 +87,9 @@ impl Ledger {
             return Err((Reason::InsufficientPoints, AMOUNT).into());
         }
         spend_on(program, &mut posting, asset, purpose, units(spent, AMOUNT)?);
+        if let Some(claimed) = claimed {
+            reward::sell(program, &mut posting, claimed, purpose)?;
+        }
         more.rolls = roll(program, version, asset, &mut posting, occurred);
         let common = common_of(command, member, &posting, at);
         let (legs, more) = (posting.legs_checked(AMOUNT)?, Later::new(more));

@@ -11,9 +11,10 @@ use super::decide::LATE_MAX_US;
 use super::event::{AssetBalances, Balances, CapSpan, Expiry};
 use super::evolve::Hashes;
 use super::generation::Generation;
-use super::holding::{Holding, Lot, LotKey};
-use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, VersionNo};
+use super::holding::{Hold, Holding, Lot, LotKey};
+use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo, VersionNo};
 use super::members::Members;
+use super::reward::Rewards;
 use super::spec::{ASSETS_MAX, AssetSpec, CampaignSpec, CapPer, ProgramMore, ProgramSpec, Rule};
 use super::view::{CampaignStatus, Closing, SnapshotView};
 
@@ -152,6 +153,9 @@ pub(crate) struct Program {
     pub(crate) campaigns: Vec<Campaign>,
     /// By the numbers of the assets.
     pub(crate) assets: Vec<AssetBooks>,
+    /// In pieces of rewards: those ever put in, and those that were bought.
+    pub(crate) pieces: Accounts,
+    pub(crate) rewards: Rewards,
     pub(crate) members: u64,
     /// Every closing of the books, in order.
     pub(crate) closings: Vec<Closing>,
@@ -162,7 +166,17 @@ pub(crate) struct Program {
 impl Program {
     /// The accounts of an asset; empty ones for an asset that there is not.
     pub(crate) fn accounts(&self, asset: AssetNo) -> Accounts {
-        self.assets.get(usize::from(asset.0)).map_or(Accounts::default(), |books| books.accounts)
+        match asset {
+            AssetNo::PIECES => self.pieces,
+            _ => self.assets.get(usize::from(asset.0)).map_or(Accounts::default(), |books| books.accounts),
+        }
+    }
+
+    pub(crate) fn accounts_mut(&mut self, asset: AssetNo) -> Option<&mut Accounts> {
+        match asset {
+            AssetNo::PIECES => Some(&mut self.pieces),
+            _ => self.books_mut(asset).map(|books| &mut books.accounts),
+        }
     }
 
     /// What an asset settles with another program; nothing where nothing ever was.
@@ -322,6 +336,8 @@ pub(crate) enum Undo {
     /// What an asset of a program settled with another program.
     Conversion(ProgramNo, AssetNo, ProgramNo, Option<Posted>),
     Purse(ProgramNo, CampaignNo, Purse),
+    /// A reward's pieces: those that are left, and those that are reserved.
+    Pieces(ProgramNo, RewardNo, Posted, Posted),
     Key(u128),
     TakenBack(Op, Option<Op>),
     Cap(CapKey, Option<u64>),
@@ -513,21 +529,24 @@ impl Ledger {
     pub fn check_sums(&self) -> Result<(), String> {
         let mut summed: Vec<Vec<Sums>> =
             self.programs.iter().map(|program| vec![Sums::default(); program.assets.len()]).collect();
+        let mut reserved: BTreeMap<(ProgramNo, RewardNo), i128> = BTreeMap::new();
         for (program, holding) in self.members.iter() {
             let sums = summed.get_mut(usize::from(program.0)).ok_or("a member's program is unknown")?;
             add_holding(sums, &holding).map_err(str::to_owned)?;
+            for (reward, pieces) in holding.holds.iter().filter_map(Hold::reserves) {
+                *reserved.entry((program, reward)).or_default() += i128::from(pieces);
+            }
         }
+        self.check_reserved(&reserved)?;
         for (program, summed) in self.programs.iter().zip(summed) {
             if program.assets.iter().map(|books| &books.sums).ne(summed.iter()) {
                 return Err(format!("the members' balances of program {} differ from their total", program.id));
             }
-            let mut sums = vec![0_i128; program.assets.len()];
-            for row in self.trial_of(program) {
-                if let Some(sum) = sums.get_mut(usize::from(row.0.0)) {
-                    *sum += i128::from(row.1.balance);
-                }
+            let mut sums: BTreeMap<AssetNo, i128> = BTreeMap::new();
+            for (asset, row) in self.trial_of(program) {
+                *sums.entry(asset).or_default() += i128::from(row.balance);
             }
-            if sums.iter().any(|sum| *sum != 0) {
+            if sums.values().any(|sum| *sum != 0) {
                 return Err(format!("the accounts of program {} do not sum to zero", program.id));
             }
         }
@@ -596,8 +615,8 @@ impl Ledger {
                     }
                 }
                 Undo::Accounts(program, asset, before) => {
-                    if let Some(books) = self.program_mut(program).and_then(|program| program.books_mut(asset)) {
-                        books.accounts = *before;
+                    if let Some(accounts) = self.program_mut(program).and_then(|program| program.accounts_mut(asset)) {
+                        *accounts = *before;
                     }
                 }
                 Undo::Conversion(program, asset, other, before) => {
@@ -609,6 +628,9 @@ impl Ledger {
                     if let Some(campaign) = self.program_mut(program).and_then(|p| p.campaign_mut(campaign)) {
                         campaign.purse = before;
                     }
+                }
+                Undo::Pieces(program, reward, stock, reserved) => {
+                    self.undo_pieces(program, reward, stock, reserved);
                 }
                 Undo::Key(print) => self.generation.remove(print),
                 Undo::TakenBack(original, before) => {

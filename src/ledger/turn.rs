@@ -2,8 +2,9 @@
 
 use super::command::{Matures, Purpose, Standing};
 use super::event::{Account, Due, DueKind, Event, Expiry, Leg, MemberSet, Other};
-use super::holding::{HOLDS_MAX, Hold, Holding, LotKey, PENDING_MAX, Pending};
+use super::holding::{HOLDS_MAX, Hold, Holding, LotKey, PENDING_MAX, Pending, Priced};
 use super::ids::{AssetNo, Op};
+use super::reward;
 
 type Step = Result<(), &'static str>;
 
@@ -15,8 +16,8 @@ pub(crate) struct Turn<'e> {
     op: Op,
     /// The hold that units are pinned by, or let go from.
     hold: Option<Op>,
-    /// The hold that begins: what it is for and until when.
-    begins: Option<(Purpose, i64)>,
+    /// The hold that begins: what it is for, until when, and the reward that it reserves.
+    begins: Option<(Purpose, i64, Option<Priced>)>,
     /// Whether the hold is over after it.
     over: bool,
     /// When what is pending matures.
@@ -83,7 +84,10 @@ impl<'e> Turn<'e> {
             Event::Adjusted(adjusted) => {
                 turn.roll = adjusted.more.as_deref().and_then(|more| Some((more.asset, more.rolls?)));
             }
-            Event::Held(held) => (turn.hold, turn.begins) = (Some(op), Some((held.purpose, held.until_us))),
+            Event::Held(held) => {
+                let reward = held.claimed.map(|claimed| (claimed.reward, claimed.price));
+                (turn.hold, turn.begins) = (Some(op), Some((held.purpose, held.until_us, reward)));
+            }
             Event::Captured(captured) => {
                 (turn.hold, turn.over) = (hold(captured.hold_link)?, captured.over);
                 turn.ends_link = lapsed(captured.lapsed, captured.ends_link);
@@ -150,7 +154,7 @@ impl<'e> Turn<'e> {
     }
 
     fn pin(&self, holding: &mut Holding, key: LotKey, units: u64) -> Step {
-        let (purpose, until_us) = self.begins.ok_or("units are pinned without a hold")?;
+        let (purpose, until_us, reward) = self.begins.ok_or("units are pinned without a hold")?;
         if holding.lot(key).is_none() {
             return Err("units are pinned in a lot that there is not");
         }
@@ -159,7 +163,7 @@ impl<'e> Turn<'e> {
                 return Err("a member has too many holds");
             }
             let (op, asset, parts) = (self.op, key.asset, Default::default());
-            holding.holds.push(Hold { op, asset, purpose, until_us, parts });
+            holding.holds.push(Hold { op, asset, purpose, until_us, reward, parts });
         }
         let hold = holding.holds.last_mut().filter(|hold| hold.asset == key.asset).ok_or("a hold is of two assets")?;
         hold.parts.push((key.lot, units));
@@ -188,6 +192,11 @@ impl<'e> Turn<'e> {
         fits.ok_or(OVERFLOW)?;
         holding.pending.last_mut().ok_or(OVERFLOW)?.parts.push((key, units));
         Ok(())
+    }
+
+    /// Whether the pieces that the event's hold reserves change as the legs say.
+    pub(crate) fn are_reserved(&self, before: &Holding, after: &Holding, legs: &[Leg]) -> bool {
+        reward::are_reserved(self.hold, before, after, legs)
     }
 
     /// Brings what the event says beside its legs.

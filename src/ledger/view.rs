@@ -73,6 +73,28 @@ pub struct CampaignView {
     pub awarded: i64,
 }
 
+/// A reward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewardView {
+    /// The reward's id within the program.
+    pub sku: String,
+    /// The name shown to people.
+    pub name: String,
+    /// The id of the asset that it is paid in.
+    pub asset: String,
+    /// Units of the asset for one piece.
+    pub price: u64,
+    /// Whether it is on offer.
+    pub open: bool,
+    /// Pieces left, those that are reserved apart.
+    pub left: i64,
+    /// Pieces that holds reserve.
+    pub reserved: i64,
+}
+
+/// What the pieces of rewards are counted in, where assets are named; no asset of a program is called so.
+pub const PIECES: &str = "pieces";
+
 /// A row of a trial balance: one account, or a class of members' accounts together, in one asset.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TrialRow {
@@ -80,7 +102,8 @@ pub struct TrialRow {
     #[serde(default = "points")]
     pub asset: String,
     /// The account: `issuance`, `campaign/<id>`, `redemption/<purpose>`, `adjustment`, `opening`, `breakage`, `cash`,
-    /// `conversion/<program>`, `member/available`, `member/held`, `member/pending`, `member/debt`.
+    /// `conversion/<program>`, `member/available`, `member/held`, `member/pending`, `member/debt`; in `pieces` after the others
+    /// `reward/<sku>`, `reward/<sku>/reserved`.
     pub account: String,
     /// The balance, credit positive.
     pub balance: i64,
@@ -102,7 +125,7 @@ pub fn asset_ids(spec: &ProgramSpec) -> Vec<String> {
 /// A program's trial balance; the balances of each asset sum to zero.
 ///
 /// Rows are ordered by the asset's number and within it as [`TrialRow::account`] lists the accounts. Every campaign has one in its
-/// asset, and in points there always are `issuance`, `member/available` and `member/debt`. Of all others there is a row, for an
+/// asset, every reward the one of its pieces left in `pieces`, which come last, and in points there always are `issuance`, `member/available` and `member/debt`. Of all others there is a row, for an
 /// account of the program, once something moved on it, and for the members' accounts while they do not come to zero.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ProgramTrial {
@@ -164,6 +187,8 @@ pub struct BaseProgram {
     pub assets: Vec<String>,
     /// Every closing of its books, in order.
     pub closings: Vec<Closing>,
+    /// The ids of its rewards, in order of their numbers.
+    pub rewards: Vec<String>,
 }
 
 /// What a member has and may do, at an instant.

@@ -13,6 +13,7 @@ use crate::ledger::spec::{
     ASSETS_MAX, AssetKind, AssetSpec, DebtPolicy, ExpiryPolicy, FairValue, HOLD_DAYS_MAX, Lifetime, Offset,
     ProgramMore, Ratio, RoundUp,
 };
+use crate::ledger::view::PIECES;
 
 const KINDS: [(&str, AssetKind); 4] = [
     ("spendable", AssetKind::Spendable),
@@ -77,6 +78,9 @@ pub(super) fn assets<'t>(field: Option<Field<'t>>, zone: &TimeZone, remarks: &mu
         let place = Place { offset: section.offset(), path: item.path.clone() };
         let id = section.required("id", remarks).and_then(|field| {
             let id = field.id(remarks)?;
+            if id == PIECES {
+                return field.error(remarks, format!("{id:?} is what rewards are counted in"));
+            }
             let is_points = id == "points";
             if if is_points { points_listed } else { assets.known.iter().any(|(known, _)| *known == id) } {
                 return field.error(remarks, format!("{id:?} is taken"));

@@ -426,6 +426,7 @@ fn class_of(account: &str) -> pb::AccountClass {
         Some(("member", "debt")) => pb::AccountClass::MemberDebt,
         Some(("campaign", _)) => pb::AccountClass::CampaignBudget,
         Some(("redemption", _)) => pb::AccountClass::Redemption,
+        Some(("reward", _)) => pb::AccountClass::Stock,
         _ if account == "issuance" => pb::AccountClass::Issuance,
         _ if account == "breakage" => pb::AccountClass::Breakage,
         _ if account == "cash" => pb::AccountClass::Clearing,

@@ -1,4 +1,4 @@
-//! Operating: programs, campaigns and the clock.
+//! Operating: programs, campaigns, rewards and the clock.
 
 use tonic::{Code, Request, Response, Status};
 
@@ -8,13 +8,14 @@ use super::body_hash::AdminBody;
 use super::desk::{Desk, Unreadable, blocking};
 use super::shape::{self, Fault};
 use super::{rules, status};
-use crate::constants::{PROGRAM_ID_BYTES_MAX, REMARKS_SHOWN_MAX};
+use crate::constants::{ASSET_ID_BYTES_MAX, PROGRAM_ID_BYTES_MAX, REMARKS_SHOWN_MAX, REWARD_NAME_BYTES_MAX};
+use crate::engine::names::POINTS;
 use crate::engine::request::{Answer, AnswerBody, Read};
 use crate::ledger::codec;
 use crate::ledger::command::AdminAction;
 use crate::ledger::event::Event;
 use crate::ledger::ids::{Op, ProgramNo};
-use crate::ledger::view::{CampaignView, ProgramView};
+use crate::ledger::view::{CampaignView, ProgramView, RewardView};
 use crate::program;
 use crate::proto as pb;
 use crate::proto::admin_service_server::AdminService;
@@ -62,6 +63,13 @@ impl Admin {
         }
     }
 
+    async fn rewards(&self, program: ProgramNo) -> Result<(Op, Vec<RewardView>), Status> {
+        match self.desk.read(Read::Rewards(program)).await? {
+            Answer { op, body: AnswerBody::Rewards(rewards) } => Ok((op, rewards)),
+            _ => Err(status::unexpected()),
+        }
+    }
+
     /// The version that a receipt's event put; 0 where it put none. It is read from the book, for a replay is the same.
     async fn version_put(&self, receipt: &pb::Receipt) -> Result<u32, Status> {
         let handle = self.desk.handle().clone();
@@ -84,6 +92,20 @@ impl Admin {
 fn check(act: &Act) -> Result<(), Fault> {
     shape::needed("program", &act.program, PROGRAM_ID_BYTES_MAX)?;
     act.check()
+}
+
+/// What a request asks of a reward.
+fn reward_act(request: pb::PutRewardRequest) -> Result<AdminAction, Fault> {
+    let pb::PutRewardRequest { reward: sku, name, asset, price, open, stocked, .. } = request;
+    shape::reward_id(&sku)?;
+    shape::needed("name", &name, REWARD_NAME_BYTES_MAX)?;
+    shape::text("asset", &asset, ASSET_ID_BYTES_MAX)?;
+    let price = shape::points("price", price)?;
+    if stocked != 0 {
+        shape::signed_points("stocked", stocked)?;
+    }
+    let asset = if asset.is_empty() { POINTS.to_owned() } else { asset };
+    Ok(AdminAction::PutReward { sku, name, asset, price, open, stocked })
 }
 
 /// A definition's remarks as faults of the request, each naming line, column and field.
@@ -218,6 +240,52 @@ impl AdminService for Admin {
         let close = |campaign| AdminAction::CloseCampaign { campaign };
         let (receipt, campaign) = self.change(act, campaign, close).await?;
         Ok(Response::new(pb::CloseCampaignResponse { receipt: Some(receipt), campaign }))
+    }
+
+    async fn put_reward(
+        &self,
+        request: Request<pb::PutRewardRequest>,
+    ) -> Result<Response<pb::PutRewardResponse>, Status> {
+        let request = request.into_inner();
+        let body_hash = hash(AdminBody::PutReward(&request));
+        let (program, key) = (request.program.clone(), request.key.clone());
+        let (actor, reason) = (request.actor.clone(), request.reason.clone());
+        let act = Act { program, key, actor, reason, body_hash };
+        let id = request.reward.clone();
+        let action = check(&act).and_then(|()| reward_act(request));
+        let action = action.map_err(|fault| status::invalid(&[fault.of(act.key.clone())]))?;
+        let number = known_program(&self.desk, &act.program)?;
+        let receipt = act.post(&self.desk, action).await?;
+        // As with campaigns: the act is settled, whether it can be looked at or not.
+        let rewards = self.rewards(number).await.map_or_else(|_| Vec::new(), |(_, rewards)| rewards);
+        let reward = rewards.iter().find(|view| view.sku == id).map(rules::reward);
+        Ok(Response::new(pb::PutRewardResponse { receipt: Some(receipt), reward }))
+    }
+
+    async fn list_rewards(
+        &self,
+        request: Request<pb::ListRewardsRequest>,
+    ) -> Result<Response<pb::ListRewardsResponse>, Status> {
+        let number = known_program(&self.desk, &request.into_inner().program)?;
+        let (op, mut rewards) = self.rewards(number).await?;
+        rewards.sort_unstable_by(|a, b| a.sku.cmp(&b.sku));
+        let rewards = rewards.iter().map(rules::reward).collect();
+        Ok(Response::new(pb::ListRewardsResponse { rewards, book_id: self.book_id(), op: op.0 }))
+    }
+
+    async fn get_reward(
+        &self,
+        request: Request<pb::GetRewardRequest>,
+    ) -> Result<Response<pb::GetRewardResponse>, Status> {
+        let pb::GetRewardRequest { program, reward: id } = request.into_inner();
+        let number = known_program(&self.desk, &program)?;
+        shape::reward_id(&id).map_err(|fault| status::invalid(&[fault]))?;
+        let (op, rewards) = self.rewards(number).await?;
+        let Some(view) = rewards.iter().find(|view| view.sku == id) else {
+            return Err(status::not_found(pb::Reason::RewardUnknown, "the program has no such reward"));
+        };
+        let reward = Some(rules::reward(view));
+        Ok(Response::new(pb::GetRewardResponse { reward, book_id: self.book_id(), op: op.0 }))
     }
 
     async fn confirm_clock(

@@ -4,7 +4,8 @@
 
 use crate::proto::{
     CloseCampaignRequest, ClosePeriodRequest, Command, ConfirmClockRequest, CreateSnapshotRequest,
-    DeleteSnapshotRequest, FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, ResumeCampaignRequest,
+    DeleteSnapshotRequest, FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, PutRewardRequest,
+    ResumeCampaignRequest,
 };
 
 mod actions;
@@ -35,6 +36,8 @@ pub enum AdminBody<'a> {
     ConfirmClock(&'a ConfirmClockRequest),
     /// Books to be closed.
     ClosePeriod(&'a ClosePeriodRequest),
+    /// A reward.
+    PutReward(&'a PutRewardRequest),
 }
 
 /// The hash of `command` as it was sent, all but its key. `scratch` is overwritten; reusing it saves the allocation.
@@ -105,6 +108,7 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
             to.text(3, &confirm.actor);
             to.text(4, &confirm.reason);
         }),
+        AdminBody::PutReward(put) => body.message(9, |to| put_reward(to, put)),
         AdminBody::ClosePeriod(close) => body.message(10, |to| {
             to.text(1, &close.program);
             to.nonzero(2, close.until_us);
@@ -113,6 +117,18 @@ pub fn admin_hash(request: AdminBody<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
         }),
     }
     body.hash()
+}
+
+fn put_reward(to: &mut Body<'_>, put: &PutRewardRequest) {
+    to.text(1, &put.program);
+    to.text(2, &put.reward);
+    to.text(3, &put.name);
+    to.text(4, &put.asset);
+    to.nonzero(5, put.price);
+    to.flag(6, put.open);
+    to.nonzero(7, put.stocked);
+    to.text(9, &put.actor);
+    to.text(10, &put.reason);
 }
 
 /// Pause, resume and close are numbered alike.
@@ -302,6 +318,21 @@ mod tests {
                 let until_us = number(json, "until_us").unwrap();
                 let close = ClosePeriodRequest { program, until_us, key, actor, reason };
                 admin_hash(AdminBody::ClosePeriod(&close), scratch)
+            }
+            "PutRewardRequest" => {
+                let put = PutRewardRequest {
+                    program,
+                    reward: text(json, "reward"),
+                    name: text(json, "name"),
+                    asset: text(json, "asset"),
+                    price: number(json, "price").unwrap(),
+                    open: json["open"].as_bool().unwrap(),
+                    stocked: number(json, "stocked").unwrap(),
+                    key,
+                    actor,
+                    reason,
+                };
+                admin_hash(AdminBody::PutReward(&put), scratch)
             }
             "DeleteSnapshotRequest" => {
                 let delete = DeleteSnapshotRequest { name: text(json, "name"), key, actor, reason };

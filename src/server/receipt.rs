@@ -6,10 +6,11 @@ pub(super) mod tests;
 
 use crate::engine::BookInfo;
 use crate::engine::names::Names;
-use crate::ledger::event::{Account, AssetBalances, Event, Leg};
+use crate::ledger::event::{Account, AssetBalances, Claimed, Event, Leg};
 use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, RewardNo};
 use crate::ledger::reason::Reason;
 use crate::ledger::reason_text::explain;
+use crate::ledger::reward::pieces_of;
 use crate::proto as pb;
 
 /// Writes receipts of one book.
@@ -39,6 +40,7 @@ impl Scribe<'_> {
         };
         self.balances(&mut receipt, event);
         self.amounts(&mut receipt, op, event);
+        receipt.reward = pieces_of(event).map(|claimed| Box::new(self.pieces(program, claimed)));
         if let Some((reason, field)) = event.rejection() {
             reject(&mut receipt, reason, field);
         }
@@ -55,6 +57,11 @@ impl Scribe<'_> {
     #[must_use]
     pub fn reward(&self, program: ProgramNo, reward: RewardNo) -> String {
         self.names.reward(program, reward).unwrap_or_default().to_owned()
+    }
+
+    fn pieces(&self, program: ProgramNo, claimed: Claimed) -> pb::RewardMoved {
+        let (pieces, price) = (points(claimed.pieces), points(claimed.price));
+        pb::RewardMoved { reward: self.reward(program, claimed.reward), pieces, price }
     }
 
     /// An asset's id.

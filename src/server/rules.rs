@@ -6,7 +6,7 @@ use crate::ledger::spec::{
     AssetKind, AssetSpec, Cap, CapPer, ConversionRate, DebtPolicy, FairValue, Lifetime, OnExhausted, PendingRule,
     ProgramSpec, Ratio, RoundUp, Rounding, Rule,
 };
-use crate::ledger::view::{CampaignStatus, CampaignView, ProgramView};
+use crate::ledger::view::{CampaignStatus, CampaignView, ProgramView, RewardView};
 use crate::proto as pb;
 
 /// A program.
@@ -154,6 +154,20 @@ pub fn campaign(view: &CampaignView) -> pb::Campaign {
         left: view.left,
         awarded: view.awarded,
         asset: view.asset.clone(),
+    }
+}
+
+/// A reward as readers are shown it.
+#[must_use]
+pub fn reward(view: &RewardView) -> pb::Reward {
+    pb::Reward {
+        id: view.sku.clone(),
+        name: view.name.clone(),
+        asset: view.asset.clone(),
+        price: points(view.price),
+        open: view.open,
+        left: view.left,
+        reserved: view.reserved,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::audit::snapshot::{NAME_BYTES_MAX, is_name};
 use crate::constants::{
     ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, KEY_BYTES_MAX, OCCURRED_US_MAX, OCCURRED_US_MIN, POINTS_MAX,
+    REWARD_ID_BYTES_MAX,
 };
 use crate::proto as pb;
 
@@ -164,6 +165,18 @@ pub fn snapshot_name(name: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::malformed("name", "must be of a-z, 0-9, dot, underscore and hyphen, and not begin with a dot"))
+}
+
+/// A reward's id: it becomes part of the names of accounts.
+///
+/// # Errors
+/// `FIELD_MISSING`, `FIELD_TOO_LONG`, `FIELD_MALFORMED`.
+pub fn reward_id(id: &str) -> Result<(), Fault> {
+    needed("reward", id, REWARD_ID_BYTES_MAX)?;
+    match id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        true => Ok(()),
+        false => Err(Fault::malformed("reward", "must be of letters, digits, dot, underscore and hyphen")),
+    }
 }
 
 /// An idempotency key.

@@ -19,6 +19,7 @@ use crate::ledger::event::{
     Leg, LotId, Text,
 };
 use crate::ledger::ids::{AssetNo, Op, ProgramNo};
+use crate::ledger::reward::pieces_of;
 use crate::ledger::view::{AssetCard, Forecast, MemberCard};
 use crate::proto as pb;
 
@@ -45,6 +46,9 @@ pub fn event(scribe: &Scribe<'_>, op: Op, book_time_us: i64, event: &Event<'_>, 
     }
     if let Some(common) = event.admin_common() {
         show_admin_common(&mut shown, common);
+    }
+    if let Some(claimed) = pieces_of(event) {
+        shown.reward = scribe.reward(program, claimed.reward);
     }
     show_particulars(&mut shown, scribe, op, event);
     shown
@@ -130,6 +134,9 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
             shown.retain_until_us = taken.retain_until_us;
         }
         Event::SnapshotDeleted(deleted) => shown.snapshot = deleted.name.to_owned(),
+        Event::RewardPut(put) => {
+            (shown.reward, shown.pieces, shown.price) = (put.sku.to_owned(), put.stocked, points(put.price));
+        }
         Event::ClockConfirmed(confirmed) => shown.clock_from_us = Some(confirmed.from_us),
         Event::PeriodClosed(closed) => shown.closes_until_us = Some(closed.until_us),
         Event::ProgramPut(put) => shown.rule_version = put.version.0,

@@ -193,6 +193,7 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
             .map(|view| asset_ids(&view.spec))
             .unwrap_or_default(),
         campaigns: books.ledger.campaigns(number),
+        rewards: books.ledger.rewards(number),
     };
     books.sums.agree(&trial_balance, ids).map_err(unbalanced)?;
     let (members, _) = books.ledger.counts();

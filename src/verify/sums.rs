@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::audit::chart::Class;
 use crate::ledger::event::Event;
 use crate::ledger::ids::{AssetNo, ProgramNo};
-use crate::ledger::view::{CampaignView, ProgramTrial};
+use crate::ledger::view::{CampaignView, PIECES, ProgramTrial, RewardView};
 
 /// The sums of all legs, by program, asset and account.
 #[derive(Default)]
@@ -20,17 +20,27 @@ pub(super) struct Ids {
     pub(super) assets: Vec<String>,
     /// Its campaigns.
     pub(super) campaigns: Vec<CampaignView>,
+    /// Its rewards, in order of their numbers.
+    pub(super) rewards: Vec<RewardView>,
 }
 
 impl Ids {
     /// The asset's id and the account's name in the trial balance.
     fn row(&self, asset: AssetNo, class: Class) -> (&str, String) {
-        let campaign = match class {
-            Class::Campaign(number) => self.campaigns.iter().find(|view| view.number == number),
+        let id = match class {
+            Class::Campaign(number) => {
+                self.campaigns.iter().find(|view| view.number == number).map(|view| view.spec.id.as_str())
+            }
+            Class::Stock(number) | Class::Reserved(number) => {
+                self.rewards.get(usize::from(number.0)).map(|view| view.sku.as_str())
+            }
             _ => None,
         };
-        let asset = self.assets.get(usize::from(asset.0)).map_or("unknown", String::as_str);
-        (asset, class.name(campaign.map_or("unknown", |view| view.spec.id.as_str())))
+        let asset = match asset {
+            AssetNo::PIECES => PIECES,
+            _ => self.assets.get(usize::from(asset.0)).map_or("unknown", String::as_str),
+        };
+        (asset, class.name(id.unwrap_or("unknown")))
     }
 }
 
@@ -100,7 +110,11 @@ mod tests {
             sums.take(&codec::decode(&stored.bytes).unwrap()).unwrap();
         }
         let assets: Vec<_> = ASSETS.iter().map(|id| (*id).to_owned()).collect();
-        sums.agree(trial, |number| Ids { assets: assets.clone(), campaigns: paper.campaigns(number) })
+        sums.agree(trial, |number| Ids {
+            assets: assets.clone(),
+            campaigns: paper.campaigns(number),
+            rewards: Vec::new(),
+        })
     }
 
     #[test]

@@ -21,6 +21,7 @@ ADMIN_NUMBERS = {
     "CreateSnapshotRequest": 6,
     "DeleteSnapshotRequest": 7,
     "ConfirmClockRequest": 8,
+    "PutRewardRequest": 9,
     "ClosePeriodRequest": 10,
 }
 

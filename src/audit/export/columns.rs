@@ -157,7 +157,7 @@ table! {
     /// An account at the op of the snapshot.
     AccountRow {
         program: String = "The program's id.",
-        account: String = "The account: member/available, member/debt, member/held, member/pending, issuance, campaign/<id>, redemption/<purpose>, and so on.",
+        account: String = "The account: member/available, member/debt, member/held, member/pending, issuance, campaign/<id>, redemption/<purpose>, reward/<sku>, and so on.",
         class: String = "The account's class in the chart of accounts.",
         member: String = "The member's id; empty for an account of the program itself.",
         asset: String = "What is counted.",
@@ -174,7 +174,7 @@ table! {
         book_time: Instant = "When it was booked.",
         occurred_at: Instant = "Business time.",
         effective_at: Option<Instant> = "When what the ledger did by itself was due: the lapse, the maturity, the hold's end.",
-        kind: String = "What it did, or was asked to do: earn, refund, redeem, reverse, hold, capture, release, activate, top_up, grant, adjust, opening, standing, program_put, campaign_funded, snapshot_taken, and so on; of what the ledger did by itself expired, matured, hold_ended, lots_merged.",
+        kind: String = "What it did, or was asked to do: earn, refund, redeem, reverse, hold, capture, release, activate, top_up, grant, adjust, opening, standing, program_put, campaign_funded, reward_put, snapshot_taken, and so on; of what the ledger did by itself expired, matured, hold_ended, lots_merged.",
         outcome: String = "applied or rejected.",
         reason: String = "Why it was rejected, as the contract names it.",
         field: String = "The field at fault, where a single one is.",
@@ -199,6 +199,9 @@ table! {
         rule_version: Option<u64> = "The version of the program that decided, or that was put.",
         original_op: Option<u64> = "The op of what is refunded, reversed, activated or has matured; of the hold that is captured, released or has ended.",
         campaign: String = "The campaign of a campaign's event.",
+        reward: String = "The reward whose pieces the event is about.",
+        pieces: Option<i64> = "Pieces of the reward: bought, reserved, let go, brought back; of reward_put those put in, negative where they were taken out.",
+        price: Option<u64> = "Units of the asset that one piece costs, where the event says it.",
         snapshot: String = "The snapshot of a snapshot's event.",
         reference: String = "As sent.",
         channel: String = "As sent.",

@@ -251,6 +251,9 @@ fn account(program: &str, account: &str, member: &str) -> String {
 
 fn read_account_name(name: &str) -> Option<(String, String, String)> {
     let (program, rest) = name.split_once(':')?;
+    if let Some(sku) = rest.strip_prefix("reward:") {
+        return Some((program.to_owned(), format!("reward/{}", sku.replace(':', "/")), String::new()));
+    }
     let mut parts = rest.splitn(3, ':');
     let account = [parts.next(), parts.next()].into_iter().flatten().collect::<Vec<_>>().join("/");
     let member = parts.next().map_or(Some(String::new()), unescape)?;

@@ -9,7 +9,7 @@ use crate::ledger::ids::{AssetNo, MemberNo, ProgramNo};
 use crate::ledger::view::BaseProgram;
 
 use super::columns::AccountRow;
-use super::rows::Ids;
+use super::rows::{Ids, account_of};
 use super::source::{Accounts, MEMBERS_PER_PAGE, SnapshotIds};
 use super::{ExportError, account_row, member_rows};
 
@@ -56,12 +56,9 @@ impl<'a> Opening<'a> {
             if class.is_members() {
                 continue;
             }
-            let campaign = match class {
-                Class::Campaign(campaign) => ids.campaign(program, campaign).ok_or(ExportError::Unnamed(op))?,
-                _ => "",
-            };
+            let account = account_of(ids, program, class).ok_or(ExportError::Unnamed(op))?;
             let asset = ids.asset(program, leg.asset).ok_or(ExportError::Unnamed(op))?.to_owned();
-            *self.moved.entry((program, asset, class.name(campaign))).or_default() += i128::from(leg.amount);
+            *self.moved.entry((program, asset, account)).or_default() += i128::from(leg.amount);
         }
         let Some(number) = event.member() else { return Ok(Vec::new()) };
         let mut rows = Vec::new();

@@ -7,11 +7,12 @@ use crate::audit::files::hex;
 use crate::audit::told;
 use crate::ledger::command::{Basis, Matures, Standing};
 use crate::ledger::event::{
-    Account, AdminKind, AssetMore, CampaignChange, CommandKind, Common, Due, DueKind, Event, Expiry, Leg, LotId,
-    NotesRef, RefundMore, Refunded, Text,
+    Account, AdminKind, AssetMore, CampaignChange, Claimed, CommandKind, Common, Due, DueKind, Event, Expiry, Leg,
+    LotId, NotesRef, RefundMore, Refunded, Text,
 };
-use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo};
 use crate::ledger::reason::Reason;
+use crate::ledger::reward::pieces_of;
 
 use super::ExportError;
 use super::columns::{EventRow, Instant, PostingRow, time_text};
@@ -26,8 +27,20 @@ pub(super) trait Ids {
     fn campaign(&self, program: ProgramNo, number: CampaignNo) -> Option<&str>;
     /// Until when a program's books were closed when an event was booked that is dated before it.
     fn late_for(&self, program: ProgramNo, op: Op, dated_us: i64) -> Option<i64>;
+    /// A reward's id.
+    fn reward(&self, program: ProgramNo, number: RewardNo) -> Option<&str>;
     /// A member's id.
     fn member(&mut self, number: MemberNo) -> Result<String, ExportError>;
+}
+
+/// The name of an account of a program; `None` where what it is of has no id.
+pub(super) fn account_of(ids: &dyn Ids, program: ProgramNo, class: Class) -> Option<String> {
+    let id = match class {
+        Class::Campaign(campaign) => ids.campaign(program, campaign)?,
+        Class::Stock(reward) | Class::Reserved(reward) => ids.reward(program, reward)?,
+        _ => "",
+    };
+    Some(class.name(id))
 }
 
 /// A balance, credit positive, as debit and credit.
@@ -83,6 +96,7 @@ pub(super) fn rows_of(
     let assets = Assets { ids, program, op };
     fill_after(&mut row, event, &assets)?;
     fill_particulars(&mut row, event, &assets)?;
+    fill_pieces(&mut row, event, &assets)?;
     let legs = (1..).zip(event.legs()).map(|(number, leg)| posting(&row, number, leg, &assets));
     let legs = legs.collect::<Result<_, _>>()?;
     Ok((row, legs))
@@ -200,8 +214,23 @@ fn fill_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) 
             row.standing = standing_name(changed.change).to_owned();
         }
         Event::Due(due) => fill_due(row, due, assets)?,
+        Event::RewardPut(put) => {
+            put.sku.clone_into(&mut row.reward);
+            row.asset = assets.id(put.asset)?;
+            (row.pieces, row.price) = (Some(put.stocked), Some(put.price));
+        }
         _ => fill_lots_particulars(row, event, assets)?,
     }
+    Ok(())
+}
+
+/// The pieces of a reward that an event is about.
+fn fill_pieces(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
+    let Some(Claimed { reward, pieces, price }) = pieces_of(event) else { return Ok(()) };
+    let reward = assets.ids.reward(assets.program, reward).ok_or(ExportError::Unnamed(assets.op))?;
+    reward.clone_into(&mut row.reward);
+    row.pieces = i64::try_from(pieces).ok();
+    row.price = Some(price).filter(|price| *price > 0);
     Ok(())
 }
 
@@ -325,12 +354,7 @@ fn fill_basis(row: &mut EventRow, basis: Basis) {
 
 fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Result<PostingRow, ExportError> {
     let class = Class::of(&leg.account);
-    let campaign = match class {
-        Class::Campaign(campaign) => {
-            assets.ids.campaign(assets.program, campaign).ok_or(ExportError::Unnamed(event.op))?
-        }
-        _ => "",
-    };
+    let account = account_of(assets.ids, assets.program, class).ok_or(ExportError::Unnamed(event.op))?;
     let (debit, credit) = sides(leg.amount);
     let mut row = PostingRow {
         op: event.op,
@@ -339,7 +363,7 @@ fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Res
         occurred_at: event.occurred_at,
         kind: event.kind.clone(),
         program: event.program.clone(),
-        account: class.name(campaign),
+        account,
         asset: assets.id(leg.asset)?,
         debit,
         credit,

@@ -7,8 +7,8 @@ use crate::audit::snapshot::{SnapshotError, SnapshotReader};
 use crate::io::Disk;
 use crate::journal::{self, Book, FrameBody, Genesis, JournalError, Preparer, Replay};
 use crate::ledger::event::{AssetBalances, Event};
-use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo};
-use crate::ledger::view::{BaseProgram, late_for};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo};
+use crate::ledger::view::{BaseProgram, PIECES, late_for};
 use crate::ledger::{self, HoldView, ImageError, Ledger, LotView, PageId, PageKind, PendingView, codec};
 
 use super::ExportError;
@@ -370,6 +370,9 @@ impl Ids for SnapshotIds<'_> {
     }
 
     fn asset(&self, program: ProgramNo, number: AssetNo) -> Option<&str> {
+        if number == AssetNo::PIECES {
+            return Some(PIECES);
+        }
         let program = self.accounts.programs().get(usize::from(program.0))?;
         program.assets.get(usize::from(number.0)).map(String::as_str)
     }
@@ -381,6 +384,11 @@ impl Ids for SnapshotIds<'_> {
 
     fn late_for(&self, program: ProgramNo, op: Op, dated_us: i64) -> Option<i64> {
         late_for(&self.accounts.programs().get(usize::from(program.0))?.closings, op, dated_us)
+    }
+
+    fn reward(&self, program: ProgramNo, number: RewardNo) -> Option<&str> {
+        let program = self.accounts.programs().get(usize::from(program.0))?;
+        program.rewards.get(usize::from(number.0)).map(String::as_str)
     }
 
     fn member(&mut self, number: MemberNo) -> Result<String, ExportError> {

@@ -174,6 +174,7 @@ pub(in crate::server) fn counted(event: &Event<'_>) -> AssetNo {
         Event::Captured(captured) => captured.asset,
         Event::Released(released) => released.asset,
         Event::Granted(granted) => granted.asset,
+        Event::RewardPut(put) => put.asset,
         _ => AssetNo::POINTS,
     }
 }
