@@ -142,13 +142,19 @@ fn assets_and_what_rules_say_of_them_are_printed_by_check_and_show_alike() {
     assert!(lines[0].ends_with("sound: program grocer, rules 3, campaigns 2, assets 4"), "{lines:?}");
     assert_eq!(lines[2], "  growth: qualifying, lapses after 12 months of inactivity, a shortfall is owed");
     assert!(lines[5].ends_with("what comes back lapsed lives 30 days more, 100 points offset 100 minor units"));
+    assert_eq!(lines[6], "  250 points become 400 miles of skyline");
+    assert_eq!(lines[7], "  takes units of skyline that are turned into its own");
 
     let checked = json(&stampbook(&["program", "check", name, "--json"]));
     assert_eq!(json(&server.apply(&file, &[]))["version"], 1);
     let shown = json(&server.ask(&["program", "show", "grocer"]));
-    for field in ["assets", "offset", "grace_days", "hold_days_max", "event_rules"] {
+    for field in ["assets", "offset", "grace_days", "hold_days_max", "event_rules", "conversions", "accepts_from"] {
         assert_eq!(shown[field], checked[field], "{field}");
     }
+    let rate = serde_json::json!({
+        "to_program": "skyline", "asset": "points", "to_asset": "miles", "units": 250, "to_units": 400,
+    });
+    assert_eq!((&shown["conversions"][0], &shown["accepts_from"][0]), (&rate, &"skyline".into()));
     let (points, delivery) = (&shown["assets"][0], &shown["assets"][3]);
     assert_eq!(points["expiry"], serde_json::json!({ "months": 12, "rolling": false, "round_up": "quarter" }));
     assert_eq!((&points["debt_max"], &points["on_shortfall"]), (&20_000.into(), &"debt".into()));

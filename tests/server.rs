@@ -19,6 +19,8 @@ mod checkout;
 mod clock;
 #[path = "server/closing.rs"]
 mod closing;
+#[path = "server/giving.rs"]
+mod giving;
 #[path = "server/house.rs"]
 mod house;
 #[path = "server/import.rs"]
@@ -27,6 +29,8 @@ mod import;
 mod life;
 #[path = "server/lots.rs"]
 mod lots;
+#[path = "server/merging.rs"]
+mod merging;
 #[path = "server/opening.rs"]
 mod opening;
 #[path = "server/operating.rs"]

@@ -13,6 +13,8 @@ mod dates;
 mod explained;
 #[path = "worked_examples/life.rs"]
 mod life;
+#[path = "worked_examples/moving.rs"]
+mod moving;
 #[path = "worked_examples/rewards.rs"]
 mod rewards;
 #[path = "worked_examples/rolled.rs"]

@@ -87,7 +87,7 @@ impl House {
 
     async fn balances(&self, program: &str) -> Balances {
         let mut account = self.account().await;
-        let ask = GetTrialBalanceRequest { program: program.to_owned(), as_of: None };
+        let ask = GetTrialBalanceRequest { program: program.to_owned(), as_of: None, basis: 0 };
         let trial = account.get_trial_balance(ask).await.unwrap().into_inner();
         let mut members = Vec::new();
         for ids in members_of_trace().chunks(1_000) {

@@ -150,6 +150,12 @@ pub const CHART: &[ChartLine] = &[
     line("stock", "reward/<sku>", "credit", "pieces left of the reward; in pieces, issuance is those ever put in"),
     line("stock", "reward/<sku>/reserved", "credit", "pieces of the reward that holds reserve"),
     line("clearing", "cash", "debit", "money that stored value was paid with, in units of the asset"),
+    line(
+        "clearing",
+        "conversion/<program>",
+        "either",
+        "turned into units of the other program, less what came from there",
+    ),
 ];
 
 const fn line(class: &'static str, account: &'static str, side: &'static str, meaning: &'static str) -> ChartLine {
@@ -188,10 +194,11 @@ mod tests {
     fn every_account_has_a_name_that_leads_back_to_it_and_a_class_in_the_chart() {
         let redemptions = (0..8).map(Class::Redemption);
         let campaign = Class::Campaign(CampaignNo(3));
+        let conversion = Class::Conversion(ProgramNo(3));
         let programs = [Class::Issuance, campaign, Class::Adjustment, Class::Opening, Class::Breakage, Class::Cash];
         let members = [Class::Available, Class::Debt, Class::Held, Class::Pending];
         let pieces = [Class::Stock(RewardNo(3)), Class::Reserved(RewardNo(3))];
-        for class in redemptions.chain(programs).chain(members).chain(pieces) {
+        for class in redemptions.chain(programs).chain(members).chain(pieces).chain([conversion]) {
             let name = class.name("spring.may");
             let find = |_: &str, id: &str| (id == "spring.may").then_some(3);
             assert_eq!(Class::named(&name, find), Some(class), "{name}");

@@ -56,10 +56,11 @@ pub fn lines(events: &dyn Events, cut: &Cut, unswept: &[Vec<(AssetNo, i64)>]) ->
             (false, true) if matches!(event, Event::Due(_)) => (Why::NotSwept, 1),
             (false, true) => (Why::ArrivedLate, 1),
         };
-        let (program, _, _) = event.identity();
-        for leg in event.legs() {
-            let key = (program, leg.asset, Class::of(&leg.account), why);
-            *sums.entry(key).or_default() += sign * i128::from(leg.amount);
+        for (program, legs) in event.sides() {
+            for leg in legs {
+                let key = (program, leg.asset, Class::of(&leg.account), why);
+                *sums.entry(key).or_default() += sign * i128::from(leg.amount);
+            }
         }
         Ok(())
     };
@@ -98,9 +99,11 @@ pub fn add(trials: &mut [ProgramTrial], lines: &Lines, names: &Names) {
 /// The ids of a program and an asset, and the name of an account, as trial balances have them.
 #[must_use]
 pub fn named(names: &Names, program: ProgramNo, asset: AssetNo, class: Class) -> Option<(String, String, String)> {
-    let campaign = match class {
+    let id = match class {
         Class::Campaign(campaign) => names.campaign(program, campaign)?,
+        Class::Conversion(other) => &names.program(other)?.id,
+        Class::Stock(reward) | Class::Reserved(reward) => names.reward(program, reward)?,
         _ => "",
     };
-    Some((names.program(program)?.id.clone(), names.asset(program, asset)?.to_owned(), class.name(campaign)))
+    Some((names.program(program)?.id.clone(), names.asset(program, asset)?.to_owned(), class.name(id)))
 }

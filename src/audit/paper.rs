@@ -15,7 +15,7 @@ use crate::io::sim::SimDisk;
 use crate::journal::{Book, FrameBuilder, Journal, JournalOptions, Writer};
 use crate::ledger::command::{AdminAction, AdminCommand};
 use crate::ledger::event::{
-    Account, AssetBalances, Balances, Common, Due, DueKind, Event, Expiry, Leg, Legs, LotId, Source,
+    Account, AssetBalances, Balances, Common, Due, DueKind, Event, Expiry, Leg, Legs, LotId, Other, Source,
 };
 use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use crate::ledger::later::Later;
@@ -167,18 +167,19 @@ impl PaperBook {
     /// Appends an event, and adds up what it comes to.
     pub(crate) fn write(&mut self, event: &Event<'_>) {
         let op = self.next();
-        let mut totals: BTreeMap<AssetNo, i64> = BTreeMap::new();
-        let (program, _, _) = event.identity();
-        for leg in event.legs() {
-            *totals.entry(leg.asset).or_default() += leg.amount;
-            let class = Class::of(&leg.account);
-            if !class.is_members() {
-                *self.moved.entry((program, leg.asset, class)).or_default() += leg.amount;
+        let mut totals: BTreeMap<(ProgramNo, AssetNo), i64> = BTreeMap::new();
+        for (program, legs) in event.sides() {
+            for leg in legs {
+                *totals.entry((program, leg.asset)).or_default() += leg.amount;
+                let class = Class::of(&leg.account);
+                if !class.is_members() {
+                    *self.moved.entry((program, leg.asset, class)).or_default() += leg.amount;
+                }
             }
         }
         assert!(totals.values().all(|total| *total == 0), "{event:?}");
         let mut heads = *self.heads.last().unwrap();
-        if let Some(member) = event.member() {
+        for (member, _) in event.members() {
             heads[usize::try_from(member.0).unwrap()] = op;
         }
         self.heads.push(heads);
@@ -253,6 +254,33 @@ impl PaperBook {
         self.write(&event);
     }
 
+    /// Appends an event of one member's command that moves units to another; `make` makes it of its common part, the legs, and the
+    /// other side.
+    pub(crate) fn post_between(
+        &mut self,
+        (member, legs): (usize, &[Leg]),
+        (to, to_legs): (usize, &[Leg]),
+        make: impl for<'e> FnOnce(Common<'e>, Legs, Other<'e>) -> Event<'e>,
+    ) {
+        let (op, head) = (self.next(), self.heads.last().unwrap()[to]);
+        let after = self.move_units(to, to_legs);
+        // Both sides lead to one state.
+        let moved = self.states.pop().unwrap();
+        let before = std::mem::replace(self.states.last_mut().unwrap(), moved);
+        let (number, (id, program)) = (MemberNo(u32::try_from(to).unwrap()), MEMBERS[to]);
+        let other = Other {
+            program,
+            member: if head.0 == 0 { MemberRef::Opened(number, id) } else { MemberRef::Known(number) },
+            member_link: op.distance_from(head),
+            after,
+            rolls: Vec::new(),
+            legs: legs_of(to_legs),
+        };
+        self.post(member, legs, |common, legs| make(common, legs, other));
+        let place = self.states.len() - 2;
+        self.states[place] = before;
+    }
+
     /// Appends what fell due of a member.
     pub(crate) fn due(&mut self, member: usize, kind: DueKind, legs: &[Leg]) {
         let (op, head) = (self.next(), self.heads.last().unwrap()[member]);
@@ -283,6 +311,7 @@ impl PaperBook {
             let before = std::iter::once(Class::Issuance).chain(campaigns).chain(redemptions);
             let before = before
                 .chain([Class::Adjustment, Class::Opening, Class::Breakage, Class::Cash])
+                .chain((0..2).map(|other| Class::Conversion(ProgramNo(other))))
                 .map(|class| (class, None));
             let members = [
                 (Class::Available, Some(of_members(|told| told.available))),
@@ -304,7 +333,10 @@ impl PaperBook {
                 let balance = balance.filter(|balance| *balance != 0);
                 let balance = balance.or_else(|| self.moved.get(&(no, asset, class)).copied()).or(always.then_some(0));
                 if let Some(balance) = balance {
-                    let account = class.name(campaign.map_or("", String::as_str));
+                    let account = match class {
+                        Class::Conversion(other) => class.name(&self.programs[usize::from(other.0)].trial.program),
+                        _ => class.name(campaign.map_or("", String::as_str)),
+                    };
                     rows.push(TrialRow { asset: id.clone(), account, balance });
                 }
             }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::paper::{LATE_MIN, PaperBook};
+use super::told;
 use crate::ledger::event::{Account, DueKind, Event, Expiry, Leg, LotId};
 use crate::ledger::ids::{AssetNo, Op};
 use crate::ledger::{HoldView, LotView, PendingView, codec};
@@ -21,8 +22,9 @@ impl OnPaper {
         for op in (1..=paper.newest().0).map(Op) {
             let stored = paper.book.read(op.0).unwrap();
             let event = codec::decode(&stored.bytes).unwrap();
-            if event.member().is_some_and(|number| usize::try_from(number.0) == Ok(member)) {
-                owned.take(op, &event);
+            let own = |side: &told::Side<'_>| side.member.is_some_and(|number| usize::try_from(number.0) == Ok(member));
+            for side in told::sides(&event).filter(own) {
+                owned.take(op, &event, side.legs);
             }
         }
         owned.lots.retain(|lot| lot.entered > lot.left || !matches!(lot.lot.expiry, Expiry::At(_)));
@@ -34,7 +36,7 @@ impl OnPaper {
         owned
     }
 
-    fn take(&mut self, op: Op, event: &Event<'_>) {
+    fn take(&mut self, op: Op, event: &Event<'_>, legs: &[Leg]) {
         match event {
             Event::Held(held) => self.holds.push(HoldView {
                 op,
@@ -42,6 +44,7 @@ impl OnPaper {
                 purpose: held.purpose,
                 until_us: held.until_us,
                 parts: Vec::new(),
+                reserves: held.claimed.map(|claimed| (claimed.reward, claimed.pieces)),
             }),
             Event::Earned(earned) => {
                 let matures = earned.more.as_deref().and_then(|more| more.matures);
@@ -59,7 +62,7 @@ impl OnPaper {
             },
             _ => None,
         };
-        for leg in event.legs() {
+        for leg in legs {
             self.leg(op, hold, leg);
         }
         self.holds.retain(|hold| !hold.parts.is_empty());

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::engine::names::Names;
 use crate::journal::{Book, JournalError};
 use crate::ledger::codec::{self, CodecError};
-use crate::ledger::event::{AssetBalances, Event, Leg};
-use crate::ledger::ids::{AssetNo, MemberNo, MemberRef, Op, ProgramNo};
+use crate::ledger::event::{AssetBalances, Event};
+use crate::ledger::ids::{AssetNo, MemberNo, Op, ProgramNo};
 use crate::ledger::view::{PIECES, ProgramTrial, TrialRow};
 
 use super::chart::Class;
@@ -125,7 +125,7 @@ fn from_trial(trial: &ProgramTrial, names: &Names, op: u64) -> Result<Sums, Past
     Ok(sums)
 }
 
-/// Adds an event: its legs, the member that it creates, the program and the campaigns that it brings.
+/// Adds an event: its legs, the members that it creates, the program and the campaigns that it brings.
 fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastError> {
     let (number, _, _) = event.identity();
     if let Event::ProgramPut(put) = event {
@@ -144,15 +144,16 @@ fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastE
     {
         sums.balances.entry((AssetNo::PIECES, Class::Stock(put.reward))).or_default();
     }
-    let opened = event.common().is_some_and(|common| matches!(common.member, MemberRef::Opened(..)));
-    if event.legs().is_empty() && !opened {
-        return Ok(());
-    }
-    let stray = PastError::Stray { op, what: "it moves units in a program that no event brought" };
-    let sums = programs.get_mut(usize::from(number.0)).ok_or(stray)?;
-    sums.members += u64::from(opened);
-    for leg in event.legs() {
-        *sums.balances.entry((leg.asset, Class::of(&leg.account))).or_default() += i128::from(leg.amount);
+    for told::Side { program, opened, legs, .. } in told::sides(event) {
+        if legs.is_empty() && !opened {
+            continue;
+        }
+        let stray = PastError::Stray { op, what: "it moves units in a program that no event brought" };
+        let sums = programs.get_mut(usize::from(program.0)).ok_or(stray)?;
+        sums.members += u64::from(opened);
+        for leg in legs {
+            *sums.balances.entry((leg.asset, Class::of(&leg.account))).or_default() += i128::from(leg.amount);
+        }
     }
     Ok(())
 }
@@ -171,6 +172,7 @@ fn to_trial(number: ProgramNo, mut sums: Sums, names: &Names, op: u64) -> Result
         let id = match class {
             Class::Campaign(campaign) => names.campaign(number, campaign).ok_or_else(unknown)?,
             Class::Stock(reward) | Class::Reserved(reward) => names.reward(number, reward).ok_or_else(unknown)?,
+            Class::Conversion(program) => names.program(program).map(|other| other.id.as_str()).ok_or_else(unknown)?,
             _ => "",
         };
         let balance =
@@ -191,15 +193,6 @@ pub struct MemberThen {
     pub head: Op,
     /// Events that were read to know it.
     pub events: u64,
-}
-
-/// What an event says of one of its members: the distance back to his previous event, his balances after it, the legs on his side.
-fn side<'e>(event: &'e Event<'_>, member: MemberNo) -> Option<(u64, Vec<AssetBalances>, &'e [Leg])> {
-    if event.member() == Some(member) {
-        return Some((event.member_link()?, told::balances_after(event), event.legs()));
-    }
-    let other = event.other().filter(|other| other.member.number() == Some(member))?;
-    Some((other.member_link, other.after.clone(), &other.legs))
 }
 
 /// A member's balances as they stood after `op`. `way` is the member and those into whom he went in turn; `head` is the op of any event
@@ -236,10 +229,12 @@ pub fn member_at(
             member = goer;
             balances = BTreeMap::from([(AssetNo::POINTS, AssetBalances::default())]);
         }
-        let (link, told, legs) = side(&event, member).ok_or(stray(at))?;
-        let legs = if at <= op { &[] } else { legs };
-        for after in told {
-            balances.insert(after.asset, told::before(&after, legs));
+        let link = event.link_of(member).ok_or(stray(at))?;
+        for side in told::sides(&event).filter(|side| side.member == Some(member)) {
+            let legs = if at <= op { &[] } else { side.legs };
+            for after in &side.after {
+                balances.insert(after.asset, told::before(after, legs));
+            }
         }
         if at <= op {
             let left = |told: &AssetBalances| told::accounts_of(told).iter().any(|(_, balance)| *balance != 0);

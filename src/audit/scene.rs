@@ -6,9 +6,9 @@ use super::paper::{
 };
 use crate::ledger::event::{
     Account, Activated, Adjusted, AdminCommon, AlsoTaken, AssetMore, Basis, CampaignChange, CampaignChanged, Captured,
-    CommandKind, Common, DueKind, EarnMore, Earned, Event, Expiry, Granted, Held, Leg, Legs, LotId, Matures, Opened,
-    Purpose, Redeemed, RefundMore, Refunded, Rejected, Released, Reversed, Source, Standing, StandingChanged,
-    TakenFrom, TakenShare, Text,
+    CommandKind, Common, Converted, DueKind, EarnMore, Earned, Event, Expiry, Granted, Held, Leg, Legs, LotId, Matures,
+    Opened, Purpose, Redeemed, RefundMore, Refunded, Rejected, Released, Reversed, Source, Standing, StandingChanged,
+    TakenFrom, TakenShare, Text, Transferred,
 };
 use crate::ledger::ids::{AssetNo, CampaignNo, MemberRef, ProgramNo, VersionNo};
 use crate::ledger::later::Later;
@@ -75,6 +75,7 @@ impl PaperBook {
         paper.falls_due();
         paper.takes_back();
         paper.refusals();
+        paper.gives();
         paper.end();
         paper
     }
@@ -316,6 +317,34 @@ impl PaperBook {
             &[issuance(POINTS, -1), available(POINTS, ROLLING, 5, 1)],
             earned(Basis::Points(1), EarnMore::default()),
         );
+    }
+
+    /// Ops 35 to 38: coupons given to bob and by him to ann, and points turned into those of the other program, and back.
+    fn gives(&mut self) {
+        let given = lot(Source::Transferred, Expiry::Never);
+        self.post(BOB, &[issuance(COUPON, -5), available(COUPON, NEVER, 0, 5)], granted(COUPON, false, 5, 0));
+        let legs = [available(COUPON, NEVER, 0, -3)];
+        self.post_between((BOB, &legs), (ANN, &[available(COUPON, given, 0, 3)]), |common, legs, other| {
+            Event::Transferred(Transferred { common, asset: COUPON, units: 3, other, legs })
+        });
+        let settled =
+            |program, amount| leg(POINTS, Account::Conversion { program: ProgramNo(program), link: 0 }, amount);
+        let legs = [available(POINTS, LATE, 0, -20), settled(1, 20)];
+        let there =
+            [settled(0, -50), leg(POINTS, Account::Debt, 20), available(POINTS, given, 0, 25), breakage(POINTS, 5)];
+        self.post_between((BOB, &legs), (CID, &there), |common, legs, other| {
+            let (asset, asked, units, to_asset, to_units) = (POINTS, 29, 20, POINTS, 50);
+            let (lapsed, rolls) = (5, Some(LATE_MIN));
+            Event::Converted(Converted { common, asset, asked, units, to_asset, to_units, lapsed, rolls, other, legs })
+        });
+        let (legs, back) =
+            ([available(POINTS, given, 0, -10), settled(0, 10)], [settled(1, -4), available(POINTS, given, 0, 4)]);
+        self.post_between((CID, &legs), (ANN, &back), |common, legs, mut other| {
+            other.rolls = vec![(POINTS, LATE_MIN)];
+            let (asset, asked, units, to_asset, to_units) = (POINTS, 10, 10, POINTS, 4);
+            let (lapsed, rolls) = (0, None);
+            Event::Converted(Converted { common, asset, asked, units, to_asset, to_units, lapsed, rolls, other, legs })
+        });
     }
 }
 

@@ -1,11 +1,46 @@
-//! What an event says of how its member stands after it.
+//! What an event says of how its members stand after it.
 
 use crate::ledger::event::{AssetBalances, DueKind, Event, Leg};
-use crate::ledger::ids::AssetNo;
+use crate::ledger::ids::{AssetNo, MemberNo, MemberRef, ProgramNo};
 
 use super::chart::Class;
 
-/// The member's balances after an event, in the assets that the event tells of: all those that it moved units of. An event of a
+/// What an event says of one member: the command's own, or the other one whom it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Side<'e> {
+    /// The member's program.
+    pub program: ProgramNo,
+    /// The member; `None` where there is none.
+    pub member: Option<MemberNo>,
+    /// Whether the event creates the member.
+    pub opened: bool,
+    /// The member's balances after the event, in the assets that it tells of.
+    pub after: Vec<AssetBalances>,
+    /// The legs on the member's accounts, and on his program's.
+    pub legs: &'e [Leg],
+}
+
+/// The sides of an event: that of the command's member, or of what an operator did, then that of the other member, if there is one.
+pub fn sides<'e>(event: &'e Event<'_>) -> impl Iterator<Item = Side<'e>> {
+    let opened = |member: &MemberRef<'_>| matches!(member, MemberRef::Opened(..));
+    let own = Side {
+        program: event.identity().0,
+        member: event.member(),
+        opened: event.common().is_some_and(|common| opened(&common.member)),
+        after: balances_after(event),
+        legs: event.legs(),
+    };
+    let other = event.other().map(|other| Side {
+        program: other.program,
+        member: other.member.number(),
+        opened: opened(&other.member),
+        after: other.after.clone(),
+        legs: &other.legs,
+    });
+    std::iter::once(own).chain(other)
+}
+
+/// The balances of the command's member after an event, in the assets that the event tells of: all those that it moved units of. An event of a
 /// command tells of points in any case, first; none tells of anything where there is no member.
 #[must_use]
 pub fn balances_after(event: &Event<'_>) -> Vec<AssetBalances> {

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use stampbook::proto::event_rule::Pending;
 use stampbook::proto::expiry_policy::Lifetime;
-use stampbook::proto::{Asset, EventRule, ExpiryPolicy, FairValue, OnShortfall, Program, Rational, RoundUp};
+use stampbook::proto::{
+    Asset, ConversionRate, EventRule, ExpiryPolicy, FairValue, OnShortfall, Program, Rational, RoundUp,
+};
 
 use super::remote::{instant, short};
 
@@ -12,7 +14,8 @@ fn word(name: &str, prefix: &str) -> String {
     short(name, prefix).to_lowercase()
 }
 
-/// A line for each asset, and one for the rest that bears on them all, each behind a line's end.
+/// A line for each asset, one for the rest that bears on them all, one for each conversion, and one for whose units are taken, each
+/// behind a line's end.
 pub(super) fn lines(program: &Program) -> String {
     let assets = program.assets.iter().map(asset_line);
     let mut rest = format!("holds last at most {} days", program.hold_days_max);
@@ -22,7 +25,20 @@ pub(super) fn lines(program: &Program) -> String {
     if let Some(offset) = program.offset {
         rest = format!("{rest}, {} points offset {} minor units", offset.points, offset.minor);
     }
-    assets.chain([rest]).map(|line| format!("\n  {line}")).collect()
+    let conversions = program.conversions.iter().map(conversion_line);
+    let accepted = (!program.accepts_from.is_empty())
+        .then(|| format!("takes units of {} that are turned into its own", program.accepts_from.join(", ")));
+    assets.chain([rest]).chain(conversions).chain(accepted).map(|line| format!("\n  {line}")).collect()
+}
+
+fn conversion_line(rate: &ConversionRate) -> String {
+    let ConversionRate { to_program, asset, to_asset, units, to_units } = rate;
+    format!("{units} {asset} become {to_units} {to_asset} of {to_program}")
+}
+
+fn conversion_json(rate: &ConversionRate) -> Value {
+    let ConversionRate { to_program, asset, to_asset, units, to_units } = rate;
+    json!({ "to_program": to_program, "asset": asset, "to_asset": to_asset, "units": units, "to_units": to_units })
 }
 
 fn asset_line(asset: &Asset) -> String {
@@ -67,6 +83,8 @@ pub(super) fn json(program: &Program) -> Value {
         "offset": program.offset.map(|offset| json!({ "points": offset.points, "minor": offset.minor })),
         "grace_days": program.grace_days,
         "hold_days_max": program.hold_days_max,
+        "conversions": program.conversions.iter().map(conversion_json).collect::<Value>(),
+        "accepts_from": program.accepts_from,
         "event_rules": program.rules.iter().map(rule_json).collect::<Value>(),
     })
 }

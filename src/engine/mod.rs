@@ -10,6 +10,7 @@ mod clock_tests;
 mod commit;
 #[cfg(test)]
 mod crash_tests;
+mod joined;
 mod keeper;
 #[cfg(test)]
 mod keeper_tests;

@@ -5,6 +5,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::keeper::Desk;
 use super::names::Directory;
 use crate::journal::{Book, FrameBody, FrameBuilder, JournalError};
@@ -53,11 +55,20 @@ pub(crate) struct Sources {
     pub(crate) prints: Prints,
 }
 
+/// Where a walk found references: by what was sought.
+type Walked = HashMap<String, SmallVec<[(Sought, Option<Op>); 1]>>;
+
+/// What the reader threads do in one go: of all references that are looked for from one place on one walk.
+enum Reading {
+    One(Missing),
+    Walk(Trail, Vec<(String, Sought)>),
+}
+
 /// What was read from the book for a request.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
     events: HashMap<Op, Vec<u8>>,
-    walks: HashMap<Trail, Vec<(String, Sought, Option<Op>)>>,
+    walks: HashMap<Trail, Walked>,
     ends: HashMap<Op, End>,
     /// What the runs said, and up to which op they reached when they said it.
     lookups: HashMap<Lookup, (Option<Op>, Op)>,
@@ -89,14 +100,15 @@ impl Attached {
     }
 
     fn walk(&self, from: &Trail, reference: &str, sought: Sought) -> Option<Option<Op>> {
-        let walk = self.walks.get(from)?.iter().find(|(named, kind, _)| named == reference && *kind == sought);
-        walk.map(|(_, _, found)| *found)
+        let walked = self.walks.get(from)?.get(reference)?;
+        walked.iter().find(|(kind, _)| *kind == sought).map(|(_, found)| *found)
     }
 
-    /// What is known of the ways that a merge in the request itself brought together: of the one whose events were walked for the
-    /// command before.
+    /// What is known of a way that a merge in the request itself brought together with others: of those that were walked for its
+    /// commands before.
     fn walk_of_any(&self, from: &Trail, reference: &str, sought: Sought) -> Option<Op> {
-        from.each().filter_map(|each| self.walk(&each, reference, sought).flatten()).max()
+        let known = self.walks.keys().filter(|known| from.holds(known));
+        known.filter_map(|known| self.walk(known, reference, sought).flatten()).max()
     }
 
     /// What the runs hold, if they were asked and it was there.
@@ -111,10 +123,19 @@ impl Attached {
     pub(crate) fn read(&mut self, from: &Sources, missing: Vec<Missing>) -> Result<(), String> {
         self.rounds = self.rounds.saturating_add(1);
         let keys = from.desk.keys();
+        let (mut walks, mut reads) = (HashMap::<Trail, Vec<(String, Sought)>>::new(), Vec::new());
         for missing in missing {
-            let read = match missing {
-                Missing::Runs(lookup) => self.look_up(from, &keys, lookup),
-                missing => self.read_one(&from.book, missing).map_err(Unread::from),
+            match missing {
+                Missing::Walk { from, reference, sought } => walks.entry(from).or_default().push((reference, sought)),
+                missing => reads.push(missing),
+            }
+        }
+        let walked = walks.into_iter().map(|(trail, asked)| Reading::Walk(trail, asked));
+        for reading in reads.into_iter().map(Reading::One).chain(walked) {
+            let read = match reading {
+                Reading::One(Missing::Runs(lookup)) => self.look_up(from, &keys, lookup),
+                Reading::One(missing) => self.read_one(&from.book, missing).map_err(Unread::from),
+                Reading::Walk(trail, asked) => self.read_walk(&from.book, trail, asked).map_err(Unread::from),
             };
             if let Err(error) = read {
                 tracing::error!(%error, "what a request names cannot be read");
@@ -144,6 +165,20 @@ impl Attached {
         Ok(())
     }
 
+    /// Walks back from where references were missed, for all of them at once.
+    fn read_walk(&mut self, book: &Book, from: Trail, asked: Vec<(String, Sought)>) -> Result<(), JournalError> {
+        let found = walk_back(book, from.clone(), &asked)?;
+        let walked = self.walks.entry(from).or_default();
+        for ((reference, sought), found) in asked.into_iter().zip(found) {
+            let op = found.map(|(op, bytes)| {
+                self.events.insert(op, bytes);
+                op
+            });
+            walked.entry(reference).or_default().push((sought, op));
+        }
+        Ok(())
+    }
+
     fn read_one(&mut self, book: &Book, missing: Missing) -> Result<(), JournalError> {
         match missing {
             Missing::Runs(_) => {}
@@ -154,14 +189,8 @@ impl Attached {
                     }
                 }
             }
-            Missing::Walk { from, reference, sought } => {
-                let found = walk_back(book, from.clone(), &reference, sought)?;
-                let op = found.map(|(op, bytes)| {
-                    self.events.insert(op, bytes);
-                    op
-                });
-                self.walks.entry(from).or_default().push((reference, sought, op));
-            }
+            // They are read together; see [`Self::read_walk`].
+            Missing::Walk { .. } => {}
             Missing::Ends { from, after, way } => self.read_ends(book, from, after, &way)?,
         }
         Ok(())
@@ -244,25 +273,36 @@ fn is_named(event: &Event<'_>, reference: &str, sought: Sought) -> bool {
     notes.is_some_and(|notes| notes.reference.text == reference) && sought.takes(event)
 }
 
-fn walk_back(
-    book: &Book,
-    mut trail: Trail,
-    reference: &str,
-    sought: Sought,
-) -> Result<Option<(Op, Vec<u8>)>, JournalError> {
+/// An event that was read.
+type Read = (Op, Vec<u8>);
+
+/// Looks for several references in one walk: of each the newest event that can be meant.
+fn walk_back(book: &Book, mut trail: Trail, asked: &[(String, Sought)]) -> Result<Vec<Option<Read>>, JournalError> {
+    let mut by_reference: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (place, (reference, _)) in asked.iter().enumerate() {
+        by_reference.entry(reference).or_default().push(place);
+    }
+    let (mut found, mut left) = (vec![None; asked.len()], asked.len());
     for _ in 0..REFERENCE_WALK_MAX {
-        let Some(op) = trail.op() else { return Ok(None) };
+        let Some(op) = trail.op().filter(|_| left > 0) else { break };
         let stored = book.read(op.0)?;
         // The book was read through at start or written by this process: an event that is none is damage.
-        let Ok(event) = codec::decode(&stored.bytes) else { return Ok(None) };
-        if is_named(&event, reference, sought) {
-            return Ok(Some((op, stored.bytes)));
+        let Ok(event) = codec::decode(&stored.bytes) else { break };
+        let notes = event.common().and_then(|common| common.notes.as_ref());
+        let places = notes.and_then(|notes| by_reference.get(notes.reference.text));
+        for place in places.into_iter().flatten() {
+            if let (Some(slot @ None), Some((_, sought))) = (found.get_mut(*place), asked.get(*place))
+                && sought.takes(&event)
+            {
+                *slot = Some((op, stored.bytes.clone()));
+                left -= 1;
+            }
         }
         if !trail.pass(&event) {
-            return Ok(None);
+            break;
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// The frames that the engine holds: those that are not yet durable, and the open one.
@@ -346,9 +386,12 @@ fn original(
     in_flight: &InFlight<'_>,
 ) -> Result<Resolved, Missing> {
     let attached = runs.attached;
-    let bytes = |one: Op| in_flight.event(one).or_else(|| attached.event(one)).ok_or(Missing::Event(op, latest));
-    let event = bytes(op)?;
-    let latest = latest.map(|latest| bytes(latest).map(|bytes| (latest, bytes))).transpose()?;
+    let bytes = |one: Op| in_flight.event(one).or_else(|| attached.event(one));
+    // What is in flight is not to be read from the book, where it may not stand yet.
+    let lacks = latest.filter(|latest| bytes(*latest).is_none());
+    let event = bytes(op).ok_or(Missing::Event(op, lacks))?;
+    let read = |latest| bytes(latest).map(|bytes| (latest, bytes)).ok_or(Missing::Event(latest, None));
+    let latest = latest.map(read).transpose()?;
     let Ok(event) = codec::decode(event) else { return Ok(Resolved::Other) };
     if let (Sought::Earn, Some(earn)) = (sought, event.checked_out_earn(op)) {
         // A part is no checkout: this goes one step down.

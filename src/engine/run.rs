@@ -11,6 +11,7 @@ use crossbeam::channel::Sender;
 
 use super::book_clock::SharedClock;
 use super::commit::{Held, Job, Pipeline};
+use super::joined::Joined;
 use super::keeper::{COPIED_PAGES, KeeperLine, SnapshotOrder, ToEngine, ToKeeper, View};
 use super::names::Names;
 use super::queue::{Item, Queue, Reply};
@@ -337,14 +338,16 @@ impl Core {
         };
         match work {
             Work::Post { commands, .. } => {
-                let mut lacks = HashSet::new();
+                let (mut lacks, mut joined) = (HashSet::new(), Joined::default());
                 for pass in commands.chunks(COMMANDS_PER_PASS) {
                     self.ledger.touch(pass);
                     for command in pass {
                         if !ask(command.key_print) {
                             continue;
                         }
-                        let look = |command| resolve(&self.ledger, command, &runs, &in_flight);
+                        let look = |command: &Command| resolve(&self.ledger, command, &runs, &in_flight);
+                        // Behind a merge in this request a reference is looked for among what either did.
+                        lacks.extend(joined.each(command).filter_map(|command| look(&command).err()));
                         match look(command) {
                             Ok(resolved) => found.extend(resolved.map(|resolved| (command.key_print, resolved))),
                             Err(lack) => {
@@ -495,7 +498,7 @@ impl Core {
                     ops.push(op);
                     continue;
                 }
-                (_, Some((reason, field))) => Some((reason, Cow::Owned(format!("checkout.parts[{place}].{field}")))),
+                (_, Some((reason, field))) => Some((reason, part_path(place, field))),
                 (_, None) => None,
             };
             if within {
@@ -707,6 +710,11 @@ impl Core {
 pub(super) const COMMANDS_PER_PASS: usize = 64;
 /// Answers that one frame lets go at most, so that reads alone cannot pile up behind a sync.
 const ANSWERS_PER_FRAME_MAX: usize = 4_096;
+
+/// The path of a field of a checkout's part; what is the command's own stays so.
+fn part_path(place: usize, field: Cow<'_, str>) -> Cow<'_, str> {
+    if field.contains('.') { Cow::Owned(format!("checkout.parts[{place}].{field}")) } else { field }
+}
 
 fn hashes_of(command: &Command) -> Hashes {
     let other = command.action.other().map_or(0, |named| named.hash);

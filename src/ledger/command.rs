@@ -362,6 +362,9 @@ pub struct Command {
 
 /// What [`Command::events`] says of a merge.
 pub const MERGE_EVENTS: usize = 4;
+/// What [`Command::events`] says of a transfer: the lots that it brings may be as many as the receiver may have, and each
+/// makes two of his merge.
+pub const TRANSFER_EVENTS: usize = 2;
 
 impl Command {
     /// The parts of a checkout; none of any other command.
@@ -379,6 +382,7 @@ impl Command {
     pub fn events(&self) -> usize {
         match self.action {
             Action::Merge { .. } => MERGE_EVENTS,
+            Action::Transfer { .. } => TRANSFER_EVENTS,
             _ => 1 + self.parts().len(),
         }
     }

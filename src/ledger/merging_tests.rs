@@ -233,27 +233,30 @@ fn what_comes_over_settles_the_debts_of_both_and_then_what_was_there_pays_what_c
 
 #[test]
 fn units_that_settled_a_debt_in_the_merge_are_the_first_of_their_lot_and_count_as_spent() {
-    let mut world = two();
+    let mut world = World::new(Rules { days: Some(30), ..OWED });
+    for member in ["ann", "bob"] {
+        world.done(member, set(None, &[], &[]));
+    }
     world.done("bob", owe(30));
     let first = world.done("ann", earn("plain", 2_000));
     let second = world.done("ann", earn("plain", 5_000));
     world.merged("ann", "bob");
     assert_eq!(world.has(BOB), [40, 0, 0, 0]);
-    // The first 20 are gone, and 10 of the second: a stranger's units come next to its own.
-    world.done("bob", adjust(25));
-    let granted = |world: &World| {
-        world
-            .owns(BOB)
-            .lots
-            .iter()
-            .filter(|lot| lot.key.lot.source == Source::Granted)
-            .map(|lot| lot.units())
-            .sum::<u64>()
+    // Spent before any others, but not by who takes back what is its own.
+    let lapses_us = Some(world.now_us + 5 * DAY_US);
+    let (actor, reason) = ("ana".into(), "moved in".into());
+    world.done("bob", Action::Opening { asset: POINTS, points: 25, lapses_us, actor, reason });
+    let of = |source, world: &World| {
+        let lots = world.owns(BOB).lots;
+        lots.iter().filter(|lot| lot.key.lot.source == source).map(|lot| lot.units()).sum::<u64>()
     };
-    world.done("ann", refund(second, 2_500));
-    assert_eq!((world.has(BOB)[0], granted(&world)), (40, 25));
+    let both = |world: &World| (of(Source::Base, world), of(Source::Opening, world));
     world.done("ann", refund(first, 2_000));
-    assert_eq!(world.has(BOB), [20, 0, 0, 0]);
+    assert_eq!(both(&world), (40, 5), "nothing of the first is left");
+    world.done("ann", refund(second, 4_000));
+    assert_eq!(both(&world), (0, 5), "of the second are forty");
+    world.done("ann", refund(second, 1_000));
+    assert_eq!(world.has(BOB), [0, 0, 0, 5]);
 }
 
 #[test]

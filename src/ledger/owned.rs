@@ -3,7 +3,7 @@
 use super::command::{Matures, Purpose};
 use super::event::{AssetBalances, Expiry, LotId};
 use super::holding::{Holding, Lot, LotKey};
-use super::ids::{AssetNo, Op};
+use super::ids::{AssetNo, Op, RewardNo};
 use super::image::read_holdings;
 use super::varint::ImageError;
 
@@ -39,6 +39,8 @@ pub struct HoldView {
     pub until_us: i64,
     /// How many units of which lot, in the order in which they are spent.
     pub parts: Vec<(LotId, u64)>,
+    /// The reward whose pieces it reserves, and how many.
+    pub reserves: Option<(RewardNo, u64)>,
 }
 
 /// An earn whose units are not available yet.
@@ -85,6 +87,7 @@ impl From<Holding> for HoldingView {
             purpose: hold.purpose,
             until_us: hold.until_us,
             parts: hold.parts.to_vec(),
+            reserves: hold.reserves(),
         });
         let pending = holding.pending.iter().map(|pending| PendingView {
             earn: pending.earn,

@@ -237,7 +237,10 @@ mod tests {
         let (asset, purpose) = (AssetNo::POINTS, Purpose::Gift);
         let held = |parts: u32| {
             let parts = (0..parts).map(|minute| (lot(minute), 1)).collect();
-            Holding { holds: vec![Hold { op: Op(1), asset, purpose, until_us: 1, parts }], ..Holding::default() }
+            Holding {
+                holds: vec![Hold { op: Op(1), asset, purpose, until_us: 1, reward: None, parts }],
+                ..Holding::default()
+            }
         };
         let waiting = |parts: u32| {
             let parts = (0..parts).map(|minute| (LotKey { asset, lot: lot(minute) }, 1)).collect();

@@ -49,9 +49,10 @@ impl Trail {
         self.next.last().map(|(op, _)| *op)
     }
 
-    /// The ways of its members, each by itself.
-    pub fn each(&self) -> impl Iterator<Item = Self> {
-        self.next.iter().map(|(op, member)| Self::new(*op, *member))
+    /// Whether the walk leads over everything that another one leads over.
+    #[must_use]
+    pub fn holds(&self, other: &Self) -> bool {
+        other.next.iter().all(|stand| self.next.contains(stand))
     }
 
     /// Goes on behind that event. `false` where it does not concern the member whose event it should be: then nothing of it is.

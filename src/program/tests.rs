@@ -6,6 +6,7 @@ use super::*;
 use crate::ledger::spec::{Cap, CapPer, OnExhausted, Ratio, Rounding};
 
 mod assets;
+mod conversions;
 
 const HEAD: &str = r#"id = "high-street"
 name = "High Street Club"

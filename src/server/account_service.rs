@@ -6,9 +6,9 @@ use tonic::{Request, Response, Status};
 
 use super::desk::{Desk, Unreadable, blocking};
 use super::past::{AsOf, Effective, Past};
-use super::receipt::Scribe;
+use super::receipt::{Scribe, name_other};
 use super::shape::{self, Fault};
-use super::statement::Question;
+use super::statement::{Page, Question};
 use super::{show, status};
 use crate::audit::cut_off;
 use crate::audit::explain::{self, Line, Scene};
@@ -106,12 +106,31 @@ impl Accounts {
         Ok(response)
     }
 
-    /// A member's id by number, with the op of the answer.
-    async fn member_id(&self, number: MemberNo) -> Result<String, Status> {
-        match self.desk.read(Read::MemberIds(vec![number])).await?.body {
-            AnswerBody::MemberIds(mut ids) => ids.pop().flatten().ok_or_else(status::unexpected),
+    /// Members' ids by number.
+    async fn member_ids(&self, numbers: Vec<MemberNo>) -> Result<Vec<String>, Status> {
+        match self.desk.read(Read::MemberIds(numbers)).await?.body {
+            AnswerBody::MemberIds(ids) => ids.into_iter().collect::<Option<_>>().ok_or_else(status::unexpected),
             _ => Err(status::unexpected()),
         }
+    }
+
+    async fn member_id(&self, number: MemberNo) -> Result<String, Status> {
+        self.member_ids(vec![number]).await?.pop().ok_or_else(status::unexpected)
+    }
+
+    /// Sets the ids of both members of the events between two, which stand in the statement of either.
+    async fn name_both(&self, events: &mut [pb::Event], between: &[(usize, MemberNo, MemberNo)]) -> Result<(), Status> {
+        if between.is_empty() {
+            return Ok(());
+        }
+        let numbers = between.iter().flat_map(|(_, own, other)| [*own, *other]).collect();
+        let ids = self.member_ids(numbers).await?;
+        for ((place, _, _), pair) in between.iter().zip(ids.chunks_exact(2)) {
+            let (Some(event), [own, other]) = (events.get_mut(*place), pair) else { continue };
+            own.clone_into(&mut event.member);
+            event.receipt.iter_mut().for_each(|receipt| name_other(receipt, other));
+        }
+        Ok(())
     }
 
     async fn op_of_key(&self, print: u128) -> Result<Option<Op>, Status> {
@@ -167,9 +186,16 @@ impl Accounts {
         };
         let names = handle.names();
         let scribe = Scribe { info: handle.book_info(), names: &names };
-        let shown = show::event(&scribe, Op(stored.op), stored.book_time_us, &event, member);
+        let mut shown = show::event(&scribe, Op(stored.op), stored.book_time_us, &event, member);
+        if let Some(MemberRef::Known(number)) = event.other().map(|other| other.member) {
+            let id = self.member_id(number).await?;
+            shown.receipt.iter_mut().for_each(|receipt| name_other(receipt, &id));
+        }
         let (_, its_key, _) = event.identity();
-        let asked_for = shown.program == program && key.is_none_or(|key| key == its_key);
+        let other = shown.receipt.as_ref().and_then(|receipt| receipt.other.as_deref());
+        // A conversion is an event of both programs; its key is one of the program that gives.
+        let of_other = key.is_none() && !program.is_empty() && other.is_some_and(|other| other.program == program);
+        let asked_for = of_other || (shown.program == program && key.is_none_or(|key| key == its_key));
         Ok(asked_for.then_some(shown))
     }
 
@@ -277,9 +303,9 @@ impl AccountService for Accounts {
         if let Some(state) = states.pop().flatten() {
             let handle = self.desk.handle().clone();
             let page = blocking(move || question.answer(&handle, request.member, &state)).await?;
-            let (events, next_page_token) = page.map_err(|fault| status::invalid(&[fault]))?;
-            response.events = events;
-            response.next_page_token = next_page_token;
+            let Page { events, between, token } = page.map_err(|fault| status::invalid(&[fault]))?;
+            (response.events, response.next_page_token) = (events, token);
+            self.name_both(&mut response.events, &between).await?;
         }
         Ok(Response::new(response))
     }

@@ -8,7 +8,9 @@ use super::body_hash::AdminBody;
 use super::desk::{Desk, Unreadable, blocking};
 use super::shape::{self, Fault};
 use super::{rules, status};
-use crate::constants::{ASSET_ID_BYTES_MAX, PROGRAM_ID_BYTES_MAX, REMARKS_SHOWN_MAX, REWARD_NAME_BYTES_MAX};
+use crate::constants::{
+    ASSET_ID_BYTES_MAX, POINTS_MAX, PROGRAM_ID_BYTES_MAX, REMARKS_SHOWN_MAX, REWARD_NAME_BYTES_MAX,
+};
 use crate::engine::names::POINTS;
 use crate::engine::request::{Answer, AnswerBody, Read};
 use crate::ledger::codec;
@@ -101,8 +103,8 @@ fn reward_act(request: pb::PutRewardRequest) -> Result<AdminAction, Fault> {
     shape::needed("name", &name, REWARD_NAME_BYTES_MAX)?;
     shape::text("asset", &asset, ASSET_ID_BYTES_MAX)?;
     let price = shape::points("price", price)?;
-    if stocked != 0 {
-        shape::signed_points("stocked", stocked)?;
+    if !(-POINTS_MAX..=POINTS_MAX).contains(&stocked) {
+        return Err(Fault::out_of_range("stocked", &format!("must be at most {POINTS_MAX} either way")));
     }
     let asset = if asset.is_empty() { POINTS.to_owned() } else { asset };
     Ok(AdminAction::PutReward { sku, name, asset, price, open, stocked })

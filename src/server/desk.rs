@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::convert::Converter;
-use super::receipt::{Scribe, aborted, conflict, members_limit};
+use super::receipt::{Scribe, aborted, conflict, members_limit, name_other};
 use super::status;
 use crate::engine::request::{Answer, AnswerBody, ItemResult, Read, Refusal, Work};
 use crate::engine::{BookInfo, Handle};
@@ -25,19 +25,22 @@ pub(super) struct Desk {
 }
 
 /// What a key is bound to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     /// The key.
     pub key: String,
     /// The hash of the body.
     pub body_hash: [u8; 16],
+    /// The id of the other member that the body names, if it names one.
+    pub other: Option<String>,
 }
 
 impl Sent {
     /// What a member's command is bound to; its key is taken out of it.
     #[must_use]
     pub(super) fn of(command: &mut Command) -> Self {
-        Self { key: mem::take(&mut command.key), body_hash: command.body_hash }
+        let other = command.action.other().map(|named| named.id.clone());
+        Self { key: mem::take(&mut command.key), body_hash: command.body_hash, other }
     }
 }
 
@@ -169,7 +172,7 @@ impl Desk {
         let mut known = Vec::new();
         for (place, (result, sent)) in results.iter().zip(sent).enumerate() {
             receipts.push(match *result {
-                ItemResult::Fresh(op) => fresh(&scribe, frame.as_deref(), op, sent.key)?,
+                ItemResult::Fresh(op) => fresh(&scribe, frame.as_deref(), op, sent)?,
                 ItemResult::MembersLimit => members_limit(scribe.info, sent.key),
                 ItemResult::Aborted => aborted(scribe.info, sent.key),
                 ItemResult::Known(op) => {
@@ -233,13 +236,14 @@ where
 }
 
 /// The receipt of an event decided for this very request.
-fn fresh(scribe: &Scribe<'_>, frame: Option<&FrameBody>, op: Op, key: String) -> Result<pb::Receipt, Status> {
+fn fresh(scribe: &Scribe<'_>, frame: Option<&FrameBody>, op: Op, sent: Sent) -> Result<pb::Receipt, Status> {
     let frame = frame.ok_or_else(status::unexpected)?;
     let bytes = frame.event(op.0).ok_or_else(status::unexpected)?;
     let event = codec::decode(bytes).map_err(|error| status::unreadable(&Unreadable::Codec(op.0, error)))?;
-    let mut receipt = scribe.receipt(op, frame.book_time_us(), &event, key);
+    let mut receipt = scribe.receipt(op, frame.book_time_us(), &event, sent.key);
+    sent.other.iter().for_each(|id| name_other(&mut receipt, id));
     for part in parts_of(op, &event) {
-        receipt.parts.push(fresh(scribe, Some(frame), part, String::new())?);
+        receipt.parts.push(fresh(scribe, Some(frame), part, Sent::default())?);
     }
     Ok(receipt)
 }
@@ -270,7 +274,9 @@ fn known_receipt(
             return Ok(conflict(scribe.info, sent.key, pb::Reason::KeyReused, op));
         }
         parts = parts_of(op, &event).collect();
-        scribe.receipt(op, book_time_us, &event, sent.key)
+        let mut receipt = scribe.receipt(op, book_time_us, &event, sent.key);
+        sent.other.iter().for_each(|id| name_other(&mut receipt, id));
+        receipt
     };
     for part in parts {
         let (bytes, book_time_us) = stored.event_of(frame, part)?;

@@ -14,7 +14,7 @@ use super::status;
 use super::stream;
 use crate::constants::COMMANDS_PER_BATCH_MAX;
 use crate::engine::request::{StreamId, Work};
-use crate::ledger::command::{Command, MERGE_EVENTS};
+use crate::ledger::command::{Command, MERGE_EVENTS, TRANSFER_EVENTS};
 use crate::proto as pb;
 use crate::proto::ledger_service_server::LedgerService;
 
@@ -105,6 +105,7 @@ pub(super) fn events_of(command: &pb::Command) -> usize {
     match &command.action {
         Some(pb::command::Action::Checkout(checkout)) => 1 + checkout.parts.len(),
         Some(pb::command::Action::Merge(_)) => MERGE_EVENTS,
+        Some(pb::command::Action::Transfer(_)) => TRANSFER_EVENTS,
         _ => 1,
     }
 }

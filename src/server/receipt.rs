@@ -6,8 +6,8 @@ pub(super) mod tests;
 
 use crate::engine::BookInfo;
 use crate::engine::names::Names;
-use crate::ledger::event::{Account, AssetBalances, Claimed, Event, Leg};
-use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, RewardNo};
+use crate::ledger::event::{Account, AssetBalances, Claimed, Event, Leg, Other};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberRef, Op, ProgramNo, RewardNo};
 use crate::ledger::reason::Reason;
 use crate::ledger::reason_text::explain;
 use crate::ledger::reward::pieces_of;
@@ -41,6 +41,7 @@ impl Scribe<'_> {
         self.balances(&mut receipt, event);
         self.amounts(&mut receipt, op, event);
         receipt.reward = pieces_of(event).map(|claimed| Box::new(self.pieces(program, claimed)));
+        receipt.other = event.other().map(|other| Box::new(self.other_side(event, other)));
         if let Some((reason, field)) = event.rejection() {
             reject(&mut receipt, reason, field);
         }
@@ -93,14 +94,34 @@ impl Scribe<'_> {
                 others
             }
         };
-        let shown = |after: &AssetBalances| pb::AssetBalance {
-            asset: self.asset(program, after.asset),
-            available: after.available,
-            held: after.held,
-            pending: after.pending,
-            debt: after.debt,
+        let others = after.iter().filter(|after| after.asset != AssetNo::POINTS);
+        receipt.balances = others.map(|after| self.asset_balance(program, after)).collect();
+    }
+
+    fn asset_balance(&self, program: ProgramNo, of: &AssetBalances) -> pb::AssetBalance {
+        let AssetBalances { available, held, pending, debt, .. } = *of;
+        pb::AssetBalance { asset: self.asset(program, of.asset), available, held, pending, debt }
+    }
+
+    /// The other member of an event. Events say the id of one whom they create; [`name_other`] sets that of another.
+    fn other_side(&self, event: &Event<'_>, other: &Other<'_>) -> pb::OtherSide {
+        let (asset, units, lapsed) = match event {
+            Event::Transferred(transferred) => (transferred.asset, transferred.units, 0),
+            Event::Converted(converted) => (converted.to_asset, converted.to_units, converted.lapsed),
+            _ => (AssetNo::POINTS, 0, 0),
         };
-        receipt.balances = after.iter().filter(|after| after.asset != AssetNo::POINTS).map(shown).collect();
+        let program = self.names.program(other.program).filter(|_| other.program != event.identity().0);
+        pb::OtherSide {
+            program: program.map(|names| names.id.clone()).unwrap_or_default(),
+            member: match other.member {
+                MemberRef::Opened(_, id) | MemberRef::Unknown(id) => id.to_owned(),
+                MemberRef::Known(_) => String::new(),
+            },
+            asset: self.other_asset(other.program, asset),
+            units: points(units),
+            balances: other.after.iter().map(|after| self.asset_balance(other.program, after)).collect(),
+            lapsed: points(lapsed),
+        }
     }
 
     /// What went to `breakage`, or came from it, by asset.
@@ -124,6 +145,13 @@ impl Scribe<'_> {
             parent_op: parent.op,
             parent_hash: hex(&parent.hash),
         }))
+    }
+}
+
+/// Sets the id of the other member of an event between two.
+pub fn name_other(receipt: &mut pb::Receipt, id: &str) {
+    if let Some(other) = &mut receipt.other {
+        id.clone_into(&mut other.member);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::ledger::view::{AssetCard, Forecast, MemberCard};
 use crate::proto as pb;
 
 /// The event that is `op` of the book, as readers are shown it. `member` is the id of its member, empty for an event of
-/// the program itself.
+/// the program itself; of an event between two members [`super::receipt::name_other`] sets that of the other one.
 #[must_use]
 pub fn event(scribe: &Scribe<'_>, op: Op, book_time_us: i64, event: &Event<'_>, member: String) -> pb::Event {
     let (program, key, body_hash) = event.identity();
@@ -39,6 +39,11 @@ pub fn event(scribe: &Scribe<'_>, op: Op, book_time_us: i64, event: &Event<'_>, 
         rolling: rolling(scribe, program, event),
         legs: legs(scribe, program, event.legs()),
         late_for_us: scribe.names.late_for(program, op, told::dated_us(event, book_time_us)),
+        other_legs: event.other().map(|other| legs(scribe, other.program, &other.legs)).unwrap_or_default(),
+        other_rolling: event
+            .other()
+            .map(|other| rolling_of(scribe, other.program, other.rolls.iter().copied()))
+            .unwrap_or_default(),
         ..pb::Event::default()
     };
     if let Some(common) = event.common() {
@@ -128,6 +133,9 @@ fn show_particulars(shown: &mut pb::Event, scribe: &Scribe<'_>, op: Op, event: &
             shown.points = points(granted.units);
             shown.bonus = points(granted.bonus);
         }
+        Event::Transferred(transferred) => shown.points = points(transferred.units),
+        Event::Converted(converted) => shown.points = points(converted.units),
+        Event::MembersMerged(merged) => show_act(shown, &merged.actor, &merged.reason),
         Event::Due(due) => show_due(shown, op, due),
         Event::SnapshotTaken(taken) => {
             shown.snapshot = taken.name.to_owned();
@@ -194,13 +202,22 @@ fn rolling(scribe: &Scribe<'_>, program: ProgramNo, event: &Event<'_>) -> Vec<pb
         Event::Opened(opened) => rolls.extend(opened.more.as_deref().and_then(|more| Some((more.asset, more.rolls?)))),
         Event::Captured(captured) => rolls.extend(captured.rolls.map(|until| (captured.asset, until))),
         Event::Granted(granted) => rolls.extend(granted.rolls.map(|until| (granted.asset, until))),
+        Event::Converted(converted) => rolls.extend(converted.rolls.map(|until| (converted.asset, until))),
         _ => {}
     }
+    rolling_of(scribe, program, rolls.into_iter())
+}
+
+fn rolling_of(
+    scribe: &Scribe<'_>,
+    program: ProgramNo,
+    rolls: impl Iterator<Item = (AssetNo, u32)>,
+) -> Vec<pb::Rolling> {
     let shown = |(asset, until): (AssetNo, u32)| pb::Rolling {
         asset: scribe.asset(program, asset),
         expires_at_us: instant_us(until),
     };
-    rolls.into_iter().map(shown).collect()
+    rolls.map(shown).collect()
 }
 
 fn show_basis(shown: &mut pb::Event, basis: Basis) {

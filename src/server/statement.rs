@@ -17,8 +17,15 @@ use crate::proto as pb;
 /// Bytes of the mark that ties a page token to the question it belongs to.
 const MARK_BYTES: usize = 8;
 
-/// Events and the token of the next page, empty for none.
-type Page = (Vec<pb::Event>, String);
+/// A page of a statement.
+pub(super) struct Page {
+    /// The events, newest first.
+    pub(super) events: Vec<pb::Event>,
+    /// Of the events between two members, by their place: the command's own member and the other one, whose ids they may lack.
+    pub(super) between: Vec<(usize, MemberNo, MemberNo)>,
+    /// The token of the next page, empty for none.
+    pub(super) token: String,
+}
 
 /// What a page of a statement is asked for.
 #[derive(Debug)]
@@ -81,7 +88,7 @@ impl Question {
     ) -> Result<Result<Page, Fault>, Unreadable> {
         let names = handle.names();
         let scribe = Scribe { info: handle.book_info(), names: &names };
-        let mut events = Vec::new();
+        let (mut events, mut between) = (Vec::new(), Vec::new());
         let prints = handle.prints();
         let mut trail = Trail::new(state.head, state.number);
         if let Some(token) = &self.begin {
@@ -99,6 +106,8 @@ impl Question {
                 return Ok(Err(stray()));
             }
             if self.wants(&event, stored.book_time_us) {
+                let other = event.other().and_then(|other| other.member.number());
+                between.extend(event.member().zip(other).map(|(own, other)| (events.len(), own, other)));
                 events.push(show::event(&scribe, op, stored.book_time_us, &event, id.clone()));
             }
             // Book time never runs backwards, so that nothing further back can be wanted.
@@ -107,7 +116,7 @@ impl Question {
             }
         }
         let token = write_token(&trail, self.mark, prints);
-        Ok(Ok((events, token)))
+        Ok(Ok(Page { events, between, token }))
     }
 
     fn wants(&self, event: &Event<'_>, book_time_us: i64) -> bool {

@@ -194,6 +194,7 @@ pub fn verify(disk: &dyn Disk, options: &Options, progress: &mut dyn FnMut(u64))
             .unwrap_or_default(),
         campaigns: books.ledger.campaigns(number),
         rewards: books.ledger.rewards(number),
+        programs: programs.iter().map(|view| view.id.clone()).collect(),
     };
     books.sums.agree(&trial_balance, ids).map_err(unbalanced)?;
     let (members, _) = books.ledger.counts();

@@ -22,6 +22,8 @@ pub(super) struct Ids {
     pub(super) campaigns: Vec<CampaignView>,
     /// Its rewards, in order of their numbers.
     pub(super) rewards: Vec<RewardView>,
+    /// The ids of all programs, in order of their numbers.
+    pub(super) programs: Vec<String>,
 }
 
 impl Ids {
@@ -34,6 +36,7 @@ impl Ids {
             Class::Stock(number) | Class::Reserved(number) => {
                 self.rewards.get(usize::from(number.0)).map(|view| view.sku.as_str())
             }
+            Class::Conversion(program) => self.programs.get(usize::from(program.0)).map(String::as_str),
             _ => None,
         };
         let asset = match asset {
@@ -45,20 +48,21 @@ impl Ids {
 }
 
 impl Sums {
-    /// Adds an event's legs, which must sum to zero in each asset.
+    /// Adds an event's legs, which must sum to zero in each asset of each program.
     pub(super) fn take(&mut self, event: &Event<'_>) -> Result<(), String> {
-        let (program, _, _) = event.identity();
-        let mut totals: BTreeMap<AssetNo, i128> = BTreeMap::new();
-        for leg in event.legs() {
-            let amount = i128::from(leg.amount);
-            *totals.entry(leg.asset).or_default() += amount;
-            let sums = self.programs.entry(program).or_default();
-            *sums.entry((leg.asset, Class::of(&leg.account))).or_default() += amount;
+        let mut totals: BTreeMap<(ProgramNo, AssetNo), i128> = BTreeMap::new();
+        for (program, legs) in event.sides() {
+            for leg in legs {
+                let amount = i128::from(leg.amount);
+                *totals.entry((program, leg.asset)).or_default() += amount;
+                let sums = self.programs.entry(program).or_default();
+                *sums.entry((leg.asset, Class::of(&leg.account))).or_default() += amount;
+            }
         }
         match totals.into_iter().find(|(_, total)| *total != 0) {
             None => Ok(()),
-            Some((AssetNo::POINTS, total)) => Err(format!("its legs sum to {total}")),
-            Some((asset, total)) => Err(format!("its legs in asset {} sum to {total}", asset.0)),
+            Some(((_, AssetNo::POINTS), total)) => Err(format!("its legs sum to {total}")),
+            Some(((_, asset), total)) => Err(format!("its legs in asset {} sum to {total}", asset.0)),
         }
     }
 
@@ -110,11 +114,14 @@ mod tests {
             sums.take(&codec::decode(&stored.bytes).unwrap()).unwrap();
         }
         let assets: Vec<_> = ASSETS.iter().map(|id| (*id).to_owned()).collect();
-        sums.agree(trial, |number| Ids {
+        let programs: Vec<_> = trial.iter().map(|trial| trial.program.clone()).collect();
+        let ids = |number| Ids {
             assets: assets.clone(),
             campaigns: paper.campaigns(number),
             rewards: Vec::new(),
-        })
+            programs: programs.clone(),
+        };
+        sums.agree(trial, ids)
     }
 
     #[test]

@@ -8,7 +8,10 @@ use stampbook::ledger::spec::{CampaignSpec, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
 use super::book::{Said, prefix};
-use super::{Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add, asset_of_campaign, more_of};
+use super::{
+    Happened, Model, Program, Refusal, Snapshot, Verdict, Version, What, add, asset_of_campaign, balanced, more_of,
+    rewards,
+};
 
 /// The greatest balance, either way.
 const BALANCE_MAX: i128 = i64::MAX as i128;
@@ -33,6 +36,7 @@ impl Model {
             (AdminAction::ClosePeriod { until_us }, Some(number)) => {
                 close_period(&mut self.programs[number], *until_us, book_time_us)
             }
+            (action @ AdminAction::PutReward { .. }, Some(number)) => rewards::put(&mut self.programs[number], action),
             (action, Some(number)) => change(&mut self.programs[number], action),
         };
         let said = match decided {
@@ -43,6 +47,7 @@ impl Model {
             }
         };
         if let Some(program) = self.programs.iter_mut().find(|program| program.id == command.program_id) {
+            balanced(said.legs.iter());
             program.post(&said.legs);
         }
         self.history.push(Happened {

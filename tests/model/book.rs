@@ -7,23 +7,26 @@ use std::convert::Infallible;
 use stampbook::audit::explain::{self, Line, Scene};
 use stampbook::engine::names::Names;
 use stampbook::ledger::codec::Named;
-use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Notes, Original};
+use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Named as NamedMember, Notes, Original};
 use stampbook::ledger::event::{Balances, Event};
 use stampbook::ledger::ids::{MemberNo, Op, ProgramNo};
-use stampbook::ledger::original::named_by;
+use stampbook::ledger::original::{Sought, named_by};
 use stampbook::ledger::own::End;
 use stampbook::ledger::print::Prints;
+use stampbook::ledger::reason::Reason;
 use stampbook::ledger::{
     Decision, Found, Generation, Hashes, Ledger, Limits, Lookup, Moment, Need, Resolved, codec, hashes_of, key_bits,
 };
 
 #[path = "said.rs"]
 mod said;
+#[path = "said_moves.rs"]
+mod said_moves;
 #[path = "shelf.rs"]
 mod shelf;
 
 #[allow(unused_imports, reason = "the worked examples need fewer of them")]
-pub(crate) use said::{Part, Said, asset_of, lot_name, number_of, prefix, tell};
+pub(crate) use said::{Part, Said, Side, asset_of, lot_name, number_of, prefix, tell};
 pub(crate) use shelf::Shelf;
 
 /// What the book did with a command.
@@ -110,6 +113,21 @@ impl Book {
         command
     }
 
+    /// Another member, as the server would name it.
+    pub(crate) fn named(&self, program: usize, id: &str) -> NamedMember {
+        NamedMember { id: id.to_owned(), hash: self.prints.member(self.shelf.program_id(program), id) }
+    }
+
+    /// Gives the parts of a checkout all that the command says, but for its key.
+    pub(crate) fn fill_parts(&self, command: &mut Command) {
+        let whole = Command { key: String::new(), key_print: 0, body_hash: [0; 16], ..command.clone() };
+        if let Action::Checkout { parts } = &mut command.action {
+            for part in parts {
+                *part = Command { action: part.action.clone(), ..whole.clone() };
+            }
+        }
+    }
+
     /// An operator's command as the server would make it.
     pub(crate) fn admin(&self, program_id: &str, key: &str, action: AdminAction) -> AdminCommand {
         let mut command = AdminCommand {
@@ -130,22 +148,82 @@ impl Book {
         if let Some(known) = self.known(command.key_print, &command.key, command.body_hash) {
             return known;
         }
+        self.both_fall_due(command, book_time_us);
+        match &command.action {
+            Action::Checkout { parts } => self.check_out(command, parts, book_time_us),
+            _ => self.post_one(command, book_time_us).0,
+        }
+    }
+
+    /// Writes what is due of the member, and of the other one that the command names.
+    fn both_fall_due(&mut self, command: &Command, book_time_us: i64) {
         self.fall_due(command.member_hash, book_time_us);
+        if let Some(other) = command.action.other() {
+            self.fall_due(other.hash, book_time_us);
+        }
+    }
+
+    /// Decides one command, or a part of a checkout, which has no key, and writes its event. Tells why it was refused, if it
+    /// was.
+    fn post_one(&mut self, command: &Command, book_time_us: i64) -> (Posted, Option<(Reason, String)>) {
         let at = self.begin(book_time_us);
         let resolved = self.resolve(command);
-        let hashes = Hashes {
-            key: command.key_print,
-            member: command.member_hash,
-            other: command.action.other().map_or(0, |named| named.hash),
-        };
-        let posted = match self.ledger.decide(command, resolved.as_ref(), at) {
+        let (posted, refused) = match self.ledger.decide(command, resolved.as_ref(), at) {
             Decision::Event(event) => {
                 self.ledger.prove(at, &event, resolved.as_ref(), &self.prints).unwrap();
-                self.write(at, &event, hashes)
+                let refused = event.rejection().map(|(reason, field)| (reason, field.to_owned()));
+                (self.write(at, &event, self.hashes(command, at.op)), refused)
             }
-            Decision::LimitReached => return Posted::Limit,
+            Decision::LimitReached => return (Posted::Limit, None),
         };
-        self.fall_due(command.member_hash, book_time_us);
+        self.both_fall_due(command, book_time_us);
+        (posted, refused)
+    }
+
+    fn hashes(&self, command: &Command, op: Op) -> Hashes {
+        Hashes {
+            key: if command.key.is_empty() { self.prints.own(op) } else { command.key_print },
+            member: command.member_hash,
+            other: command.action.other().map_or(0, |named| named.hash),
+        }
+    }
+
+    /// Decides the parts one after another and closes them, or takes all of it back and remembers why, as the engine does. In
+    /// a scope that is open already what was done is the scope's to undo.
+    fn check_out(&mut self, command: &Command, parts: &[Command], book_time_us: i64) -> Posted {
+        let (shelf, within) = (self.shelf.clone(), self.ledger.undoes());
+        if !within {
+            self.ledger.begin_undo();
+        }
+        let mut ops = Vec::new();
+        for (place, part) in parts.iter().enumerate() {
+            let (posted, refused) = self.post_one(part, book_time_us);
+            match (posted, &refused) {
+                (Posted::Fresh(op), None) => {
+                    ops.push(op);
+                    continue;
+                }
+                // What undoes it is the scope.
+                _ if within => return posted,
+                _ => {}
+            }
+            self.ledger.roll_back();
+            self.shelf = shelf;
+            let Some((reason, field)) = refused else { return posted };
+            let at = self.begin(book_time_us);
+            let field = if field.contains('.') { format!("checkout.parts[{place}].{field}") } else { field };
+            let event = self.ledger.reject(command, reason, &field, at);
+            return self.write(at, &event, self.hashes(command, at.op));
+        }
+        let earn = parts.iter().position(|part| matches!(part.action, Action::Earn { .. }));
+        let at = self.begin(book_time_us);
+        let earn = earn.map(|place| u8::try_from(place).unwrap());
+        let event = self.ledger.check_out(command, &ops, earn, at).unwrap();
+        self.ledger.prove(at, &event, None, &self.prints).unwrap();
+        let posted = self.write(at, &event, self.hashes(command, at.op));
+        if !within {
+            self.ledger.commit_undo();
+        }
         posted
     }
 
@@ -200,15 +278,21 @@ impl Book {
     fn resolve(&self, command: &Command) -> Option<Resolved> {
         let runs = &|lookup| self.runs.answer(lookup);
         let need = match self.ledger.needs(command, runs) {
-            Need::Walk { head } => {
-                self.by_reference(command, head).map_or(Need::NotFound, |op| self.ledger.needs_original(op, runs))
+            Need::Walk { .. } => {
+                self.by_reference(command).map_or(Need::NotFound, |op| self.ledger.needs_original(op, runs))
             }
             need => need,
         };
         match need {
             Need::Nothing => None,
             Need::Hold(op) => Some(Resolved::Hold(op)),
-            Need::Original { op, latest_refund } => {
+            Need::Original { mut op, mut latest_refund } => {
+                // A checkout means its earn.
+                if let Some((_, Sought::Earn)) = named_by(&command.action)
+                    && let Some(earn) = self.event(op).checked_out_earn(op)
+                {
+                    (op, latest_refund) = (earn, self.ledger.find_refund(earn, runs).unwrap());
+                }
                 let latest = latest_refund.map(|at| (at, self.event(at)));
                 let latest = latest.as_ref().map(|(at, event)| (*at, event));
                 let end = |end, _| Ok::<_, Infallible>(End::of(end, &self.event(end)));
@@ -219,18 +303,22 @@ impl Book {
         }
     }
 
-    fn by_reference(&self, command: &Command, head: Op) -> Option<Op> {
+    /// The newest event with the reference that can be meant, of the member or of those who went into him.
+    fn by_reference(&self, command: &Command) -> Option<Op> {
         let Some((Original::Reference(wanted), sought)) = named_by(&command.action) else { return None };
-        let mut at = Some(head).filter(|op| op.0 > 0);
-        while let Some(op) = at {
-            let event = self.event(op);
-            let notes = event.common().and_then(|common| common.notes.as_ref());
-            if sought.takes(&event) && notes.is_some_and(|notes| notes.reference.text == wanted) {
-                return Some(op);
-            }
-            at = op.back(event.member_link().unwrap());
-        }
-        None
+        let member = self.ledger.member(command.member_hash);
+        let program = self.shelf.program_id(usize::from(command.program.0));
+        let is_it = |op: &Op| {
+            let event = self.event(*op);
+            let Some(common) = event.common() else { return false };
+            let (Some(number), Some(notes)) = (common.member.number(), &common.notes) else { return false };
+            let id = self.prints.member(program, self.shelf.member_id(number));
+            sought.takes(&event)
+                && notes.reference.text == wanted
+                && common.program == command.program
+                && self.ledger.member(id) == member
+        };
+        (1..=self.shelf.events.len()).rev().map(|op| Op(u64::try_from(op).unwrap())).find(is_it)
     }
 
     fn write(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Posted {

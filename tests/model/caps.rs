@@ -10,7 +10,7 @@ use stampbook::ledger::view::CampaignStatus;
 
 use super::book::ROOMY;
 use super::rules::DAY;
-use super::{Back, Earned, Model, What};
+use super::{Back, Earned, Happened, Model, What};
 
 /// A span in which a cap counts, by its kind and first local day.
 pub(crate) type CapSpan = (CapPer, Date);
@@ -33,29 +33,37 @@ pub(crate) fn cap_span(spec: &ProgramSpec, per: CapPer, occurred_at_us: i64) -> 
 }
 
 impl Model {
-    /// Every counter of a cap: what was awarded, less what refunds brought back, since it was last forgotten.
+    /// Every counter of a cap: what was awarded, less what refunds brought back, since it was last forgotten. Those of
+    /// members who went into another add up with his.
     pub(crate) fn counters(&self) -> BTreeMap<Counter, i128> {
         let mut counters: BTreeMap<Counter, i128> = BTreeMap::new();
-        let since = |counter: &Counter| self.forgotten.get(counter).copied().unwrap_or(0);
+        let mut forgotten = self.forgotten.iter().peekable();
         for (at, event) in self.history.iter().enumerate() {
+            while let Some((_, counter)) = forgotten.next_if(|(then, _)| *then <= at) {
+                counters.remove(counter);
+            }
             let (earn, taken) = match &event.what {
                 What::Earned(_) => (event, None),
                 What::Refunded(refunded) => (&self.history[refunded.original], Some(&refunded.parts)),
+                What::Merged { into } => {
+                    add_up(&mut counters, event, into);
+                    continue;
+                }
                 _ => continue,
             };
-            let (What::Earned(earned), Some(member)) = (&earn.what, &earn.member) else { unreachable!() };
+            let (What::Earned(earned), Some(member)) = (&earn.what, &event.member) else { unreachable!() };
             for award in &earned.awards {
                 let Some(span) = award.cap_span else { continue };
                 let counter = (earn.program.clone(), member.clone(), award.campaign.clone(), span);
-                if at < since(&counter) {
-                    continue;
-                }
                 let used = counters.entry(counter).or_default();
                 *used = match taken {
                     None => *used + award.points,
                     Some(taken) => (*used - asked_of(taken, &award.campaign)).max(0),
                 };
             }
+        }
+        for (_, counter) in forgotten {
+            counters.remove(counter);
         }
         counters.retain(|_, used| *used > 0);
         counters
@@ -75,7 +83,7 @@ impl Model {
             let first_day = i64::from(Date::constant(1970, 1, 1).until(*first).unwrap().get_days());
             let in_reach = *per == CapPer::Campaign || program.newest().import_mode || day <= first_day + 31 + 31;
             if !in_reach || program.campaigns[campaign] == CampaignStatus::Closed {
-                self.forgotten.insert(counter, self.history.len());
+                self.forgotten.push((self.history.len(), counter));
             }
         }
     }
@@ -94,6 +102,16 @@ impl Model {
             }
         }
         counters.len() == before || counters.len() <= self.limits.cap_counters_max
+    }
+}
+
+/// The counters of a member who goes become those of another.
+fn add_up(counters: &mut BTreeMap<Counter, i128>, merged: &Happened, into: &str) {
+    let goes = |counter: &Counter| counter.0 == merged.program && Some(&counter.1) == merged.member.as_ref();
+    let going: Vec<Counter> = counters.keys().filter(|counter| goes(counter)).cloned().collect();
+    for counter in going {
+        let used = counters.remove(&counter).unwrap();
+        *counters.entry((counter.0, into.to_owned(), counter.2, counter.3)).or_default() += used;
     }
 }
 

@@ -7,7 +7,7 @@ use stampbook::ledger::event::{Expiry, LOTS_MAX, LotId, Source, Standing};
 use super::book::{Said, tell};
 use super::dates::MINUTE;
 use super::member::{Draft, Lot, Member};
-use super::{Happened, Model, What};
+use super::{Happened, Model, What, balanced, rewards};
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +94,7 @@ fn next(name: &str, member: &Member, op: usize, now_us: i64) -> Option<(Said, Dr
             tell(&mut said.more, "at", at_us);
             let at = draft.member.holds.iter().position(|hold| hold.op == of).unwrap();
             let hold = draft.member.holds.remove(at);
+            rewards::back_on_the_shelf(&mut draft, &hold, hold.units());
             for (id, units) in hold.parts {
                 draft.put_held(hold.asset, id, -units);
                 draft.put_free(hold.asset, id, units);
@@ -161,24 +162,26 @@ fn merge(draft: &mut Draft, asset: u8, earlier: LotId, later: LotId) {
 impl Model {
     /// Writes what is due of a member by now, until nothing is.
     pub(crate) fn fall_due(&mut self, program: usize, name: &str, now_us: i64) {
+        let name = self.programs[program].root(name).to_owned();
         loop {
-            let Some(member) = self.programs[program].members.get(name) else { return };
+            let Some(member) = self.programs[program].members.get(&name) else { return };
             let op = self.history.len() + 1;
-            let Some((mut said, draft)) = next(name, member, op, now_us) else { return };
+            let Some((mut said, draft)) = next(&name, member, op, now_us) else { return };
             said.legs.clone_from(&draft.legs);
-            said.positions = draft.positions();
+            said.positions = draft.positions.clone();
             let touched = draft.touched.clone();
             let member = draft.finish();
             said.others = touched.into_iter().map(|asset| (asset, member.balances(asset))).collect();
             said.untils = member.untils.iter().map(|(asset, minute)| (*asset, i128::from(*minute))).collect();
             let program = &mut self.programs[program];
+            balanced(said.legs.iter());
             program.post(&said.legs);
-            program.members.insert(name.to_owned(), member);
+            program.members.insert(name.clone(), member);
             self.history.push(Happened {
                 program: program.id.clone(),
                 key: String::new(),
                 body_hash: [0; 16],
-                member: Some(name.to_owned()),
+                member: Some(name.clone()),
                 reference: String::new(),
                 what: What::Other,
             });

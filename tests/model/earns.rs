@@ -16,7 +16,7 @@ use super::refunds::is_reversible;
 use super::{Award, Case, Decided, Earned, Model, Program, Refusal, What, asset_of_campaign, dates};
 
 /// Pending earns that a member may have.
-const PENDING_MAX: usize = 64;
+pub(crate) const PENDING_MAX: usize = 64;
 
 /// The base award, and the second one that the rule gives for the same spend.
 pub(crate) fn awards_of(

@@ -6,12 +6,12 @@ use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::ProgramSpec;
 
 use super::book::{Said, tell};
-use super::member::Hold;
+use super::member::{Draft, Hold};
 use super::rules::DAY;
-use super::{Case, Decided, Model, Refusal, What, more_of};
+use super::{Case, Decided, Model, Refusal, What, more_of, rewards};
 
 /// Holds that a member may have open.
-const HOLDS_MAX: usize = 32;
+pub(crate) const HOLDS_MAX: usize = 32;
 
 /// Until when a hold lasts that is asked for now.
 pub(crate) fn until(spec: &ProgramSpec, asked_us: Option<i64>, now_us: i64) -> Result<i64, Refusal> {
@@ -34,18 +34,9 @@ pub(crate) fn hold(mut case: Case<'_>) -> Result<Decided, Refusal> {
     if case.draft.member.balances(asset)[0] < units {
         return Err((Reason::InsufficientPoints, "hold.units"));
     }
-    let (mut rest, mut parts) = (units, Vec::new());
-    for id in case.draft.member.spending_order(asset) {
-        let here = rest.min(case.draft.member.free(asset, id));
-        if here > 0 {
-            parts.push((id, here));
-            rest -= here;
-            case.draft.put_free(asset, id, -here);
-            case.draft.put_held(asset, id, here);
-        }
-    }
     let op = case.draft.op;
-    case.draft.member.holds.push(Hold { op, asset, purpose, until_us, parts });
+    let parts = pin(&mut case.draft, asset, units);
+    case.draft.member.holds.push(Hold { op, asset, purpose, until_us, parts, reserves: None });
     let mut said = Said { what: "held".to_owned(), ..Said::default() };
     tell(&mut said.more, "asset", asset);
     tell(&mut said.more, "units", units);
@@ -53,10 +44,26 @@ pub(crate) fn hold(mut case: Case<'_>) -> Result<Decided, Refusal> {
     case.decided(said, What::Other)
 }
 
+/// Pins free units in spending order: of which lots how many.
+pub(crate) fn pin(draft: &mut Draft, asset: u8, units: i128) -> Vec<(LotId, i128)> {
+    let (mut rest, mut parts) = (units, Vec::new());
+    for id in draft.member.spending_order(asset) {
+        let here = rest.min(draft.member.free(asset, id));
+        if here > 0 {
+            parts.push((id, here));
+            rest -= here;
+            draft.put_free(asset, id, -here);
+            draft.put_held(asset, id, here);
+        }
+    }
+    parts
+}
+
 /// Lets go of what a hold pinned: units are free again, or lapse with their lot. Tells how many there are of both.
-fn let_go(case: &mut Case<'_>, said: &mut Said, name: &str, asset: u8, parts: &[(LotId, i128)]) {
-    let mut lapsed = 0;
-    for (id, units) in parts {
+fn let_go(case: &mut Case<'_>, said: &mut Said, name: &str, hold: &Hold) {
+    let (asset, mut lapsed) = (hold.asset, 0);
+    rewards::back_on_the_shelf(&mut case.draft, hold, hold.units());
+    for (id, units) in &hold.parts {
         case.draft.put_held(asset, *id, -units);
         if case.draft.member.has_lapsed(asset, *id, case.now_us) {
             let gone = case.draft.leave(asset, *id, *units);
@@ -66,7 +73,7 @@ fn let_go(case: &mut Case<'_>, said: &mut Said, name: &str, asset: u8, parts: &[
             case.draft.put_free(asset, *id, *units);
         }
     }
-    tell(&mut said.more, name, parts.iter().map(|(_, units)| units).sum::<i128>());
+    tell(&mut said.more, name, hold.units());
     tell(&mut said.more, "lapsed", lapsed);
 }
 
@@ -84,10 +91,10 @@ impl Model {
         let at = self.hold_of(&case, hold)?;
         let units = i128::from(*units);
         let mut hold = case.draft.member.holds.remove(at);
-        let pinned: i128 = hold.parts.iter().map(|(_, units)| units).sum();
-        if units > pinned {
+        if units > hold.units() {
             return Err((Reason::HoldExceeded, "units"));
         }
+        let pieces = rewards::capture(&mut case.draft, &hold, units)?;
         let (asset, mut rest, mut lots) = (hold.asset, units, Vec::new());
         for (id, there) in &mut hold.parts {
             let here = rest.min(*there);
@@ -109,13 +116,13 @@ impl Model {
         tell(&mut said.more, "units", units);
         tell(&mut said.more, "over", i64::from(over));
         if over {
-            let_go(&mut case, &mut said, "released", asset, &hold.parts);
+            let_go(&mut case, &mut said, "released", &hold);
         } else {
             case.draft.member.holds.insert(at, hold);
         }
         // What had lapsed before stays lapsed.
         case.roll(asset);
-        case.decided(said, What::Spent { asset, account, lots })
+        case.decided(said, What::Spent { asset, account, lots, pieces })
     }
 
     /// Decides a release.
@@ -126,7 +133,7 @@ impl Model {
         let mut said = Said { what: "released".to_owned(), ..Said::default() };
         tell(&mut said.more, "hold", hold.op);
         tell(&mut said.more, "asset", hold.asset);
-        let_go(&mut case, &mut said, "units", hold.asset, &hold.parts);
+        let_go(&mut case, &mut said, "units", &hold);
         case.decided(said, What::Other)
     }
 }

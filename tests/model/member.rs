@@ -4,12 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stampbook::ledger::event::{Expiry, LotId, Purpose, Source, Standing};
+use stampbook::ledger::ids::AssetNo;
 use stampbook::ledger::spec::AssetKind;
 
 use super::add;
 use super::book::{lot_name, prefix};
 use super::dates::MINUTE;
 use super::rules::KINDS_OF_ASSETS;
+
+/// The number by which pieces of rewards are counted.
+pub(crate) const PIECES: u8 = AssetNo::PIECES.0;
 
 /// A lot that lies here or lay here.
 #[derive(Clone, Debug)]
@@ -34,6 +38,14 @@ pub(crate) struct Hold {
     pub until_us: i64,
     /// In the order in which they were pinned.
     pub parts: Vec<(LotId, i128)>,
+    /// The reward whose pieces are reserved with them, and the price of one.
+    pub reserves: Option<(String, i128)>,
+}
+
+impl Hold {
+    pub(crate) fn units(&self) -> i128 {
+        self.parts.iter().map(|(_, units)| units).sum()
+    }
 }
 
 /// An earn that is pending.
@@ -60,6 +72,9 @@ pub(crate) struct Member {
     pub lapsed: BTreeMap<(usize, u8), i128>,
     /// The greatest count of units that entered a dated lot which is gone.
     pub floor: i128,
+    /// The local date on which the member joined, in days.
+    pub joined: Option<i32>,
+    pub tags: BTreeSet<String>,
 }
 
 impl Default for Member {
@@ -73,6 +88,8 @@ impl Default for Member {
             waiting: Vec::new(),
             lapsed: BTreeMap::new(),
             floor: 0,
+            joined: None,
+            tags: BTreeSet::new(),
         }
     }
 }
@@ -153,25 +170,25 @@ impl Member {
 pub(crate) struct Draft {
     pub name: String,
     pub member: Member,
-    before: Member,
     pub op: usize,
     pub now_us: i64,
     /// Amounts by account name, credit positive.
     pub legs: BTreeMap<String, i128>,
     /// The assets that have a leg.
     pub touched: BTreeSet<u8>,
+    /// Where the intervals begin of what entered and of what left each lot.
+    pub positions: BTreeMap<String, i128>,
 }
 
 impl Draft {
     pub(crate) fn new(name: &str, member: Member, op: usize, now_us: i64) -> Self {
-        let before = member.clone();
-        let (legs, touched) = Default::default();
-        Self { name: name.to_owned(), member, before, op, now_us, legs, touched }
+        let (legs, touched, positions) = Default::default();
+        Self { name: name.to_owned(), member, op, now_us, legs, touched, positions }
     }
 
     /// Puts an amount on one of the program's accounts.
     pub(crate) fn put(&mut self, asset: u8, account: &str, amount: i128) {
-        if amount != 0 {
+        if amount != 0 && asset != PIECES {
             self.touched.insert(asset);
         }
         add(&mut self.legs, &format!("{}{account}", prefix(asset)), amount);
@@ -211,9 +228,19 @@ impl Draft {
         &mut lots[at]
     }
 
+    /// Remembers where an interval begins, of which only the first part matters.
+    fn note(&mut self, asset: u8, id: LotId, way: &str, position: i128) {
+        let name = format!("{}{} {way}", prefix(asset), lot_name(&self.name, id));
+        self.positions.entry(name).or_insert(position);
+    }
+
     /// Puts units into a lot without a leg.
     pub(crate) fn enter(&mut self, asset: u8, id: LotId, units: &[(usize, i128)]) {
-        let op = self.op;
+        if units.iter().all(|(_, units)| *units == 0) {
+            return;
+        }
+        let (op, begins) = (self.op, self.lot(asset, id).entered);
+        self.note(asset, id, "in", begins);
         let lot = self.lot(asset, id);
         if lot.units.is_empty() {
             lot.opened = op;
@@ -224,8 +251,14 @@ impl Draft {
         }
     }
 
-    /// Takes the units out of a lot, without a leg, that have been in it for longest; whose they are.
+    /// Takes the units out of a lot, without a leg, that have been in it for longest; whose they are. A dated lot that holds
+    /// nothing is gone.
     pub(crate) fn leave(&mut self, asset: u8, id: LotId, mut units: i128) -> Vec<(usize, i128)> {
+        if units == 0 {
+            return Vec::new();
+        }
+        let begins = self.lot(asset, id).left;
+        self.note(asset, id, "out", begins);
         let lot = self.lot(asset, id);
         lot.left += units;
         let mut gone = Vec::new();
@@ -237,6 +270,10 @@ impl Draft {
             if there > taken {
                 lot.units.insert(0, (op, there - taken));
             }
+        }
+        if is_dated(id) && lot.units.is_empty() {
+            self.member.floor = lot.entered.max(self.member.floor);
+            self.member.lots.retain(|lot| lot.asset != asset || lot.id != id);
         }
         gone
     }
@@ -293,37 +330,14 @@ impl Draft {
         taken
     }
 
-    /// Where the intervals begin of what entered and of what left each lot.
-    pub(crate) fn positions(&self) -> BTreeMap<String, i128> {
-        let mut positions = BTreeMap::new();
-        for lot in &self.member.lots {
-            let floor = if is_dated(lot.id) { self.before.floor } else { 0 };
-            let before = self.before.lots.iter().find(|known| known.asset == lot.asset && known.id == lot.id);
-            let (entered, left) = before.map_or((floor, floor), |known| (known.entered, known.left));
-            let name = format!("{}{}", prefix(lot.asset), lot_name(&self.name, lot.id));
-            if lot.entered > entered {
-                positions.insert(format!("{name} in"), entered);
-            }
-            if lot.left > left {
-                positions.insert(format!("{name} out"), left);
-            }
-        }
-        positions
-    }
-
-    /// The member after the event: dated lots that hold nothing are gone.
+    /// The member after the event.
     pub(crate) fn finish(mut self) -> Member {
-        let mut floor = self.member.floor;
         for lot in &self.member.lots {
             let held: i128 = lot.units.iter().map(|(_, units)| units).sum();
             assert_eq!(lot.entered - lot.left, held, "the model's own lot {lot:?}");
+            assert!(held > 0 || !is_dated(lot.id), "the model's own lot {lot:?} is there with nothing in it");
             assert!(self.member.free(lot.asset, lot.id) >= 0, "the model pins no more than there is");
-            if is_dated(lot.id) && held == 0 {
-                floor = floor.max(lot.entered);
-            }
         }
-        self.member.floor = floor;
-        self.member.lots.retain(|lot| !is_dated(lot.id) || !lot.units.is_empty());
         self.member.waiting.retain(|entry| !entry.parts.is_empty());
         self.member
     }

@@ -8,13 +8,19 @@ use super::book::{Said, tell};
 use super::{Case, Decided, Refusal, What, dates, more_of};
 
 /// Takes free units in spending order and puts them on one account: all of them, or the command is refused.
-fn spend(case: &mut Case<'_>, asset: u8, account: &str, units: i128, field: &'static str) -> Result<What, Refusal> {
+pub(crate) fn spend(
+    case: &mut Case<'_>,
+    asset: u8,
+    account: &str,
+    units: i128,
+    field: &'static str,
+) -> Result<What, Refusal> {
     if case.draft.member.balances(asset)[0] < units {
         return Err((Reason::InsufficientPoints, field));
     }
     let lots = case.draft.spend(asset, units);
     case.draft.put(asset, account, units);
-    Ok(What::Spent { asset, account: account.to_owned(), lots })
+    Ok(What::Spent { asset, account: account.to_owned(), lots, pieces: None })
 }
 
 /// Decides a redemption.

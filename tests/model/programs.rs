@@ -3,11 +3,11 @@
 use stampbook::ledger::ids::AssetNo;
 use stampbook::ledger::later::Later;
 use stampbook::ledger::spec::{
-    AlsoAward, AssetSpec, CampaignSpec, Cap, CapPer, DebtPolicy, ExpiryPolicy, HOLD_DAYS_MAX, Lifetime, Offset,
-    OnExhausted, PendingRule, ProgramMore, ProgramSpec, Ratio, RoundUp, Rounding, Rule, RuleMore,
+    AlsoAward, AssetSpec, CampaignSpec, Cap, CapPer, ConversionRate, DebtPolicy, ExpiryPolicy, HOLD_DAYS_MAX, Lifetime,
+    Offset, OnExhausted, PendingRule, ProgramMore, ProgramSpec, Ratio, RoundUp, Rounding, Rule, RuleMore,
 };
 
-use super::generate::{CAMPAIGNS, Character, Generator, KINDS};
+use super::generate::{CAMPAIGNS, Character, Generator, KINDS, PROGRAMS};
 use super::rules::{DAY, GROWTH, SECOND, STARS, assets, ratio};
 
 /// Two programs a book, in zones whose clocks change: by night, never, at midnight, and half an hour off.
@@ -81,14 +81,28 @@ impl Generator {
         })
     }
 
-    fn more(&mut self) -> ProgramMore {
+    fn more(&mut self, number: usize) -> ProgramMore {
         let (points, minor) = self.rng.pick(&[(100, 100), (7, 3), (1, 1), (500, 200)]);
         ProgramMore {
             assets: self.assets(),
             offset: self.rng.chance(600).then_some(Offset { points, minor }),
             grace_days: self.rng.pick(&[0, 0, 1, 7, 30]),
             hold_days_max: self.rng.pick(&[1, 7, HOLD_DAYS_MAX, HOLD_DAYS_MAX, HOLD_DAYS_MAX]),
+            conversions: self.conversions(PROGRAMS[1 - number]),
+            accepts_from: if self.rng.chance(900) { vec![PROGRAMS[1 - number].to_owned()] } else { Vec::new() },
         }
+    }
+
+    /// What units of a program come to in the other one, mostly.
+    fn conversions(&mut self, to: &str) -> Vec<ConversionRate> {
+        let mut rates = Vec::new();
+        for (asset, to_asset) in [(AssetNo::POINTS, "points"), (AssetNo::POINTS, "stars"), (STARS, "points")] {
+            let (units, to_units) = self.rng.pick(&[(1, 1), (3, 1), (100, 7), (1, 5), (2_000, 3)]);
+            if self.rng.chance(850) {
+                rates.push(ConversionRate { to: to.to_owned(), asset, to_asset: to_asset.to_owned(), units, to_units });
+            }
+        }
+        rates
     }
 
     fn rule(&mut self, kind: &str) -> Rule {
@@ -134,7 +148,7 @@ impl Generator {
         };
         self.edges.extend(effective_from_us);
         self.edges.extend(campaigns.iter().flat_map(|campaign| [campaign.start_us, campaign.end_us]));
-        let mut more = self.more();
+        let mut more = self.more(number);
         if !first && self.rng.chance(30) {
             more.assets.swap(1, 4);
         }

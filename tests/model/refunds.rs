@@ -139,6 +139,15 @@ impl Model {
     /// Where in the history stands what a command names, whosever it is; a reference names the newest applied
     /// earn with it, or the newest event that can be undone.
     pub(crate) fn named(&self, case: &Case<'_>, original: &Original) -> Option<usize> {
+        let at = self.named_itself(case, original)?;
+        match (&self.history[at].what, &case.command.action) {
+            // What several commands earned is the earn among them.
+            (What::CheckedOut { earn: Some(earn) }, Action::Refund { .. } | Action::Activate { .. }) => Some(*earn),
+            _ => Some(at),
+        }
+    }
+
+    fn named_itself(&self, case: &Case<'_>, original: &Original) -> Option<usize> {
         match original {
             Original::None => None,
             Original::Op(op) => usize::try_from(op.0).ok()?.checked_sub(1).filter(|at| *at < self.history.len()),
@@ -152,7 +161,7 @@ impl Model {
                 let reverses = matches!(case.command.action, Action::Reverse { .. });
                 let is_it = |event: &Happened| {
                     event.program == case.program.id
-                        && event.member.as_ref() == Some(&case.command.member)
+                        && is_of(case, event)
                         && event.reference == *reference
                         && if reverses { is_reversible(&event.what) } else { matches!(event.what, What::Earned(_)) }
                 };
@@ -167,11 +176,16 @@ impl Model {
         if self.history[at].program != case.program.id {
             return Err((Reason::OriginalNotFound, "original"));
         }
-        if self.history[at].member.as_ref() != Some(&case.command.member) {
+        if !is_of(case, &self.history[at]) {
             return Err((Reason::OriginalOtherMember, "original"));
         }
         Ok(at)
     }
+}
+
+/// Whether an event is the member's, or one's who went into him.
+fn is_of(case: &Case<'_>, event: &Happened) -> bool {
+    event.member.as_ref().is_some_and(|member| case.program.root(member) == case.draft.name)
 }
 
 /// Whether an event can be undone.

@@ -6,11 +6,11 @@ use stampbook::ledger::reason::Reason;
 
 use super::book::{Said, tell};
 use super::refunds::{is_reversible, take_back};
-use super::{Case, Decided, Model, Refusal, What, dates, more_of};
+use super::{Case, Decided, Model, Refusal, What, dates, more_of, rewards};
 
 impl Model {
     /// Decides a reversal.
-    pub(crate) fn reverse(&self, case: Case<'_>) -> Result<Decided, Refusal> {
+    pub(crate) fn reverse(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Reverse { original, units } = &case.command.action else { unreachable!() };
         let at = self.named(&case, original).ok_or((Reason::OriginalNotFound, "original"))?;
         if !is_reversible(&self.history[at].what) {
@@ -43,7 +43,13 @@ impl Model {
         tell(&mut said.more, "units", units);
         tell(&mut said.more, "units so far", before + units);
         match &self.history[at].what {
-            What::Spent { asset, account, lots } => unspend(case, said, at, *asset, account, lots, (before, units)),
+            What::Spent { asset, account, lots, pieces } => {
+                if let Some((sku, pieces)) = pieces {
+                    let back = pieces * (before + units) / of - pieces * before / of;
+                    rewards::bring_back(&mut case.draft, sku, account, back);
+                }
+                unspend(case, said, at, *asset, account, lots, (before, units))
+            }
             What::Given { asset, parts } => take_gift(case, said, at, *asset, parts, (before, bonus_before, units)),
             _ => unreachable!(),
         }

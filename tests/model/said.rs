@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use stampbook::ledger::event::{Account, Common, DueKind, Event, Expiry, Leg, LotId, Matures, Source, Standing};
-use stampbook::ledger::ids::Op;
+use stampbook::ledger::event::{
+    Account, AssetBalances, Common, DueKind, Event, Expiry, Leg, LotId, Matures, Other, Source, Standing,
+};
+use stampbook::ledger::ids::{Op, ProgramNo};
 use stampbook::ledger::reason::Reason;
 
 use super::Shelf;
+
+type Amounts = BTreeMap<String, i128>;
 
 /// A campaign's part in an award or a take-back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +50,25 @@ pub(crate) struct Said {
     pub untils: BTreeMap<u8, i128>,
     /// All else that it says, but what is 0.
     pub more: BTreeMap<String, i128>,
+    /// What it says of the other member, of two.
+    pub other: Option<Box<Side>>,
+}
+
+/// What an event says of the other of two members, as of the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Side {
+    /// The program's id.
+    pub program: String,
+    /// The member's id.
+    pub member: String,
+    /// Amounts by account name; of a conversion those of the other program.
+    pub legs: BTreeMap<String, i128>,
+    /// Where the intervals begin of the units that entered and that left each lot.
+    pub positions: BTreeMap<String, i128>,
+    /// Available, held, pending and owed units by asset.
+    pub after: BTreeMap<u8, [i128; 4]>,
+    /// Until when rolling units live by now, in minutes.
+    pub untils: BTreeMap<u8, i128>,
 }
 
 /// Adds to what an event says, if it is not 0.
@@ -93,7 +116,7 @@ pub(crate) fn number_of(standing: Standing) -> i64 {
 }
 
 /// The distance back to another event as that event's op.
-fn back(op: Op, link: u64) -> i128 {
+pub(super) fn back(op: Op, link: u64) -> i128 {
     i128::from(op.0) - i128::from(link)
 }
 
@@ -104,29 +127,50 @@ impl Shelf {
         if let Some(common) = event.common() {
             say_common(&mut said, common);
         }
-        said.untils = self.untils_at(op, event);
-        self.say_legs(op, event, &mut said);
+        if let Some(member) = event.member() {
+            said.untils = self.untils_at(op, member);
+        }
+        let of = (event.identity().0, event.member().map_or("", |number| self.member_id(number)));
+        (said.legs, said.positions) = self.amounts(op, of, event.legs());
+        said.other = event.other().map(|other| Box::new(self.said_of_other(op, other)));
         self.say_awards(op, event, &mut said);
         say_rest(op, event, &mut said);
+        self.say_moves(op, event, &mut said);
         said.parts.sort_by(|a, b| a.campaign.cmp(&b.campaign));
         said
     }
 
-    fn say_legs(&self, op: Op, event: &Event<'_>, said: &mut Said) {
-        let program = event.identity().0;
-        let member = event.member().map_or("", |number| self.member_id(number));
-        for Leg { account, asset, amount } in event.legs() {
+    fn said_of_other(&self, op: Op, other: &Other<'_>) -> Side {
+        let number = other.member.number().unwrap();
+        let (program, member) = (self.program_id(usize::from(other.program.0)), self.member_id(number));
+        let (legs, positions) = self.amounts(op, (other.program, member), &other.legs);
+        let balances = |of: &AssetBalances| [of.available, of.held, of.pending, of.debt].map(i128::from);
+        Side {
+            program: program.to_owned(),
+            member: member.to_owned(),
+            legs,
+            positions,
+            after: other.after.iter().map(|of| (of.asset.0, balances(of))).collect(),
+            untils: self.untils_at(op, number),
+        }
+    }
+
+    /// The amounts by account name, and where the intervals of units begin that entered and that left lots.
+    fn amounts(&self, op: Op, (program, member): (ProgramNo, &str), legs: &[Leg]) -> (Amounts, Amounts) {
+        let (mut amounts, mut positions) = (Amounts::new(), Amounts::new());
+        for Leg { account, asset, amount } in legs {
             assert_ne!(*amount, 0, "a leg of nothing");
             let name = format!("{}{}", prefix(asset.0), self.account_name(op, program, member, account));
             if let Account::Available { position, lot } | Account::Held { position: Some(position), lot } = account {
                 let way = if *amount > 0 { "in" } else { "out" };
                 let lot = format!("{}{} {way}", prefix(asset.0), lot_name(member, *lot));
-                let begins = said.positions.entry(lot).or_insert(i128::from(*position));
+                let begins = positions.entry(lot).or_insert(i128::from(*position));
                 *begins = i128::from(*position).min(*begins);
             }
-            *said.legs.entry(name).or_default() += i128::from(*amount);
+            *amounts.entry(name).or_default() += i128::from(*amount);
         }
-        said.legs.retain(|_, amount| *amount != 0);
+        amounts.retain(|_, amount| *amount != 0);
+        (amounts, positions)
     }
 
     fn say_awards(&self, op: Op, event: &Event<'_>, said: &mut Said) {

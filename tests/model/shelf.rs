@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use stampbook::ledger::Moment;
-use stampbook::ledger::event::{Account, AssetBalances, Common, Due, DueKind, Event, Leg, LotId};
-use stampbook::ledger::ids::{CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
+use stampbook::ledger::event::{Account, AssetBalances, Due, DueKind, Event, Leg, LotId};
+use stampbook::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo, TagNo};
 
 use super::said::{lot_name, prefix};
 
@@ -22,6 +22,11 @@ pub(crate) struct Shelf {
     /// Available, held, pending and owed units.
     balances: BTreeMap<(MemberNo, u8), [i128; 4]>,
     lots: BTreeMap<(MemberNo, u8, LotId), Contents>,
+    /// The ids of rewards and the names of tags, by their numbers.
+    skus: BTreeMap<(ProgramNo, RewardNo), String>,
+    tags: BTreeMap<(ProgramNo, TagNo), String>,
+    /// Pieces of rewards, those that are left and those that are reserved, by account.
+    pieces: BTreeMap<(ProgramNo, String), i128>,
     /// Until when rolling units live, as events told it: with the op that did.
     untils: BTreeMap<(MemberNo, u8), Vec<(Op, i128)>>,
 }
@@ -47,6 +52,14 @@ impl Shelf {
         &self.member_ids[&number].1
     }
 
+    pub(super) fn sku(&self, program: ProgramNo, number: RewardNo) -> &str {
+        &self.skus[&(program, number)]
+    }
+
+    pub(super) fn tag(&self, program: ProgramNo, number: TagNo) -> &str {
+        &self.tags[&(program, number)]
+    }
+
     /// Keeps names, links and balances, and checks them.
     pub(crate) fn learn(&mut self, op: Op, event: &Event<'_>) {
         if let Event::ProgramPut(put) = event {
@@ -57,6 +70,18 @@ impl Shelf {
                 self.campaign_ids.insert((put.common.program, *number), campaign.id.clone());
             }
         }
+        if let Event::RewardPut(put) = event {
+            let known = self.skus.entry((put.common.program, put.reward)).or_insert(put.sku.to_owned());
+            assert_eq!(known, put.sku, "a reward keeps its id");
+        }
+        if let Event::MemberSet(set) = event {
+            for put in &set.added {
+                if let Some(name) = put.name {
+                    let before = self.tags.insert((set.common.program, put.tag), name.to_owned());
+                    assert_eq!(before, None, "a tag's name is told once");
+                }
+            }
+        }
         self.learn_member(op, event);
         self.learn_accounts(op, event);
         self.learn_take_back(op, event);
@@ -64,42 +89,45 @@ impl Shelf {
     }
 
     fn learn_member(&mut self, op: Op, event: &Event<'_>) {
-        if let Some(Common { program, member: MemberRef::Opened(number, id), .. }) = event.common() {
-            let before = self.member_ids.insert(*number, (*program, (*id).to_owned()));
-            assert!(before.is_none(), "{id} was opened twice");
+        let own = event.common().map(|common| (common.program, common.member));
+        let other = event.other().map(|other| (other.program, other.member));
+        for (program, member) in own.into_iter().chain(other) {
+            if let MemberRef::Opened(number, id) = member {
+                let before = self.member_ids.insert(number, (program, id.to_owned()));
+                assert!(before.is_none(), "{id} was opened twice");
+            }
         }
-        let Some(link) = event.member_link() else { return };
-        if let Some(number) = event.member() {
+        for (number, link) in event.members() {
             let before = self.member_heads.insert(number, op);
             assert_eq!(op.back(link), before, "op {} links to the member's previous event", op.0);
-        } else {
-            assert_eq!(link, 0);
+        }
+        if event.member().is_none() {
+            assert_eq!(event.member_link().unwrap_or(0), 0);
         }
     }
 
     fn learn_accounts(&mut self, op: Op, event: &Event<'_>) {
-        let program = event.identity().0;
-        let mut links: BTreeMap<String, u64> = BTreeMap::new();
-        for leg in event.legs() {
-            if let Account::Issuance { link }
-            | Account::Campaign { link, .. }
-            | Account::Redemption { link, .. }
-            | Account::Adjustment { link }
-            | Account::Opening { link }
-            | Account::Breakage { link }
-            | Account::Cash { link } = leg.account
-            {
+        let mut links: BTreeMap<(ProgramNo, String), u64> = BTreeMap::new();
+        for (program, legs) in event.sides() {
+            for leg in legs {
+                let Some(link) = link_of(&leg.account) else { continue };
                 let name = self.account_name(op, program, "", &leg.account);
                 // A campaign's events are one chain, whatever it gives.
                 let campaign = matches!(leg.account, Account::Campaign { .. });
                 let name = if campaign { name } else { format!("{}{name}", prefix(leg.asset.0)) };
-                links.insert(name, link);
+                links.insert((program, name), link);
             }
         }
         if let Event::CampaignChanged(changed) = event {
-            links.insert(format!("campaign/{}", self.campaign_id(program, changed.campaign)), changed.campaign_link);
+            let program = changed.common.program;
+            let name = format!("campaign/{}", self.campaign_id(program, changed.campaign));
+            links.insert((program, name), changed.campaign_link);
         }
-        for (account, link) in links {
+        if let Event::RewardPut(put) = event {
+            let name = format!("{}reward/{}", prefix(AssetNo::PIECES.0), put.sku);
+            links.insert((put.common.program, name), put.reward_link);
+        }
+        for ((program, account), link) in links {
             let before = self.account_heads.insert((program, account.clone()), op);
             assert_eq!(op.back(link), before, "op {} links to the previous event of {account}", op.0);
         }
@@ -118,28 +146,16 @@ impl Shelf {
     }
 
     fn learn_balances(&mut self, op: Op, event: &Event<'_>) {
-        let mut sums: BTreeMap<u8, i128> = BTreeMap::new();
-        for leg in event.legs() {
-            let (asset, amount) = (leg.asset.0, i128::from(leg.amount));
-            *sums.entry(asset).or_default() += amount;
-            let Some(member) = event.member() else { continue };
-            let balances = self.balances.entry((member, asset)).or_default();
-            let mut of_lot = |lot: LotId, [units, available, held]: [i128; 3]| {
-                balances[0] += available;
-                balances[1] += held;
-                let contents = self.lots.entry((member, asset, lot)).or_default();
-                contents.units += units;
-                contents.available += available;
-                contents.held += held;
-            };
-            match leg.account {
-                Account::Available { lot, .. } => of_lot(lot, [amount, amount, 0]),
-                Account::Free { lot } => of_lot(lot, [0, amount, 0]),
-                Account::Held { lot, position: Some(_) } => of_lot(lot, [amount, 0, amount]),
-                Account::Held { lot, position: None } => of_lot(lot, [0, 0, amount]),
-                Account::Pending { .. } => balances[2] += amount,
-                Account::Debt => balances[3] -= amount,
-                _ => {}
+        let other = event.other().and_then(|other| other.member.number());
+        let members = [event.member(), other];
+        let mut sums: BTreeMap<(ProgramNo, u8), i128> = BTreeMap::new();
+        for ((program, legs), member) in event.sides().zip(members) {
+            for leg in legs {
+                *sums.entry((program, leg.asset.0)).or_default() += i128::from(leg.amount);
+                match leg.account {
+                    Account::Stock { .. } | Account::Reserved { .. } => self.move_pieces(op, program, leg),
+                    _ => self.move_units(member, leg),
+                }
             }
         }
         if let Event::Due(Due { member, kind: DueKind::LotsMerged, legs, .. }) = event {
@@ -150,7 +166,43 @@ impl Shelf {
             self.check_member(op, member);
             self.check_told(op, event, member);
         }
+        if let (Some(other), Some(member)) = (event.other(), other) {
+            self.check_member(op, member);
+            self.check_balances(op, member, &other.after);
+        }
         self.learn_untils(op, event);
+    }
+
+    fn move_units(&mut self, member: Option<MemberNo>, leg: &Leg) {
+        let (asset, amount) = (leg.asset.0, i128::from(leg.amount));
+        let Some(member) = member else { return };
+        let balances = self.balances.entry((member, asset)).or_default();
+        let mut of_lot = |lot: LotId, [units, available, held]: [i128; 3]| {
+            balances[0] += available;
+            balances[1] += held;
+            let contents = self.lots.entry((member, asset, lot)).or_default();
+            contents.units += units;
+            contents.available += available;
+            contents.held += held;
+        };
+        match leg.account {
+            Account::Available { lot, .. } => of_lot(lot, [amount, amount, 0]),
+            Account::Free { lot } => of_lot(lot, [0, amount, 0]),
+            Account::Held { lot, position: Some(_) } => of_lot(lot, [amount, 0, amount]),
+            Account::Held { lot, position: None } => of_lot(lot, [0, 0, amount]),
+            Account::Pending { .. } => balances[2] += amount,
+            Account::Debt => balances[3] -= amount,
+            _ => {}
+        }
+    }
+
+    /// Pieces of a reward are never fewer than none, left or reserved.
+    fn move_pieces(&mut self, op: Op, program: ProgramNo, leg: &Leg) {
+        assert_eq!(leg.asset, AssetNo::PIECES, "op {}: pieces are counted as such", op.0);
+        let name = self.account_name(op, program, "", &leg.account);
+        let pieces = self.pieces.entry((program, name.clone())).or_default();
+        *pieces += i128::from(leg.amount);
+        assert!(*pieces >= 0, "op {}: {name} is oversold", op.0);
     }
 
     /// What is pinned of a lot that was merged into another is pinned there, without a leg.
@@ -197,10 +249,15 @@ impl Shelf {
         if let Event::Due(due) = event {
             told.extend(due.after.iter());
         }
+        self.check_balances(op, member, &told);
+    }
+
+    fn check_balances(&self, op: Op, member: MemberNo, told: &[AssetBalances]) {
         assert!(told.is_sorted_by_key(|balances| balances.asset), "op {} tells assets in order", op.0);
         for told in told {
             let balances = [told.available, told.held, told.pending, told.debt].map(i128::from);
-            assert_eq!(balances, of(told.asset.0), "op {} tells asset {} after it", op.0, told.asset.0);
+            let known = self.balances.get(&(member, told.asset.0)).copied().unwrap_or_default();
+            assert_eq!(balances, known, "op {} tells asset {} after it", op.0, told.asset.0);
         }
     }
 
@@ -216,16 +273,22 @@ impl Shelf {
             Event::Redeemed(e) => of_asset(e.more.as_deref()),
             Event::Adjusted(e) => of_asset(e.more.as_deref()),
             Event::Opened(e) => of_asset(e.more.as_deref()),
+            Event::Converted(e) => e.rolls.map(|until| (e.asset, until)).into_iter().collect(),
             _ => Vec::new(),
         };
+        if let Some(other) = event.other() {
+            for (asset, until) in &other.rolls {
+                let key = (other.member.number().unwrap(), asset.0);
+                self.untils.entry(key).or_default().push((op, (*until).into()));
+            }
+        }
         for (asset, until) in rolls {
             self.untils.entry((member, asset.0)).or_default().push((op, until.into()));
         }
     }
 
     /// Until when the member's rolling units live after the event at an op.
-    pub(crate) fn untils_at(&self, op: Op, event: &Event<'_>) -> BTreeMap<u8, i128> {
-        let Some(member) = event.member() else { return BTreeMap::new() };
+    pub(crate) fn untils_at(&self, op: Op, member: MemberNo) -> BTreeMap<u8, i128> {
         let told = self.untils.range((member, 0)..=(member, u8::MAX));
         let newest = |told: &[(Op, i128)]| told.iter().rev().find(|(at, _)| *at <= op).map(|(_, until)| *until);
         told.filter_map(|((_, asset), told)| Some((*asset, newest(told)?))).collect()
@@ -246,9 +309,27 @@ impl Shelf {
             Account::Opening { .. } => "opening".to_owned(),
             Account::Breakage { .. } => "breakage".to_owned(),
             Account::Cash { .. } => "cash".to_owned(),
-            Account::Conversion { program, .. } => format!("conversion/{}", program.0),
-            Account::Stock { reward, .. } => format!("reward/{}", reward.0),
-            Account::Reserved { reward, .. } => format!("reward/{}/reserved", reward.0),
+            Account::Conversion { program: with, .. } => format!("conversion/{}", self.program_id(usize::from(with.0))),
+            Account::Stock { reward, .. } => format!("reward/{}", self.sku(program, *reward)),
+            Account::Reserved { reward, .. } => format!("reward/{}/reserved", self.sku(program, *reward)),
         }
+    }
+}
+
+/// The link of an account of the program.
+fn link_of(account: &Account) -> Option<u64> {
+    match account {
+        Account::Issuance { link }
+        | Account::Campaign { link, .. }
+        | Account::Redemption { link, .. }
+        | Account::Adjustment { link }
+        | Account::Opening { link }
+        | Account::Breakage { link }
+        | Account::Cash { link }
+        | Account::Conversion { link, .. }
+        | Account::Stock { link, .. }
+        | Account::Reserved { link, .. } => Some(*link),
+        Account::Available { .. } | Account::Free { .. } | Account::Held { .. } => None,
+        Account::Debt | Account::Pending { .. } => None,
     }
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use stampbook::audit::explain::Line;
 use stampbook::ledger::event::{Account, Event};
 use stampbook::ledger::ids::Op;
+use stampbook::ledger::reward::pieces_of;
 
 use super::Run;
 use super::model::book::ROOMY;
 
 /// What the random books hold, in the words of an explanation.
-const KINDS: [&str; 24] = [
+const KINDS: [&str; 31] = [
     "activate",
     "adjust",
     "campaign closed",
@@ -18,6 +19,8 @@ const KINDS: [&str; 24] = [
     "campaign paused",
     "campaign resumed",
     "capture",
+    "checkout",
+    "convert",
     "earn",
     "expired",
     "grant",
@@ -25,16 +28,21 @@ const KINDS: [&str; 24] = [
     "hold ended",
     "lots merged",
     "matured",
+    "member set",
+    "merge",
     "opening",
+    "period closed",
     "program put",
     "redeem",
     "refund",
     "release",
     "reverse",
+    "reward put",
     "snapshot taken",
     "snapshot deleted",
     "standing",
     "top up",
+    "transfer",
 ];
 
 fn is_members(account: &Account) -> bool {
@@ -53,7 +61,7 @@ fn not_taken<'l>(lines: &'l [Line], number: &str, whole: bool) -> BTreeMap<&'l s
 
 #[test]
 fn every_event_is_explained_in_numbers_that_the_rules_give_again_and_tells_what_is_left_of_every_asset_it_moved() {
-    let (mut kinds, mut refused, mut kept) = (BTreeSet::new(), 0, 0);
+    let (mut kinds, mut refused, mut kept, mut pieces) = (BTreeSet::new(), 0, 0, 0);
     for seed in 101..109 {
         let mut run = Run::new(seed, ROOMY);
         run.steps(seed, 1_500);
@@ -73,14 +81,22 @@ fn every_event_is_explained_in_numbers_that_the_rules_give_again_and_tells_what_
                 assert_eq!(not_taken(&lines, "units", true), not_taken(&lines, "not_taken", false), "op {at}: {all}");
                 kept += not_taken(&lines, "units", true).len();
             }
-            for leg in event.legs().iter().filter(|leg| is_members(&leg.account)) {
-                let asset = ["points", "growth", "wallet", "coupon", "stars"][usize::from(leg.asset.0)];
-                let told = lines.iter().any(|line| line.name == "after" && line.asset == asset);
-                assert!(told, "op {at} does not tell what is left of {asset}: {all}");
+            for ((_, legs), after) in event.sides().zip(["after", "other_after"]) {
+                for leg in legs.iter().filter(|leg| is_members(&leg.account)) {
+                    let asset = ["points", "growth", "wallet", "coupon", "stars"][usize::from(leg.asset.0)];
+                    let told = lines.iter().any(|line| line.name == after && line.asset == asset);
+                    assert!(told, "op {at} does not tell what is left of {asset}: {all}");
+                }
+            }
+            if let Some(moved) = pieces_of(&event) {
+                let told = |line: &&Line| line.numbers.contains(&("pieces", i64::try_from(moved.pieces).unwrap()));
+                assert!(lines.iter().any(|line| line.name == "pieces" && told(&line)), "op {at}: {all}");
+                pieces += 1;
             }
         }
     }
     assert_eq!(kinds.iter().map(String::as_str).collect::<BTreeSet<_>>(), KINDS.into_iter().collect());
     assert!(kept > 10, "of {kept} assets something was not taken back");
+    assert!(pieces > 20, "{pieces} events moved pieces");
     assert!(refused > 500, "{refused} were refused");
 }

@@ -28,10 +28,10 @@ fn legs(book: &Book, program: ProgramNo, opening: Op, closing: Op) -> BTreeMap<(
     let mut sums = BTreeMap::new();
     for (_, bytes) in book.shelf.events.iter().filter(|(at, _)| at.op > opening && at.op <= closing) {
         let event = codec::decode(bytes).unwrap();
-        if event.identity().0 != program || matches!(event, Event::CampaignChanged(_)) {
+        if matches!(event, Event::CampaignChanged(_)) {
             continue;
         }
-        for leg in event.legs() {
+        for leg in event.sides().filter(|(of, _)| *of == program).flat_map(|(_, legs)| legs) {
             *sums.entry((leg.asset, Class::of(&leg.account))).or_default() += i128::from(leg.amount);
         }
     }
@@ -60,6 +60,9 @@ fn agrees(book: &Book, period: &Period, rolled: &RollForward) {
         assert_eq!(column(Column::Expired), from(&|class| class == Class::Breakage), "{period:?} {asset:?}");
         assert_eq!(column(Column::Adjusted), from(&|class| class == Class::Adjustment), "{period:?} {asset:?}");
         assert_eq!(column(Column::MovedIn), from(&|class| class == Class::Opening), "{period:?} {asset:?}");
+        let converted = from(&|class| matches!(class, Class::Conversion(_)));
+        assert_eq!(column(Column::Converted), converted, "{period:?} {asset:?}");
+        assert_eq!(column(Column::Transferred), 0, "{period:?} {asset:?}");
         assert_eq!(column(Column::Settled), 0, "{period:?} {asset:?}");
         assert!(column(Column::Issued) >= 0 && column(Column::TakenBack) <= 0, "{period:?} {asset:?}");
         let owed = |class| matches!(class, Class::Available | Class::Held | Class::Pending);

@@ -47,7 +47,7 @@ async fn look(house: &mut House, name: &str) -> pb::Snapshot {
 }
 
 /// The snapshot once it is no longer being written.
-async fn ready(house: &mut House, name: &str) -> pb::Snapshot {
+pub async fn ready(house: &mut House, name: &str) -> pb::Snapshot {
     loop {
         let shot = look(house, name).await;
         if shot.state() != SnapshotState::Preparing {
@@ -303,12 +303,12 @@ async fn a_stray_file_is_no_obstacle_and_a_damaged_manifest_costs_no_name() {
     assert!(notes.len() == 1 && notes[0].contains("\"stray\""), "{notes:?}");
 }
 
-fn wanted(name: &str, format: ExportFormat) -> pb::ExportSnapshotRequest {
+pub fn wanted(name: &str, format: ExportFormat) -> pb::ExportSnapshotRequest {
     pb::ExportSnapshotRequest { name: name.into(), format: format.into(), from_op: 0, finished: Vec::new() }
 }
 
 /// All messages of an export.
-async fn export(
+pub async fn export(
     house: &mut House,
     request: pb::ExportSnapshotRequest,
 ) -> Result<Vec<pb::ExportSnapshotResponse>, Status> {
@@ -320,12 +320,12 @@ async fn export(
     Ok(messages)
 }
 
-fn disk(dir: &Path) -> Arc<dyn Disk> {
+pub fn disk(dir: &Path) -> Arc<dyn Disk> {
     Arc::new(RealDisk::open(dir).unwrap())
 }
 
 /// Keeps messages in a directory.
-fn keep(messages: &[pb::ExportSnapshotResponse], dir: &Path) {
+pub fn keep(messages: &[pb::ExportSnapshotResponse], dir: &Path) {
     let mut sink = DirSink::open(disk(dir)).unwrap();
     for message in messages {
         match message.part.as_ref().unwrap() {

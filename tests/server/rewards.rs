@@ -217,6 +217,7 @@ async fn rewards_are_put_and_listed_from_the_command_line_proved_and_exported() 
     let original = Some(pb::reverse::Original::OriginalKey("c".into()));
     house.post(acted("u", "ann", Action::Reverse(pb::Reverse { original, units: Some(200) }))).await.unwrap();
     house.snapshot("close").await.unwrap();
+    crate::audit::ready(&mut house, "close").await;
     let (dir, _) = house.close().await;
     let data = dir.path().to_str().unwrap();
     let proved = stampbook(&["verify", "--data", data, "--rules"]);

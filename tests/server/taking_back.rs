@@ -72,3 +72,32 @@ async fn a_thousandth_part_is_refused_by_name_after_a_restart_and_after_the_stor
     assert!(again[0].replayed && again[0].outcome() == Outcome::Applied);
     assert_eq!(house.balance("ann").await, balance);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_take_one_purchase_back_at_once_are_all_answered_before_the_parts_before_theirs_are_durable() {
+    let mut house = House::furnished().await;
+    house.post(purchase("earned", "ann", 8_000)).await.unwrap();
+    house.post(gift("after", "ben", 1)).await.unwrap();
+    let callers: Vec<_> = (0..8)
+        .map(|caller| {
+            let mut ledger = house.ledger.clone();
+            tokio::spawn(async move {
+                for part in 0..10 {
+                    let command = Some(refund(&format!("f-{caller}-{part}"), "ann", "earned", 100));
+                    let response = ledger.post(pb::PostRequest { command }).await.unwrap();
+                    assert_eq!(response.into_inner().receipt.unwrap().outcome(), Outcome::Applied);
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(house.balance("ann").await.available, 0);
+    nothing_is_left_of_the_earn(&mut house).await;
+}
+
+async fn nothing_is_left_of_the_earn(house: &mut House) {
+    let receipt = house.post(refund("f-last", "ann", "earned", 1)).await.unwrap();
+    assert_eq!(receipt.reason(), pb::Reason::RefundExceedsOriginal);
+}

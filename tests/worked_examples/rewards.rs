@@ -1,11 +1,13 @@
 //! Rewards: bought, reserved and brought back, by the piece.
 
 use proptest::prelude::*;
-use stampbook::ledger::Ledger;
 use stampbook::ledger::command::{Action, AdminAction, Purpose};
-use stampbook::ledger::ids::{Op, ProgramNo};
+use stampbook::ledger::event::{Claimed, Event, Legs};
+use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
+use stampbook::ledger::later::Later;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{DebtPolicy, Offset, ProgramMore};
+use stampbook::ledger::{Ledger, codec};
 
 use super::book::{ROOMY, Said};
 use super::rules::NEVER;
@@ -363,4 +365,52 @@ proptest! {
         let held = loaded(&mut till).state_hash();
         prop_assert_eq!(held, till.book.ledger.state_hash());
     }
+}
+
+/// Replays the till's book with every event changed as said; why it is damaged then.
+fn damaged(till: &Till, change: impl Fn(&mut Event<'_>)) -> Option<&'static str> {
+    let mut ledger = Ledger::new(ROOMY);
+    let mut replay = |at, bytes: &[u8]| {
+        let mut event = codec::decode(bytes).unwrap();
+        change(&mut event);
+        ledger.replay(at, &event, &till.book.prints).map_err(|error| error.what)
+    };
+    till.book.shelf.events.iter().find_map(|(at, bytes)| replay(*at, bytes).err())
+}
+
+#[test]
+fn a_book_whose_events_move_other_pieces_than_they_tell_is_damaged() {
+    let mut till = stocked(unlapsing(), 9);
+    till.done(claim(2));
+    let (held, _) = till.done(reserve(3));
+    till.done(release(held));
+    assert_eq!(damaged(&till, |_| {}), None);
+    let claimed = |event: &mut Event<'_>, change: fn(&mut Option<Claimed>)| match event {
+        Event::Redeemed(e) => {
+            let mut more = e.more.as_deref().cloned().unwrap();
+            change(&mut more.claimed);
+            e.more = Later::new(more);
+        }
+        Event::Held(e) => change(&mut e.claimed),
+        _ => {}
+    };
+    let told = Some("the pieces that an event moves are not those that it tells");
+    assert_eq!(damaged(&till, |event| claimed(event, |claimed| *claimed = None)), told);
+    assert_eq!(damaged(&till, |event| claimed(event, |claimed| claimed.as_mut().unwrap().pieces += 1)), told);
+    assert_eq!(damaged(&till, |event| claimed(event, |claimed| claimed.as_mut().unwrap().price += 1)), told);
+    let kept = |event: &mut Event<'_>| {
+        let Event::Released(e) = event else { return };
+        let mut legs = Legs::default();
+        for leg in e.legs.iter().filter(|leg| leg.asset != AssetNo::PIECES) {
+            assert!(legs.push(*leg));
+        }
+        e.legs = legs;
+    };
+    assert_eq!(damaged(&till, kept), Some("the pieces that a hold reserves are not those that the event moves"));
+    let stock = |event: &mut Event<'_>| {
+        if let Event::RewardPut(put) = event {
+            put.stock_after += 1;
+        }
+    };
+    assert_eq!(damaged(&till, stock), Some("the pieces left after the event are not those that it says"));
 }

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use stampbook::audit::chart::Class;
+use stampbook::audit::cut_off::{self, Cut, Why};
 use stampbook::audit::export::ExportError;
 use stampbook::audit::export::source::{EachEvent, Events};
-use stampbook::audit::roll_forward::{COLUMNS, Column, Line, LineKind, Period, RollForward, roll_forward};
+use stampbook::audit::roll_forward::{
+    COLUMNS, Column, Line, LineKind, Period, RollError, RollForward, roll_forward, roll_forward_within,
+};
 use stampbook::ledger::command::{AdminAction, Matures};
 use stampbook::ledger::event::Source;
 use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
 use stampbook::ledger::spec::{DebtPolicy, FairValue, Lifetime, ProgramMore, Ratio};
 
+use super::moving::{done, give_points, merge};
 use super::rules::{NEVER, living};
 use super::till::{Till, at, earn, points, redeem, refund, reverse, rules_of};
 
@@ -169,4 +174,96 @@ fn units_are_valued_when_they_move_and_a_change_of_value_is_told_apart() {
     assert_eq!(line.minor.value_change, -31);
     let march = rolled(&till, "2026-03-01T00:00", "2026-04-01T00:00");
     assert_eq!(found(&march, BASE, "2026-01").minor.opening, 26);
+}
+
+const GIVEN: LineKind = LineKind::Lots(Source::Transferred);
+
+/// Ann earned in January and February, and gave some of it in March to bob, who owed 30; cid earned in three months.
+fn given() -> Till {
+    let mut till = Till::new(points(NEVER, DebtPolicy::Debt, None));
+    till.on("2026-01-10T12:00").done(earn(100, None));
+    let (earned, _) = done(&mut till, (0, "bob"), earn(30, None));
+    done(&mut till, (0, "bob"), redeem(30));
+    done(&mut till, (0, "bob"), refund(earned, 30));
+    done(&mut till, (0, "cid"), earn(1, None));
+    till.on("2026-02-10T12:00").done(earn(50, None));
+    done(&mut till, (0, "cid"), earn(1, None));
+    till.on("2026-03-10T12:00");
+    done(&mut till, (0, "cid"), earn(1, None));
+    let action = give_points(&till, "bob", 120);
+    till.done(action);
+    till
+}
+
+#[test]
+fn units_that_are_given_keep_their_months_and_settle_what_the_receiver_owed() {
+    let mut till = given();
+    let march = rolled(&till, "2026-03-01T00:00", "2026-04-01T00:00");
+    assert_eq!(units(&march, BASE, "2026-01"), (101, moved([(Column::Transferred, -100)]), 1));
+    assert_eq!(units(&march, BASE, "2026-02"), (51, moved([(Column::Transferred, -20)]), 31));
+    let settling = moved([(Column::Transferred, 100), (Column::Settled, -30)]);
+    assert_eq!(units(&march, GIVEN, "2026-01"), (0, settling, 70));
+    assert_eq!(units(&march, GIVEN, "2026-02"), (0, moved([(Column::Transferred, 20)]), 20));
+    assert_eq!(units(&march, LineKind::Debt, ""), (-30, moved([(Column::Settled, 30)]), 0));
+    // A member who goes into another moves nothing from row to row.
+    let action = merge(&till, "bob");
+    till.on("2026-04-10T12:00").done(action);
+    let april = rolled(&till, "2026-04-01T00:00", "2026-05-01T00:00");
+    for (kind, month, all) in [(BASE, "2026-02", 31), (GIVEN, "2026-01", 70), (LineKind::Liability, "", 123)] {
+        assert_eq!(units(&april, kind, month), (all, moved([]), all));
+    }
+    till.on("2026-05-10T12:00");
+    // What bob was given is in the lot that was opened first.
+    done(&mut till, (0, "bob"), redeem(75));
+    let may = rolled(&till, "2026-05-01T00:00", "2026-06-01T00:00");
+    assert_eq!(units(&may, GIVEN, "2026-01"), (70, moved([(Column::Redeemed, -70)]), 0));
+    assert_eq!(units(&may, GIVEN, "2026-02"), (20, moved([(Column::Redeemed, -5)]), 15));
+    assert_eq!(units(&may, BASE, "2026-02"), (31, moved([]), 31));
+}
+
+#[test]
+fn what_a_member_who_goes_owed_is_settled_by_the_first_units_of_who_stays() {
+    let mut till = Till::new(points(NEVER, DebtPolicy::Debt, None));
+    done(&mut till, (0, "bob"), earn(100, None));
+    till.on("2026-02-10T12:00");
+    done(&mut till, (0, "bob"), earn(50, None));
+    let (earned, _) = till.done(earn(120, None));
+    till.done(redeem(120));
+    till.done(refund(earned, 120));
+    let action = merge(&till, "bob");
+    till.on("2026-03-10T12:00").done(action);
+    let march = rolled(&till, "2026-03-01T00:00", "2026-04-01T00:00");
+    assert_eq!(units(&march, BASE, "2026-01"), (100, moved([(Column::Settled, -100)]), 0));
+    assert_eq!(units(&march, BASE, "2026-02"), (50, moved([(Column::Settled, -20)]), 30));
+    assert_eq!(units(&march, LineKind::Debt, ""), (-120, moved([(Column::Settled, 120)]), 0));
+}
+
+#[test]
+fn members_who_gave_to_each_other_are_walked_over_together_where_there_is_no_room_for_all() {
+    let till = given();
+    let period = Period {
+        program: ProgramNo(0),
+        asset: None,
+        opening: Op(0),
+        closing: Op(u64::try_from(till.book.shelf.events.len()).unwrap()),
+        from_us: 0,
+        until_us: i64::MAX,
+    };
+    let whole = roll_forward(&Written(&till), &period).unwrap();
+    let parted = roll_forward_within(&Written(&till), &period, 4).unwrap();
+    assert_eq!(parted.lines, whole.lines);
+    assert!(parted.events_read > whole.events_read, "it was made in parts");
+    assert!(matches!(roll_forward_within(&Written(&till), &period, 2), Err(RollError::Full)));
+}
+
+#[test]
+fn by_effective_time_a_transfer_counts_on_both_sides_or_on_none() {
+    let till = given();
+    let newest = Op(u64::try_from(till.book.shelf.events.len()).unwrap());
+    let cut = Cut { at_us: at("2026-03-05T00:00"), posted: newest, known: newest };
+    let lines = cut_off::lines(&Written(&till), &cut, &[]).unwrap();
+    let ahead = |class| lines[&(ProgramNo(0), AssetNo::POINTS, class, Why::DatedAhead)];
+    // Of the 120 that were given 30 settled what was owed; the other unit was earned.
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!((ahead(Class::Available), ahead(Class::Debt), ahead(Class::Issuance)), (30 - 1, -30, 1));
 }

@@ -142,7 +142,7 @@ impl Time {
             let from_us = if leapt.is_some() { LAPSED_US } else { START_US };
             let to_us = from_us + i64::try_from(begun.elapsed().as_micros())?;
             admin.drive_clock(DriveClockRequest { to_us }).await?;
-            let ask = GetTrialBalanceRequest { program: program::LAPSING.to_owned(), as_of: None };
+            let ask = GetTrialBalanceRequest { program: program::LAPSING.to_owned(), as_of: None, basis: 0 };
             match account.get_trial_balance(ask).await {
                 Ok(answer) => {
                     let rows = answer.into_inner().rows;

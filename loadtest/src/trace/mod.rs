@@ -208,7 +208,7 @@ impl Life {
             self.drive(self.now_us + SWEEP_STEP_US).await?;
             tokio::time::sleep(LOOK).await;
         }
-        let ask = GetTrialBalanceRequest { program: PROGRAM.to_owned(), as_of: None };
+        let ask = GetTrialBalanceRequest { program: PROGRAM.to_owned(), as_of: None, basis: 0 };
         Ok(self.account.get_trial_balance(ask).await?.into_inner().rows)
     }
 
@@ -238,7 +238,7 @@ fn redeem(after: &Command, receipt: &Receipt) -> Option<Command> {
     let available = receipt.balance?.available;
     (available >= ENOUGH).then(|| {
         let points = available / UNIT * UNIT;
-        let redeem = Redeem { points, purpose: Purpose::CashOffset.into(), asset: String::new() };
+        let redeem = Redeem { points, purpose: Purpose::CashOffset.into(), ..Redeem::default() };
         Command {
             program: after.program.clone(),
             key: format!("spend-{}", after.reference),

@@ -1,6 +1,6 @@
 //! What an earn gave: the base, each campaign's share of the bonus, until when it waits.
 
-use super::words::{cap, counted, date, fraction, instant, instant_us, policy, ratio, rounded};
+use super::words::{cap, counted, date, day, fraction, instant, instant_us, policy, ratio, rounded};
 use super::{Line, Teller};
 use crate::ledger::award::{self, Candidate};
 use crate::ledger::command::Basis;
@@ -257,11 +257,4 @@ fn alone<'s>(shares: &[(&Share, &'s CampaignSpec)]) -> Vec<Candidate<'s>> {
         on_exhausted: spec.on_exhausted,
     };
     shares.iter().map(candidate).collect()
-}
-
-/// A day since the Unix epoch.
-fn day(since_epoch: i32) -> String {
-    let epoch = jiff::civil::Date::constant(1970, 1, 1);
-    let date = epoch.checked_add(jiff::Span::new().try_days(since_epoch).unwrap_or_default());
-    date.map_or_else(|_| format!("day {since_epoch}"), |date| date.to_string())
 }

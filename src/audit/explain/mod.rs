@@ -4,6 +4,7 @@
 //! reckoned again from these is, by the ledger's own arithmetic; where it does not come to what the event says, that is
 //! said. Nothing is guessed: what only the state of that time knew is left out.
 
+mod between;
 mod earn;
 mod moves;
 mod taking;
@@ -17,7 +18,7 @@ use jiff::tz::TimeZone;
 use super::export::kind_name;
 use super::told;
 use crate::engine::names::Names;
-use crate::ledger::event::{CampaignChange, CampaignChanged, Due, DueKind, Event, Leg, Text};
+use crate::ledger::event::{AssetBalances, CampaignChange, CampaignChanged, Due, DueKind, Event, Leg, Text};
 use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, VersionNo};
 use crate::ledger::reason_text;
 use crate::ledger::view::RulesView;
@@ -93,8 +94,10 @@ pub fn explain(op: Op, book_time_us: i64, event: &Event<'_>, scene: &Scene<'_>) 
     let mut teller = Teller { scene, program, zone, op, lines: Vec::new() };
     teller.when(event, book_time_us);
     teller.particulars(event, book_time_us);
-    teller.moves(event, book_time_us);
-    teller.after(event);
+    teller.pieces(event);
+    teller.moves(event, event.legs(), book_time_us);
+    teller.after(&told::balances_after(event));
+    teller.other_side(event, book_time_us);
     teller.lines
 }
 
@@ -193,6 +196,11 @@ impl Teller<'_> {
                 let became = format!("{:?}", changed.change).to_lowercase();
                 self.say("standing", format!("The member is {became} now. By {actor}: {reason}."));
             }
+            Event::Transferred(given) => self.transferred(given),
+            Event::Converted(converted) => self.converted(converted),
+            Event::MembersMerged(merged) => self.merged(merged),
+            Event::MemberSet(set) => self.member_set(set),
+            Event::CheckedOut(checkout) => self.checked_out(checkout),
             // What operators were refused is told above.
             Event::Rejected(_) => {}
             _ => self.operators(event),
@@ -228,6 +236,8 @@ impl Teller<'_> {
                 let (from, to) = (instant(confirmed.from_us, &self.zone), instant(confirmed.to_us, &self.zone));
                 self.say("clock", format!("The book's time goes on from {from} to {to}. {by}"));
             }
+            Event::RewardPut(put) => self.reward_put(put, &by),
+            Event::PeriodClosed(closed) => self.period_closed(closed, &by),
             _ => self.say("by", by),
         }
     }
@@ -276,8 +286,8 @@ impl Teller<'_> {
     }
 
     /// The member's balances after the event.
-    fn after(&mut self, event: &Event<'_>) {
-        for after in told::balances_after(event) {
+    fn after(&mut self, told: &[AssetBalances]) {
+        for after in told {
             let mut text = format!("The member has {} {} after it", after.available, self.asset(after.asset));
             for (units, what) in [(after.held, "held"), (after.pending, "pending"), (after.debt, "owed")] {
                 if units != 0 {

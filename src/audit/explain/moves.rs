@@ -9,9 +9,10 @@ use crate::ledger::event::{Account, Due, DueKind, Event, Expiry, Leg, LotId};
 type Did = (&'static str, &'static str);
 
 impl Teller<'_> {
-    pub(super) fn moves(&mut self, event: &Event<'_>, book_time_us: i64) {
+    /// The legs of one side of an event.
+    pub(super) fn moves(&mut self, event: &Event<'_>, legs: &[Leg], book_time_us: i64) {
         let behind_us = event.common().map_or(0, |common| common.behind_us);
-        for leg in event.legs() {
+        for leg in legs {
             let line = match leg.account {
                 Account::Available { lot, .. } => {
                     Some(self.on_lot(event, leg, lot, book_time_us.saturating_sub(behind_us)))
@@ -101,6 +102,12 @@ impl Teller<'_> {
         let (units, gets) = (leg.amount.unsigned_abs(), leg.amount > 0);
         let of = self.units(units, leg.asset);
         let (name, text) = match (Class::of(&leg.account), gets) {
+            (Class::Debt, true) if matches!(event, Event::MembersMerged(_)) => {
+                ("settles", format!("{of} that the member owed are settled, or go over to the one who stays."))
+            }
+            (Class::Debt, false) if matches!(event, Event::MembersMerged(_)) => {
+                ("owes", format!("{of} that came over are owed by the member."))
+            }
             (Class::Debt, true) => {
                 ("settles", format!("{of} settle what the member owed, before anything enters a lot."))
             }
@@ -114,7 +121,13 @@ impl Teller<'_> {
                     Account::Campaign { campaign, .. } => self.campaign(campaign),
                     _ => String::new(),
                 };
-                let account = class.name(&campaign);
+                let account = match leg.account {
+                    Account::Conversion { program, .. } => {
+                        class.name(self.scene.names.program(program).map_or("", |names| names.id.as_str()))
+                    }
+                    Account::Stock { reward, .. } | Account::Reserved { reward, .. } => class.name(self.reward(reward)),
+                    _ => class.name(&campaign),
+                };
                 let text = match (gets, event) {
                     (true, _) => format!("{of} go to {account}."),
                     (false, _) => format!("{of} come from {account}."),

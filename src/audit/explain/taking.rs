@@ -49,7 +49,7 @@ impl Teller<'_> {
     }
 
     /// In which order lots are taken.
-    fn order(&mut self, asset: AssetNo) {
+    pub(super) fn order(&mut self, asset: AssetNo) {
         let kind = self.scene.rules.and_then(|rules| rules.spec.asset(asset)).map(|spec| spec.kind);
         let first = if kind == Some(AssetKind::StoredValue) { "What was paid before bonus; then the" } else { "The" };
         let text = format!("{first} lots that lapse soonest are taken first, those that never lapse last.");

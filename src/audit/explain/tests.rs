@@ -20,14 +20,15 @@ fn an_event_is_explained_as_far_as_it_says_where_its_rules_are_not_known() {
         let named = named.as_ref().map(|(op, event)| (*op, event));
         let lines = explain(Op(at), stored.book_time_us, &event, &scene(&paper.names, named));
         assert!(lines.iter().all(|line| line.text.ends_with('.')), "{lines:?}");
-        let legs = event.legs().iter().filter(|leg| !matches!(leg.account, Account::Free { .. }));
+        let legs = event.sides().flat_map(|(_, legs)| legs).filter(|leg| !matches!(leg.account, Account::Free { .. }));
         let moved = lines.iter().filter(|line| line.leg.is_some() || LEGS.contains(&line.name)).count();
         assert_eq!(moved, legs.count(), "op {at}: every leg is told once, {lines:?}");
     }
 }
 
 /// The names of lines on legs that are on no lot.
-const LEGS: [&str; 4] = ["account", "settles", "owes", "breakage"];
+const LEGS: [&str; 8] =
+    ["account", "settles", "owes", "breakage", "other_account", "other_settles", "other_owes", "other_breakage"];
 
 #[test]
 fn a_confirmed_clock_tells_from_when_to_when_the_time_leapt() {

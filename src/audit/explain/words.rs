@@ -34,6 +34,13 @@ pub(super) fn date(at_us: i64, zone: &TimeZone) -> String {
     }
 }
 
+/// A day since the Unix epoch.
+pub(super) fn day(since_epoch: i32) -> String {
+    let epoch = jiff::civil::Date::constant(1970, 1, 1);
+    let date = epoch.checked_add(jiff::Span::new().try_days(since_epoch).unwrap_or_default());
+    date.map_or_else(|_| format!("day {since_epoch}"), |date| date.to_string())
+}
+
 /// A fraction, or the whole number that it is.
 pub(super) fn fraction(numerator: u128, denominator: u128) -> String {
     if denominator == 1 { numerator.to_string() } else { format!("{numerator}/{denominator}") }

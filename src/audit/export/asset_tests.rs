@@ -124,6 +124,9 @@ fn every_kind_of_event_has_its_particulars() {
         (31, "standing frozen"),
         (32, "hold"),
         (33, "reverse"),
+        (36, "transfer coupon 3"),
+        (37, &format!("convert points 20 29 {{\"points\":\"{late}\"}}")),
+        (38, "convert points 10"),
     ];
     for (op, expected) in expected {
         assert_eq!(told(op), expected, "op {op}");
@@ -133,6 +136,38 @@ fn every_kind_of_event_has_its_particulars() {
     let due = |op: u64| rows(&paper, op).0.effective_at.map(|Instant(us)| us);
     assert_eq!((due(21), due(22), due(23)), (Some(UNTIL_US), Some(UNTIL_US), None));
     assert_eq!((due(24), due(25)), (Some(i64::from(SOON_MIN) * 60_000_000), None));
+}
+
+#[test]
+fn an_event_between_two_members_has_the_columns_and_the_postings_of_both() {
+    let paper = PaperBook::lived();
+    let (given, _) = rows(&paper, 36);
+    let other = |row: &EventRow| (row.other_program.clone(), row.other_member.clone(), row.other_asset.clone());
+    assert_eq!((given.legs, other(&given)), (2, ("shop".into(), "ann".into(), String::new())));
+    assert_eq!(given.other_after, r#"{"coupon":{"available":3,"debt":0,"held":0,"pending":0}}"#);
+    let (turned, postings) = rows(&paper, 37);
+    assert_eq!(other(&turned), ("cafe".into(), "cid".into(), "points".into()));
+    assert_eq!((turned.other_units, turned.other_lapsed.as_str()), (Some(50), r#"{"points":5}"#));
+    assert_eq!(turned.other_after, r#"{"points":{"available":25,"debt":0,"held":0,"pending":0}}"#);
+    let moved: Vec<_> = postings
+        .iter()
+        .map(|row| (row.leg, &*row.program, &*row.member, &*row.account, row.credit - row.debit))
+        .collect();
+    let bob = "bob|, \"b\"";
+    let expected = [
+        (1, "shop", bob, "member/available", -20),
+        (2, "shop", "", "conversion/cafe", 20),
+        (3, "cafe", "", "conversion/shop", -50),
+        (4, "cafe", "cid", "member/debt", 20),
+        (5, "cafe", "cid", "member/available", 25),
+        (6, "cafe", "", "breakage", 5),
+    ];
+    assert_eq!(moved, expected);
+    let (back, _) = rows(&paper, 38);
+    assert_eq!((back.program.as_str(), back.member.as_str()), ("cafe", "cid"));
+    assert_eq!(back.other_rolls, format!("{{\"points\":\"{}\"}}", time_text(i64::from(LATE_MIN) * 60_000_000)));
+    let plain = rows(&paper, 5).0;
+    assert_eq!((other(&plain), plain.other_after.as_str()), Default::default());
 }
 
 #[test]

@@ -174,7 +174,7 @@ table! {
         book_time: Instant = "When it was booked.",
         occurred_at: Instant = "Business time.",
         effective_at: Option<Instant> = "When what the ledger did by itself was due: the lapse, the maturity, the hold's end.",
-        kind: String = "What it did, or was asked to do: earn, refund, redeem, reverse, hold, capture, release, activate, top_up, grant, adjust, opening, standing, program_put, campaign_funded, reward_put, snapshot_taken, and so on; of what the ledger did by itself expired, matured, hold_ended, lots_merged.",
+        kind: String = "What it did, or was asked to do: earn, refund, redeem, reverse, hold, capture, release, activate, top_up, grant, transfer, convert, merge, member_set, checkout, adjust, opening, standing, program_put, campaign_funded, reward_put, snapshot_taken, and so on; of what the ledger did by itself expired, matured, hold_ended, lots_merged.",
         outcome: String = "applied or rejected.",
         reason: String = "Why it was rejected, as the contract names it.",
         field: String = "The field at fault, where a single one is.",
@@ -185,7 +185,7 @@ table! {
         event_kind: String = "The event kind of an earn or of a refund without original.",
         amount_minor: Option<u64> = "Money in minor units of the program's currency, where the command was by spend and was applied.",
         asset: String = "The asset that units counts; of an earn or refund that of its base.",
-        units: Option<i64> = "Units that the command was about, where it was applied: earned or refunded by points, redeemed, reversed, held, captured, released, topped up, granted, adjusted, brought over, funded; of what the ledger did by itself those that moved.",
+        units: Option<i64> = "Units that the command was about, where it was applied: earned or refunded by points, redeemed, reversed, held, captured, released, topped up, granted, given to another member, converted, adjusted, brought over, funded; of what the ledger did by itself those that moved.",
         asked: Option<u64> = "Units that were asked for, where not all of them moved.",
         bonus: Option<u64> = "Units given on top of a top-up.",
         released: Option<u64> = "Units that a capture let go beside those that it spent.",
@@ -217,11 +217,18 @@ table! {
         others_after: String = "The member's balances after it in other assets that it tells of: a JSON object by asset of available, held, pending, debt; empty for none.",
         legs: u64 = "How many rows it has in postings.",
         late_for: Option<Instant> = "Up to when the program's books were closed when it was booked, where it is dated before that; else absent.",
+        other_program: String = "Of a transfer, conversion or merge: the program of the other member, who received; empty for other events, as the columns that follow.",
+        other_member: String = "The other member's id.",
+        other_asset: String = "Of a conversion: the asset received, in that program.",
+        other_units: Option<u64> = "Of a conversion: the units received.",
+        other_lapsed: String = "Of a conversion: units received that had lapsed by when they were booked and went to breakage there: a JSON object by asset; empty for none.",
+        other_rolls: String = "Until when the other member's rolling units live from then on: a JSON object by asset; empty where nothing changed.",
+        other_after: String = "The other member's balances after it in the assets that it touched: a JSON object by asset of available, held, pending, debt.",
     }
 }
 
 table! {
-    /// A leg of an event; those of one event sum to zero per asset.
+    /// A leg of an event; those of one event sum to zero per program and asset.
     PostingRow {
         op: u64 = "The event.",
         leg: u64 = "The leg's number within the event, from 1.",
@@ -275,6 +282,8 @@ table! {
         lot_lapses_at: Option<Instant> = "When the lot's units lapse; absent where they do not, or not at a date of their own.",
         lot_rolling: u64 = "Whether the lot lapses so long after the member's last activity: 1 or 0.",
         units: u64 = "The units of the lot that it pins.",
+        reward: String = "The id of the reward whose pieces the hold reserves; empty for none.",
+        pieces: Option<u64> = "How many of them the hold reserves in all, the same in each of its rows; absent where it reserves none.",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ledger::ids::{AssetNo, MemberNo, ProgramNo};
 use crate::ledger::view::BaseProgram;
 
 use super::columns::AccountRow;
-use super::rows::{Ids, account_of};
+use super::rows::{Ids, account_name};
 use super::source::{Accounts, MEMBERS_PER_PAGE, SnapshotIds};
 use super::{ExportError, account_row, member_rows};
 
@@ -42,7 +42,7 @@ impl<'a> Opening<'a> {
         first
     }
 
-    /// Takes the event that is `op`, the next of the range: the balances of its member before it, in the assets that it is the
+    /// Takes the event that is `op`, the next of the range: the balances of its members before it, in the assets that it is the
     /// first to tell of.
     pub(super) fn take(
         &mut self,
@@ -50,22 +50,19 @@ impl<'a> Opening<'a> {
         event: &Event<'_>,
         ids: &mut SnapshotIds<'_>,
     ) -> Result<Vec<AccountRow>, ExportError> {
-        let (program, _, _) = event.identity();
-        for leg in event.legs() {
-            let class = Class::of(&leg.account);
-            if class.is_members() {
-                continue;
-            }
-            let account = account_of(ids, program, class).ok_or(ExportError::Unnamed(op))?;
-            let asset = ids.asset(program, leg.asset).ok_or(ExportError::Unnamed(op))?.to_owned();
-            *self.moved.entry((program, asset, account)).or_default() += i128::from(leg.amount);
-        }
-        let Some(number) = event.member() else { return Ok(Vec::new()) };
         let mut rows = Vec::new();
-        for after in told::balances_after(event) {
-            if self.first(number, after.asset) {
-                let before = told::before(&after, event.legs());
-                rows.extend(self.rows(program, &ids.member(number)?, &before)?);
+        for told::Side { program, member, after, legs, .. } in told::sides(event) {
+            for leg in legs.iter().filter(|leg| !Class::of(&leg.account).is_members()) {
+                let account = account_name(op, program, &leg.account, ids)?;
+                let asset = ids.asset(program, leg.asset).ok_or(ExportError::Unnamed(op))?.to_owned();
+                *self.moved.entry((program, asset, account)).or_default() += i128::from(leg.amount);
+            }
+            let Some(number) = member else { continue };
+            for after in &after {
+                if self.first(number, after.asset) {
+                    let before = told::before(after, legs);
+                    rows.extend(self.rows(program, &ids.member(number)?, &before)?);
+                }
             }
         }
         Ok(rows)

@@ -2,8 +2,8 @@
 
 use crate::ledger::command::Matures;
 use crate::ledger::event::LotId;
-use crate::ledger::ids::AssetNo;
-use crate::ledger::view::BaseProgram;
+use crate::ledger::ids::{AssetNo, RewardNo};
+use crate::ledger::view::{BaseProgram, PIECES};
 use crate::ledger::{HoldView, LotView, PendingView};
 
 use super::columns::{HoldRow, Instant, LotRow, PendingRow, Record};
@@ -16,6 +16,8 @@ use super::{ExportError, asset_name};
 const AVAILABLE: &str = "member/available";
 const HELD: &str = "member/held";
 const PENDING: &str = "member/pending";
+/// How the names of accounts end on which pieces of rewards stand that holds reserve.
+const RESERVED: &str = "/reserved";
 
 /// The rows of a member's lots, holds and pending earns.
 pub(super) fn rows_of(program: &BaseProgram, books: &MemberBooks) -> Result<Vec<Record>, ExportError> {
@@ -62,6 +64,8 @@ fn hold_row(
     units: u64,
 ) -> Result<HoldRow, ExportError> {
     let (lot_source, lot_lapses_at, lot_rolling) = lot_name(lot);
+    let reward = |(number, _): (RewardNo, u64)| program.rewards.get(usize::from(number.0)).cloned();
+    let unnamed = || ExportError::Refused(format!("the hold at op {} reserves pieces of an unknown reward", hold.op.0));
     Ok(HoldRow {
         program: program.trial.program.clone(),
         member: member.to_owned(),
@@ -73,6 +77,11 @@ fn hold_row(
         lot_lapses_at,
         lot_rolling,
         units,
+        reward: match hold.reserves {
+            Some(reserves) => reward(reserves).ok_or_else(unnamed)?,
+            None => String::new(),
+        },
+        pieces: hold.reserves.map(|(_, pieces)| pieces),
     })
 }
 
@@ -107,6 +116,9 @@ pub(super) struct Owned {
     /// Lot by lot what is held in it, by the lots and by the holds.
     held: Sums,
     pinned: Sums,
+    /// Pieces that holds reserve, and the last hold whose pieces were counted.
+    reserved: Sums,
+    counted_op: u64,
 }
 
 impl Owned {
@@ -131,17 +143,26 @@ impl Owned {
     pub(super) fn hold(&mut self, row: &HoldRow) {
         let lot = lot_key(&row.lot_source, row.lot_lapses_at, row.lot_rolling);
         self.pinned.owned([&row.program, &row.asset, &row.member], HELD, &lot, row.units);
+        // A hold's rows follow each other, and each says the pieces of all of it.
+        if let Some(pieces) = row.pieces.filter(|_| self.counted_op != row.op) {
+            self.counted_op = row.op;
+            let account = format!("reward/{}{RESERVED}", row.reward);
+            self.reserved.owned([&row.program, &PIECES.to_owned(), &String::new()], &account, "", pieces);
+        }
     }
 
     pub(super) fn pending(&mut self, row: &PendingRow) {
         self.accounts.owned([&row.program, &row.asset, &row.member], PENDING, "", row.units);
     }
 
-    /// The first account in which the rows do not come to `accounts`, or in which holds pin other units than lots say.
+    /// The first account in which the rows do not come to `accounts`, or in which holds pin other units than lots say
+    /// or reserve other pieces than their accounts.
     pub(super) fn difference(&self, accounts: &Sums) -> Option<String> {
+        let reserved = accounts.only(|account| account.starts_with("reward/") && account.ends_with(RESERVED));
         let accounts = accounts.only(|account| [AVAILABLE, HELD, PENDING].contains(&account));
         accounts
             .difference(&self.accounts, ["the accounts", "the lots and what is pending"])
+            .or_else(|| reserved.difference(&self.reserved, ["the accounts", "the holds"]))
             .or_else(|| self.held.difference(&self.pinned, ["the lots", "the holds"]))
     }
 }

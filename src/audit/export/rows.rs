@@ -7,8 +7,8 @@ use crate::audit::files::hex;
 use crate::audit::told;
 use crate::ledger::command::{Basis, Matures, Standing};
 use crate::ledger::event::{
-    Account, AdminKind, AssetMore, CampaignChange, Claimed, CommandKind, Common, Due, DueKind, Event, Expiry, Leg,
-    LotId, NotesRef, RefundMore, Refunded, Text,
+    Account, AdminKind, AssetBalances, AssetMore, CampaignChange, Claimed, CommandKind, Common, Due, DueKind, Event,
+    Expiry, Leg, LotId, NotesRef, Other, RefundMore, Refunded, Text,
 };
 use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo};
 use crate::ledger::reason::Reason;
@@ -31,16 +31,6 @@ pub(super) trait Ids {
     fn reward(&self, program: ProgramNo, number: RewardNo) -> Option<&str>;
     /// A member's id.
     fn member(&mut self, number: MemberNo) -> Result<String, ExportError>;
-}
-
-/// The name of an account of a program; `None` where what it is of has no id.
-pub(super) fn account_of(ids: &dyn Ids, program: ProgramNo, class: Class) -> Option<String> {
-    let id = match class {
-        Class::Campaign(campaign) => ids.campaign(program, campaign)?,
-        Class::Stock(reward) | Class::Reserved(reward) => ids.reward(program, reward)?,
-        _ => "",
-    };
-    Some(class.name(id))
 }
 
 /// A balance, credit positive, as debit and credit.
@@ -71,7 +61,7 @@ pub(super) fn rows_of(
         outcome: if event.rejection().is_some() { "rejected" } else { "applied" }.to_owned(),
         program: said.or_else(|| ids.program(program)).unwrap_or_default().to_owned(),
         key: key.to_owned(),
-        legs: u64::try_from(event.legs().len()).unwrap_or(u64::MAX),
+        legs: event.sides().fold(0, |sum, (_, legs)| sum.saturating_add(u64::try_from(legs.len()).unwrap_or(u64::MAX))),
         late_for: ids.late_for(program, Op(op), told::dated_us(event, book_time_us)).map(Instant),
         ..EventRow::default()
     };
@@ -85,21 +75,59 @@ pub(super) fn rows_of(
     if let Some(common) = event.common() {
         fill_common(&mut row, common);
     }
-    row.member = match event.common().map(|common| common.member) {
-        Some(MemberRef::Opened(_, id) | MemberRef::Unknown(id)) => id.to_owned(),
-        _ => event.member().map(|number| ids.member(number)).transpose()?.unwrap_or_default(),
+    row.member = match event.common() {
+        Some(common) => member_id(&common.member, ids)?,
+        None => event.member().map(|number| ids.member(number)).transpose()?.unwrap_or_default(),
     };
     if let Some(common) = event.admin_common() {
         row.actor = clear(&common.actor);
         row.actor_reason = clear(&common.reason);
     }
+    if let Some(other) = event.other() {
+        row.other_member = member_id(&other.member, ids)?;
+    }
     let assets = Assets { ids, program, op };
     fill_after(&mut row, event, &assets)?;
     fill_particulars(&mut row, event, &assets)?;
     fill_pieces(&mut row, event, &assets)?;
-    let legs = (1..).zip(event.legs()).map(|(number, leg)| posting(&row, number, leg, &assets));
-    let legs = legs.collect::<Result<_, _>>()?;
-    Ok((row, legs))
+    let mut postings = postings_of(&row, (1, event.legs()), (&row.program, &row.member), &assets)?;
+    if let Some(other) = event.other() {
+        let there = Assets { program: other.program, ..assets };
+        let id = ids.program(other.program).ok_or(ExportError::Unnamed(op))?;
+        fill_other(&mut row, event, other, (id, &there))?;
+        let first = u64::try_from(postings.len()).unwrap_or(u64::MAX).saturating_add(1);
+        postings.extend(postings_of(&row, (first, &other.legs), (id, &row.other_member), &there)?);
+    }
+    Ok((row, postings))
+}
+
+fn member_id(member: &MemberRef<'_>, ids: &mut dyn Ids) -> Result<String, ExportError> {
+    match member {
+        MemberRef::Known(number) => ids.member(*number),
+        MemberRef::Opened(_, id) | MemberRef::Unknown(id) => Ok((*id).to_owned()),
+    }
+}
+
+/// The other member's columns.
+fn fill_other(
+    row: &mut EventRow,
+    event: &Event<'_>,
+    other: &Other<'_>,
+    (program, there): (&str, &Assets<'_>),
+) -> Result<(), ExportError> {
+    program.clone_into(&mut row.other_program);
+    if let Event::Converted(converted) = event {
+        row.other_asset = there.id(converted.to_asset)?;
+        row.other_units = Some(converted.to_units);
+        row.other_lapsed = there.units(&[(converted.to_asset, converted.lapsed)])?;
+    }
+    row.other_rolls = rolls(&other.rolls, there)?;
+    row.other_after = there.object(other.after.iter().map(|after| (after.asset, balances_json(after))))?;
+    Ok(())
+}
+
+fn balances_json(after: &AssetBalances) -> Json {
+    json!({ "available": after.available, "held": after.held, "pending": after.pending, "debt": after.debt })
 }
 
 /// The ids of the assets and campaigns of the program that an event is of.
@@ -148,10 +176,7 @@ fn fill_after(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Res
             row.pending_after = Some(after.pending);
             row.debt_after = Some(after.debt);
         } else {
-            let balances = json!({
-                "available": after.available, "held": after.held, "pending": after.pending, "debt": after.debt,
-            });
-            others.push((after.asset, balances));
+            others.push((after.asset, balances_json(&after)));
         }
     }
     row.others_after = assets.object(others.into_iter())?;
@@ -248,6 +273,17 @@ fn fill_lots_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<
         Event::Captured(captured) => (back(captured.hold_link), captured.asset, captured.units),
         Event::Released(released) => (back(released.hold_link), released.asset, released.units),
         Event::Granted(granted) => (None, granted.asset, granted.units),
+        Event::Transferred(transferred) => (None, transferred.asset, transferred.units),
+        Event::Converted(converted) => {
+            row.asked = Some(converted.asked).filter(|asked| *asked != converted.units);
+            let until: Vec<_> = converted.rolls.map(|until| (converted.asset, until)).into_iter().collect();
+            row.rolls = rolls(&until, assets)?;
+            (None, converted.asset, converted.units)
+        }
+        Event::MembersMerged(merged) => {
+            fill_act(row, &merged.actor, &merged.reason);
+            return Ok(());
+        }
         _ => return Ok(()),
     };
     row.original_op = original;
@@ -352,9 +388,42 @@ fn fill_basis(row: &mut EventRow, basis: Basis) {
     }
 }
 
-fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Result<PostingRow, ExportError> {
-    let class = Class::of(&leg.account);
-    let account = account_of(assets.ids, assets.program, class).ok_or(ExportError::Unnamed(event.op))?;
+/// The name of the account that a leg of a program is on.
+pub(super) fn account_name(
+    op: u64,
+    program: ProgramNo,
+    account: &Account,
+    ids: &dyn Ids,
+) -> Result<String, ExportError> {
+    let class = Class::of(account);
+    let id = match class {
+        Class::Campaign(campaign) => ids.campaign(program, campaign).ok_or(ExportError::Unnamed(op))?,
+        Class::Conversion(other) => ids.program(other).ok_or(ExportError::Unnamed(op))?,
+        Class::Stock(reward) | Class::Reserved(reward) => {
+            ids.reward(program, reward).ok_or(ExportError::Unnamed(op))?
+        }
+        _ => "",
+    };
+    Ok(class.name(id))
+}
+
+/// The rows of the legs of one side of an event: of a program, and of a member of it.
+fn postings_of(
+    event: &EventRow,
+    (first, legs): (u64, &[Leg]),
+    side: (&str, &str),
+    assets: &Assets<'_>,
+) -> Result<Vec<PostingRow>, ExportError> {
+    (first..).zip(legs).map(|(number, leg)| posting(event, number, leg, side, assets)).collect()
+}
+
+fn posting(
+    event: &EventRow,
+    number: u64,
+    leg: &Leg,
+    (program, member): (&str, &str),
+    assets: &Assets<'_>,
+) -> Result<PostingRow, ExportError> {
     let (debit, credit) = sides(leg.amount);
     let mut row = PostingRow {
         op: event.op,
@@ -362,8 +431,8 @@ fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Res
         book_time: event.book_time,
         occurred_at: event.occurred_at,
         kind: event.kind.clone(),
-        program: event.program.clone(),
-        account,
+        program: program.to_owned(),
+        account: account_name(event.op, assets.program, &leg.account, assets.ids)?,
         asset: assets.id(leg.asset)?,
         debit,
         credit,
@@ -372,8 +441,8 @@ fn posting(event: &EventRow, number: u64, leg: &Leg, assets: &Assets<'_>) -> Res
         rule_version: event.rule_version,
         ..PostingRow::default()
     };
-    if class.is_members() {
-        row.member.clone_from(&event.member);
+    if Class::of(&leg.account).is_members() {
+        member.clone_into(&mut row.member);
     }
     if let Some((lot, position)) = lot_of(&leg.account) {
         let (source, lapses_at, rolling) = lot_name(lot);

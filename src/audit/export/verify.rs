@@ -109,8 +109,8 @@ struct Due {
     op: u64,
     legs: u64,
     seen: u64,
-    /// By asset.
-    sums: BTreeMap<String, i128>,
+    /// By program and asset.
+    sums: BTreeMap<(String, String), i128>,
 }
 
 /// The proof of an export from nothing but its files.
@@ -254,9 +254,10 @@ impl<'a> Proof<'a> {
             return Err(format!("leg {} of op {} stands where another should", row.leg, row.op));
         };
         due.seen += 1;
-        *due.sums.entry(row.asset.clone()).or_default() += i128::from(row.credit) - i128::from(row.debit);
+        *due.sums.entry((row.program.clone(), row.asset.clone())).or_default() +=
+            i128::from(row.credit) - i128::from(row.debit);
         if due.seen == due.legs {
-            if let Some((asset, sum)) = due.sums.iter().find(|(_, sum)| **sum != 0) {
+            if let Some(((_, asset), sum)) = due.sums.iter().find(|(_, sum)| **sum != 0) {
                 return Err(format!("the legs of op {} in {asset} sum to {sum} and not to 0", row.op));
             }
             self.due.pop_front();

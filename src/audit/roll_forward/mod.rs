@@ -4,8 +4,11 @@
 //! It is made by a walk through the book from its first event on, since no state says when the units of a lot were earned. Of each
 //! lot it keeps runs of units of one month ([`runs`]); what leaves a lot leaves from its front, as everywhere. A first walk finds
 //! the events that are named later by a reversal or by a refund that reaches back for lapsed units, so that the second keeps
-//! the months of what these moved, and of no others. What a walk holds is bounded by [`RUNS_MAX`] and [`NAMED_MAX`].
+//! the months of what these moved, and of no others. What a walk holds is bounded by [`RUNS_MAX`] and [`NAMED_MAX`]. Members
+//! between whom units moved are walked over together ([`closeness`]), and of a conversion each program sees its own side.
 
+mod between;
+mod closeness;
 mod rows;
 mod runs;
 mod value;
@@ -21,9 +24,10 @@ use crate::audit::export::ExportError;
 use crate::audit::export::source::Events;
 use crate::journal::JournalError;
 use crate::ledger::codec::{self, CodecError};
-use crate::ledger::event::{Account, Event};
-use crate::ledger::ids::{AssetNo, Op, ProgramNo};
+use crate::ledger::event::{Account, Event, Leg};
+use crate::ledger::ids::{AssetNo, MemberNo, Op, ProgramNo};
 
+use closeness::Closeness;
 pub use rows::{Amounts, COLUMNS, Column, Line, LineKind, RollForward};
 pub use runs::RUNS_MAX;
 use walk::Walk;
@@ -49,7 +53,10 @@ pub enum RollError {
         what: &'static str,
     },
     /// There are more runs than a walk may hold.
-    #[error("the lots of one member alone need more than {RUNS_MAX} runs of months")]
+    #[error(
+        "the lots of one member, or of members who gave units to each other or went into each other, need more than {RUNS_MAX} runs \
+         of months"
+    )]
     Full,
     /// More events are undone later than a walk may keep.
     #[error("more than {NAMED_MAX} events are undone by later ones")]
@@ -114,6 +121,8 @@ struct Survey {
     named: HashSet<Op>,
     /// One more than the greatest number of a member of the program.
     members_end: u32,
+    /// Which members must be walked over together.
+    closeness: Closeness,
 }
 
 /// The roll-forward of a period.
@@ -133,9 +142,10 @@ pub fn roll_forward_within(events: &dyn Events, period: &Period, runs_max: usize
     let mut survey = Survey::default();
     let mut read = each(events, period.closing, &mut |op, _, event| survey.look(op, event, period.program))?;
     let mut rows = rows::Rows::default();
-    let mut ranges = vec![0..survey.members_end.max(1)];
+    let all = 0..survey.members_end.max(1);
+    let mut ranges = vec![all];
     while let Some(range) = ranges.pop() {
-        let mut walk = Walk::new(period, &survey.named, range.clone(), runs_max);
+        let mut walk = Walk::new(period, (&survey.named, &survey.closeness), range.clone(), runs_max);
         let walked = each(events, period.closing, &mut |op, time_us, event| walk.event(op, time_us, event));
         match walked.and_then(|events| Ok((events, walk.end()?))) {
             Ok((events, of_range)) => {
@@ -179,12 +189,16 @@ fn each(
 
 impl Survey {
     fn look(&mut self, op: Op, event: &Event<'_>, program: ProgramNo) -> Result<(), RollError> {
-        let (number, _, _) = event.identity();
-        if number != program {
-            return Ok(());
-        }
-        if let Some(member) = event.member() {
+        let mut first = None;
+        for (member, _) in sides_of(event, program) {
             self.members_end = self.members_end.max(member.0.saturating_add(1));
+            match first {
+                None => first = Some(member),
+                Some(first) => self.closeness.bring_together(first, member),
+            }
+        }
+        if event.identity().0 != program {
+            return Ok(());
         }
         let link = match event {
             Event::Reversed(reversed) => Some(reversed.original_link),
@@ -198,6 +212,13 @@ impl Survey {
         }
         if self.named.len() > NAMED_MAX { Err(RollError::NamedFull) } else { Ok(()) }
     }
+}
+
+/// The members of a program whom an event concerns, with the legs on their sides.
+fn sides_of<'e>(event: &'e Event<'_>, program: ProgramNo) -> impl Iterator<Item = (MemberNo, &'e [Leg])> {
+    let members = [event.member(), event.other().and_then(|other| other.member.number())];
+    let sides = event.sides().zip(members).filter(move |((of, _), _)| *of == program);
+    sides.filter_map(|((_, legs), member)| Some((member?, legs)))
 }
 
 fn is_breakage(account: &Account) -> bool {

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::rows::{Column, LineKind, Rows};
 use super::runs::{Holdings, Place, Run, Runs};
 use super::value::Values;
-use super::{Month, Period, RollError, is_breakage};
+use super::{Closeness, Month, Period, RollError, is_breakage, sides_of};
 use crate::audit::told;
 use crate::ledger::event::{
     Account, Captured, Due, DueKind, Earned, Event, Granted, Leg, LotId, ProgramPut, Refunded, Reversed, Source,
@@ -25,16 +25,17 @@ struct Kept {
     took: Vec<(LotId, Run)>,
 }
 
-/// A walk over the events of some members of a program.
+/// A walk over the events of some members of a program: of those whose foremost has a number in a range.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     period: &'a Period,
     named: &'a HashSet<Op>,
+    closeness: &'a Closeness,
     members: Range<u32>,
     zone: TimeZone,
     values: Values,
     assets: BTreeSet<AssetNo>,
-    holdings: Holdings,
+    pub(super) holdings: Holdings,
     kept: HashMap<Op, Kept>,
     rows: Rows,
     begun: bool,
@@ -44,25 +45,25 @@ pub(super) struct Walk<'a> {
     debts: HashMap<AssetNo, i128>,
 }
 
-/// The event that is walked over.
-struct At<'e> {
-    op: Op,
-    member: MemberNo,
-    month: Month,
-    legs: &'e [Leg],
+/// One member's side of the event that is walked over.
+pub(super) struct At<'e> {
+    pub(super) op: Op,
+    pub(super) member: MemberNo,
+    pub(super) month: Month,
+    pub(super) legs: &'e [Leg],
 }
 
-type Step = Result<(), RollError>;
+pub(super) type Step = Result<(), RollError>;
 
 /// Units by source, in the order in which they settle debts.
 type Parts = SmallVec<[(Source, u64); 2]>;
 
 impl At<'_> {
-    fn stray(&self, what: &'static str) -> RollError {
+    pub(super) fn stray(&self, what: &'static str) -> RollError {
         RollError::Stray { op: self.op.0, what }
     }
 
-    fn legs_of(&self, asset: AssetNo) -> impl Iterator<Item = &Leg> {
+    pub(super) fn legs_of(&self, asset: AssetNo) -> impl Iterator<Item = &Leg> {
         self.legs.iter().filter(move |leg| leg.asset == asset)
     }
 
@@ -70,22 +71,22 @@ impl At<'_> {
         self.legs.iter().map(|leg| leg.asset).collect()
     }
 
-    fn place(&self, asset: AssetNo, lot: LotId) -> Place {
+    pub(super) fn place(&self, asset: AssetNo, lot: LotId) -> Place {
         Place { member: self.member, asset, lot, earn: Op(0) }
     }
 
     /// What the legs on an account of an asset sum to.
-    fn sum(&self, asset: AssetNo, on: impl Fn(&Account) -> bool) -> i128 {
+    pub(super) fn sum(&self, asset: AssetNo, on: impl Fn(&Account) -> bool) -> i128 {
         self.legs_of(asset).filter(|leg| on(&leg.account)).map(|leg| i128::from(leg.amount)).sum()
     }
 
     /// The same, as a number of units; 0 for a sum below zero.
-    fn units(&self, asset: AssetNo, on: impl Fn(&Account) -> bool) -> u64 {
+    pub(super) fn units(&self, asset: AssetNo, on: impl Fn(&Account) -> bool) -> u64 {
         u64::try_from(self.sum(asset, on)).unwrap_or(0)
     }
 
     /// Units that enter lots, leg by leg.
-    fn entering(&self, asset: AssetNo) -> impl Iterator<Item = (LotId, u64)> {
+    pub(super) fn entering(&self, asset: AssetNo) -> impl Iterator<Item = (LotId, u64)> {
         self.legs_of(asset).filter(|leg| leg.amount > 0).filter_map(|leg| match leg.account {
             Account::Available { lot, .. } => Some((lot, leg.amount.unsigned_abs())),
             _ => None,
@@ -93,7 +94,7 @@ impl At<'_> {
     }
 
     /// Units that leave a lot, or stop being pending, with the place that they leave; leg by leg.
-    fn leaving(&self) -> impl Iterator<Item = (Place, u64)> {
+    pub(super) fn leaving(&self) -> impl Iterator<Item = (Place, u64)> {
         self.legs.iter().filter(|leg| leg.amount < 0).filter_map(|leg| {
             let (lot, earn) = match leg.account {
                 Account::Available { lot, .. } | Account::Held { lot, position: Some(_) } => (lot, Op(0)),
@@ -103,9 +104,14 @@ impl At<'_> {
             Some((Place { earn, ..self.place(leg.asset, lot) }, leg.amount.unsigned_abs()))
         })
     }
+
+    /// Units that enter a lot.
+    pub(super) fn entered(&self, asset: AssetNo, lot: LotId) -> u64 {
+        self.entering(asset).filter(|(entered, _)| *entered == lot).fold(0, |sum, (_, units)| sum.saturating_add(units))
+    }
 }
 
-fn is_debt(account: &Account) -> bool {
+pub(super) fn is_debt(account: &Account) -> bool {
     matches!(account, Account::Debt)
 }
 
@@ -114,16 +120,22 @@ fn is_held(account: &Account) -> bool {
     matches!(account, Account::Available { .. } | Account::Free { .. } | Account::Held { .. } | Account::Pending { .. })
 }
 
-fn total(runs: &Runs) -> u64 {
+pub(super) fn total(runs: &Runs) -> u64 {
     runs.iter().fold(0, |sum, run| sum.saturating_add(run.units))
 }
 
 impl<'a> Walk<'a> {
-    /// A walk over the events of the members with these numbers.
-    pub(super) fn new(period: &'a Period, named: &'a HashSet<Op>, members: Range<u32>, runs_max: usize) -> Self {
+    /// A walk over the events of the members whose foremost have these numbers.
+    pub(super) fn new(
+        period: &'a Period,
+        (named, closeness): (&'a HashSet<Op>, &'a Closeness),
+        members: Range<u32>,
+        runs_max: usize,
+    ) -> Self {
         Self {
             period,
             named,
+            closeness,
             members,
             zone: TimeZone::UTC,
             values: Values::default(),
@@ -142,8 +154,7 @@ impl<'a> Walk<'a> {
         if !self.begun && op > self.period.opening {
             self.begin();
         }
-        let (program, _, _) = event.identity();
-        if program != self.period.program {
+        if event.sides().all(|(program, _)| program != self.period.program) {
             return Ok(());
         }
         if let Event::ProgramPut(put) = event {
@@ -153,11 +164,14 @@ impl<'a> Walk<'a> {
             self.valued_us = book_time_us;
             self.set_values(book_time_us);
         }
-        let member = event.member().filter(|member| self.members.contains(&member.0));
-        let Some(member) = member.filter(|_| !event.legs().is_empty()) else { return Ok(()) };
         let month = Month::of(told::dated_us(event, book_time_us), &self.zone);
-        let at = At { op, member, month, legs: event.legs() };
-        for leg in at.legs {
+        let walked = |member: MemberNo| self.members.contains(&self.closeness.foremost(member).0);
+        let sides = sides_of(event, self.period.program).filter(|(member, _)| walked(*member));
+        let sides: SmallVec<[At<'_>; 2]> = sides.map(|(member, legs)| At { op, member, month, legs }).collect();
+        if sides.iter().all(|at| at.legs.is_empty()) {
+            return Ok(());
+        }
+        for leg in sides.iter().flat_map(|at| at.legs) {
             if is_held(&leg.account) {
                 self.rows.on_legs(leg.asset, leg.amount.into());
             } else if is_debt(&leg.account) {
@@ -167,7 +181,15 @@ impl<'a> Walk<'a> {
         if self.named.contains(&op) {
             self.kept.insert(op, Kept { month, took: Vec::new() });
         }
-        self.move_units(&at, event)
+        match (event, sides.as_slice()) {
+            (Event::Transferred(_), [giver, receiver]) => self.give(giver, receiver),
+            (Event::MembersMerged(_), [goer, stayer]) => self.join(goer, stayer),
+            (Event::Transferred(_) | Event::MembersMerged(_), _) => {
+                Err(RollError::Stray { op: op.0, what: "its members are not of its program" })
+            }
+            (_, [at, ..]) => self.move_units(at, event),
+            (_, []) => Ok(()),
+        }
     }
 
     /// One arm for each kind of event: another kind must say here which column its units are moved in.
@@ -196,8 +218,15 @@ impl<'a> Walk<'a> {
             Event::Held(_) | Event::StandingChanged(_) | Event::Rejected(_) | Event::AdminRejected(_) => Ok(()),
             Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::PeriodClosed(_) => Ok(()),
             Event::RewardPut(_) | Event::MemberSet(_) | Event::CheckedOut(_) => Ok(()),
-            // STUB
-            Event::Transferred(_) | Event::Converted(_) | Event::MembersMerged(_) => Ok(()),
+            Event::Converted(converted) if converted.common.program == self.period.program => {
+                self.debit(at, Column::Converted)
+            }
+            Event::Converted(converted) => {
+                let parts = Parts::from_iter([(Source::Transferred, converted.to_units)]);
+                self.credit_all(at, Column::Converted, &parts)
+            }
+            // Of these both sides are looked at together.
+            Event::Transferred(_) | Event::MembersMerged(_) => Ok(()),
             Event::SnapshotTaken(_) | Event::SnapshotDeleted(_) | Event::ClockConfirmed(_) => Ok(()),
         }
     }
@@ -264,19 +293,19 @@ impl<'a> Walk<'a> {
     }
 
     /// Notes a movement, if it is one of the period.
-    fn note(&mut self, (asset, source, month): (AssetNo, Source, Month), column: Column, units: i128) {
+    pub(super) fn note(&mut self, (asset, source, month): (AssetNo, Source, Month), column: Column, units: i128) {
         if self.begun && units != 0 {
             self.rows.moved(key(asset, source, month), column, units);
         }
     }
 
-    fn note_debt(&mut self, asset: AssetNo, column: Column, units: i128) {
+    pub(super) fn note_debt(&mut self, asset: AssetNo, column: Column, units: i128) {
         if self.begun && units != 0 {
             self.rows.moved((asset, LineKind::Debt, None), column, units);
         }
     }
 
-    fn take(&mut self, at: &At<'_>, place: &Place, units: u64) -> Result<Runs, RollError> {
+    pub(super) fn take(&mut self, at: &At<'_>, place: &Place, units: u64) -> Result<Runs, RollError> {
         self.holdings.take(place, units).ok_or_else(|| at.stray("more leaves a lot than had entered it"))
     }
 
@@ -327,7 +356,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn settle(&mut self, row: (AssetNo, Source, Month), settled: u64) {
+    pub(super) fn settle(&mut self, row: (AssetNo, Source, Month), settled: u64) {
         self.note(row, Column::Settled, -i128::from(settled));
         self.note_debt(row.0, Column::Settled, settled.into());
     }

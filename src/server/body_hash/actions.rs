@@ -295,16 +295,13 @@ pub(super) mod golden {
 
     fn checkout(json: &Value) -> Checkout {
         let part = |json: &Value| {
-            let part = match json.as_object().unwrap().iter().next() {
-                None => None,
-                Some((name, json)) => Some(match name.as_str() {
-                    "redeem" => Part::Redeem(redeem(json)),
-                    "use" => Part::Use(used(json)),
-                    "capture" => Part::Capture(capture(json)),
-                    "earn" => Part::Earn(earn(json)),
-                    _ => panic!("{name} is no part of a checkout"),
-                }),
-            };
+            let part = json.as_object().unwrap().iter().next().map(|(name, json)| match name.as_str() {
+                "redeem" => Part::Redeem(redeem(json)),
+                "use" => Part::Use(used(json)),
+                "capture" => Part::Capture(capture(json)),
+                "earn" => Part::Earn(earn(json)),
+                _ => panic!("{name} is no part of a checkout"),
+            });
             CheckoutPart { part }
         };
         Checkout { parts: json["parts"].as_array().unwrap().iter().map(part).collect() }

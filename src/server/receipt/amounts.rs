@@ -50,7 +50,15 @@ impl Scribe<'_> {
             }
             Event::Released(released) => receipt.hold = Some(let_go(op, released)),
             Event::Granted(Granted { units, bonus, .. }) => receipt.awarded = points(units.saturating_add(*bonus)),
-            Event::Transferred(_) | Event::Converted(_) | Event::MembersMerged(_) => {}
+            Event::Transferred(transferred) => {
+                receipt.asked = points(transferred.units);
+                receipt.taken = receipt.asked;
+            }
+            Event::Converted(converted) => {
+                receipt.asked = points(converted.asked);
+                receipt.taken = points(converted.units);
+            }
+            Event::MembersMerged(_) => {}
             Event::MemberSet(_) | Event::RewardPut(_) | Event::CheckedOut(_) => {}
             Event::StandingChanged(_) | Event::Due(_) | Event::Rejected(_) | Event::AdminRejected(_) => {}
             Event::ProgramPut(_) | Event::CampaignChanged(_) | Event::ClockConfirmed(_) => {}
@@ -175,6 +183,8 @@ pub(in crate::server) fn counted(event: &Event<'_>) -> AssetNo {
         Event::Released(released) => released.asset,
         Event::Granted(granted) => granted.asset,
         Event::RewardPut(put) => put.asset,
+        Event::Transferred(transferred) => transferred.asset,
+        Event::Converted(converted) => converted.asset,
         _ => AssetNo::POINTS,
     }
 }

@@ -6,9 +6,9 @@ use super::*;
 use crate::engine::names::ProgramNames;
 use crate::ledger::command::{Basis, Purpose};
 use crate::ledger::event::{
-    Activated, Adjusted, AlsoTaken, AssetMore, Balances, Captured, CommandKind, Common, Due, DueKind, EarnMore, Earned,
-    Expiry, Granted, Held, Legs, LotId, Matures, Redeemed, RefundMore, Refunded, Rejected, Released, Reversed, Share,
-    Source, TakenFrom, TakenShare, Text,
+    Activated, Adjusted, AlsoTaken, AssetMore, Balances, Captured, CommandKind, Common, Converted, Due, DueKind,
+    EarnMore, Earned, Expiry, Granted, Held, Legs, LotId, Matures, Redeemed, RefundMore, Refunded, Rejected, Released,
+    Reversed, Share, Source, TakenFrom, TakenShare, Text, Transferred,
 };
 use crate::ledger::ids::{MemberNo, MemberRef, VersionNo};
 use crate::ledger::later::Later;
@@ -20,17 +20,29 @@ pub(in crate::server) const POINTS: AssetNo = AssetNo::POINTS;
 /// The op of the events of these tests.
 pub(in crate::server) const OP: Op = Op(100);
 
-/// One program with two campaigns: number 0, `winter`, gives points, number 1, `apex`, growth.
+/// A program with two campaigns: number 0, `winter`, gives points, number 1, `apex`, growth. Another one has points and miles.
 pub(in crate::server) fn names() -> Names {
     let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
-    Names::from_programs(vec![ProgramNames {
+    let club = ProgramNames {
         id: "club".into(),
         campaigns: ids(&["winter", "apex"]),
         campaign_assets: vec![POINTS, GROWTH],
         assets: ids(&["points", "growth", "wallet"]),
         rewards: Vec::new(),
         closings: Vec::new(),
-    }])
+    };
+    let assets = ids(&["points", "miles"]);
+    let (campaigns, campaign_assets, rewards, closings) = <_>::default();
+    Names::from_programs(vec![
+        club,
+        ProgramNames { id: "air".into(), campaigns, campaign_assets, assets, rewards, closings },
+    ])
+}
+
+/// The other side of an event: a member of that program who has so much of asset 1 after it.
+pub(in crate::server) fn other(program: u16, member: MemberRef<'static>, legs: Legs) -> Other<'static> {
+    let after = vec![AssetBalances { asset: GROWTH, available: 7, ..AssetBalances::default() }];
+    Other { program: ProgramNo(program), member, member_link: 0, after, rolls: vec![(GROWTH, 9)], legs }
 }
 
 pub(in crate::server) fn info() -> BookInfo {
@@ -409,6 +421,46 @@ fn what_was_given_is_awarded() {
         assert_eq!((receipt.awarded, receipt.asked, receipt.taken), expected);
         assert_eq!(receipt.asset, "growth");
     }
+}
+
+#[test]
+fn an_event_between_two_members_tells_what_left_the_one_and_what_reached_the_other() {
+    let transferred = Event::Transferred(Transferred {
+        common: common((0, 0), &[]),
+        asset: WALLET,
+        units: 40,
+        other: other(0, MemberRef::Known(MemberNo(9)), Legs::default()),
+        legs: Legs::default(),
+    });
+    let mut given = receipt(&transferred);
+    assert_eq!((given.asked, given.taken, given.asset.as_str()), (40, 40, "wallet"));
+    name_other(&mut given, "bob");
+    let growth = pb::AssetBalance { asset: "growth".into(), available: 7, ..Default::default() };
+    let side = |program: &str, member: &str| pb::OtherSide {
+        program: program.into(),
+        member: member.into(),
+        ..Default::default()
+    };
+    let bob = pb::OtherSide { asset: "wallet".into(), units: 40, balances: vec![growth], ..side("", "bob") };
+    assert_eq!(given.other.as_deref(), Some(&bob));
+    let converted = Event::Converted(Converted {
+        common: common((0, 0), &[]),
+        asset: POINTS,
+        asked: 59,
+        units: 50,
+        to_asset: AssetNo(1),
+        to_units: 15,
+        lapsed: 4,
+        rolls: None,
+        other: other(1, MemberRef::Opened(MemberNo(9), "cid"), Legs::default()),
+        legs: Legs::default(),
+    });
+    let turned = receipt(&converted);
+    assert_eq!((turned.asked, turned.taken, turned.asset.as_str()), (59, 50, ""));
+    let miles = pb::AssetBalance { asset: "miles".into(), available: 7, ..Default::default() };
+    let cid =
+        pb::OtherSide { asset: "miles".into(), units: 15, lapsed: 4, balances: vec![miles], ..side("air", "cid") };
+    assert_eq!(turned.other.as_deref(), Some(&cid));
 }
 
 #[test]

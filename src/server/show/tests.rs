@@ -2,13 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::super::receipt::tests::{GROWTH, OP, POINTS, WALLET, available, clear, common, info, legs, lot, names};
+use super::super::receipt::tests::{
+    GROWTH, OP, POINTS, WALLET, available, clear, common, info, legs, lot, names, other,
+};
 use super::*;
 use crate::ledger::event::{
-    Activated, AssetBalances, AssetMore, Balances, Captured, Granted, Held, Legs, Redeemed, Rejected, Released,
-    Reversed, Source, StandingChanged,
+    Activated, AssetBalances, AssetMore, Balances, Captured, Converted, Granted, Held, Legs, Redeemed, Rejected,
+    Released, Reversed, Source, StandingChanged,
 };
-use crate::ledger::ids::MemberNo;
+use crate::ledger::ids::{MemberNo, MemberRef};
 use crate::ledger::later::Later;
 use crate::ledger::list::List;
 use crate::ledger::reason::Reason;
@@ -228,6 +230,34 @@ fn every_reason_of_the_ledger_is_one_of_the_contract() {
         let name = shown.map(|shown| words(shown.as_str_name().trim_start_matches("REASON_").to_owned()));
         assert_eq!(name.ok(), Some(words(format!("{reason:?}"))), "{}", reason.number());
     }
+}
+
+#[test]
+fn a_conversion_shows_the_legs_of_both_programs_in_the_words_of_each() {
+    let own = lot(Source::Base, Expiry::Never);
+    let settled = |program| Account::Conversion { program: ProgramNo(program), link: 0 };
+    let there = legs(&[(settled(0), GROWTH, -15), (available(own), GROWTH, 15)]);
+    let shown = shown(&Event::Converted(Converted {
+        common: common((0, 0), &[]),
+        asset: GROWTH,
+        asked: 50,
+        units: 50,
+        to_asset: AssetNo(1),
+        to_units: 15,
+        lapsed: 0,
+        rolls: Some(7),
+        other: other(1, MemberRef::Known(MemberNo(9)), there),
+        legs: legs(&[(available(own), GROWTH, -50), (settled(1), GROWTH, 50)]),
+    }));
+    assert_eq!((shown.kind(), shown.points, shown.asset.as_str()), (pb::Kind::Convert, 50, "growth"));
+    let told = |legs: &[pb::Leg]| -> Vec<_> {
+        legs.iter().map(|leg| (leg.account.clone(), leg.asset.clone(), leg.amount)).collect()
+    };
+    let leg = |account: &str, asset: &str, amount| (account.to_owned(), asset.to_owned(), amount);
+    assert_eq!(told(&shown.legs), [leg("member/available", "growth", -50), leg("conversion/air", "growth", 50)]);
+    assert_eq!(told(&shown.other_legs), [leg("conversion/club", "miles", -15), leg("member/available", "miles", 15)]);
+    let rolls = |rolling: &[pb::Rolling]| (rolling[0].asset.clone(), rolling[0].expires_at_us / 60_000_000);
+    assert_eq!((rolls(&shown.rolling), rolls(&shown.other_rolling)), (("growth".into(), 7), ("miles".into(), 9)));
 }
 
 #[test]
