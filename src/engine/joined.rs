@@ -23,8 +23,8 @@ impl Joined {
         if let Action::Merge { into, .. } = &command.action {
             self.join(command.member_hash, into.hash);
         }
-        let by_reference = matches!(named_by(&command.action), Some((Original::Reference(_), _)));
-        let place = self.places.get(&command.member_hash).filter(|_| by_reference);
+        let by_reference = || matches!(named_by(&command.action), Some((Original::Reference(_), _)));
+        let place = self.places.get(&command.member_hash).filter(|_| by_reference());
         let together = place.and_then(|place| self.groups.get(*place)).map(Vec::as_slice).unwrap_or_default();
         let others = together.iter().filter(|hash| **hash != command.member_hash).take(TOGETHER_MAX);
         others.map(|hash| Command { member_hash: *hash, ..command.clone() }).collect::<Vec<_>>().into_iter()

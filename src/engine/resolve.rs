@@ -58,12 +58,6 @@ pub(crate) struct Sources {
 /// Where a walk found references: by what was sought.
 type Walked = HashMap<String, SmallVec<[(Sought, Option<Op>); 1]>>;
 
-/// What the reader threads do in one go: of all references that are looked for from one place on one walk.
-enum Reading {
-    One(Missing),
-    Walk(Trail, Vec<(String, Sought)>),
-}
-
 /// What was read from the book for a request.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
@@ -123,29 +117,38 @@ impl Attached {
     pub(crate) fn read(&mut self, from: &Sources, missing: Vec<Missing>) -> Result<(), String> {
         self.rounds = self.rounds.saturating_add(1);
         let keys = from.desk.keys();
-        let (mut walks, mut reads) = (HashMap::<Trail, Vec<(String, Sought)>>::new(), Vec::new());
+        // Of all references that are looked for from one place on one walk.
+        let mut walks: HashMap<Trail, Vec<(String, Sought)>> = HashMap::new();
         for missing in missing {
-            match missing {
-                Missing::Walk { from, reference, sought } => walks.entry(from).or_default().push((reference, sought)),
-                missing => reads.push(missing),
-            }
-        }
-        let walked = walks.into_iter().map(|(trail, asked)| Reading::Walk(trail, asked));
-        for reading in reads.into_iter().map(Reading::One).chain(walked) {
-            let read = match reading {
-                Reading::One(Missing::Runs(lookup)) => self.look_up(from, &keys, lookup),
-                Reading::One(missing) => self.read_one(&from.book, missing).map_err(Unread::from),
-                Reading::Walk(trail, asked) => self.read_walk(&from.book, trail, asked).map_err(Unread::from),
-            };
-            if let Err(error) = read {
-                tracing::error!(%error, "what a request names cannot be read");
-                self.failed = true;
-                if let Unread::Store(error) = error {
-                    return Err(error.to_string());
+            let read = match missing {
+                Missing::Runs(lookup) => self.look_up(from, &keys, lookup),
+                Missing::Event(op, latest) => self.read_events(&from.book, op, latest).map_err(Unread::from),
+                Missing::Ends { from: first, after, way } => {
+                    self.read_ends(&from.book, first, after, &way).map_err(Unread::from)
                 }
-            }
+                Missing::Walk { from, reference, sought } => {
+                    walks.entry(from).or_default().push((reference, sought));
+                    Ok(())
+                }
+            };
+            self.note(read)?;
+        }
+        for (trail, asked) in walks {
+            let read = self.read_walk(&from.book, trail, asked).map_err(Unread::from);
+            self.note(read)?;
         }
         Ok(())
+    }
+
+    /// Notes that something could not be read, and ends where the store cannot be used any more.
+    fn note(&mut self, read: Result<(), Unread>) -> Result<(), String> {
+        let Err(error) = read else { return Ok(()) };
+        tracing::error!(%error, "what a request names cannot be read");
+        self.failed = true;
+        match error {
+            Unread::Store(error) => Err(error.to_string()),
+            Unread::Book(_) => Ok(()),
+        }
     }
 
     /// Asks the runs, and the book whether what they name is meant: they know the upper half of a print alone.
@@ -179,19 +182,11 @@ impl Attached {
         Ok(())
     }
 
-    fn read_one(&mut self, book: &Book, missing: Missing) -> Result<(), JournalError> {
-        match missing {
-            Missing::Runs(_) => {}
-            Missing::Event(op, latest) => {
-                for op in [Some(op), latest].into_iter().flatten() {
-                    if self.event(op).is_none() {
-                        self.events.insert(op, book.read(op.0)?.bytes);
-                    }
-                }
+    fn read_events(&mut self, book: &Book, op: Op, latest: Option<Op>) -> Result<(), JournalError> {
+        for op in [Some(op), latest].into_iter().flatten() {
+            if self.event(op).is_none() {
+                self.events.insert(op, book.read(op.0)?.bytes);
             }
-            // They are read together; see [`Self::read_walk`].
-            Missing::Walk { .. } => {}
-            Missing::Ends { from, after, way } => self.read_ends(book, from, after, &way)?,
         }
         Ok(())
     }

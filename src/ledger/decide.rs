@@ -275,11 +275,21 @@ impl Ledger {
         known: Option<MemberNo>,
         at: Moment,
     ) -> Result<(MemberRef<'c>, Posting), Halt> {
+        self.posting_for(&command.member, known, at)
+    }
+
+    /// The same for the member of an id.
+    pub(super) fn posting_for<'c>(
+        &self,
+        id: &'c str,
+        known: Option<MemberNo>,
+        at: Moment,
+    ) -> Result<(MemberRef<'c>, Posting), Halt> {
         let (member, holding) = match known {
             Some(number) => (MemberRef::Known(number), self.members.holding(number).unwrap_or_default()),
             None => {
                 let number = self.members.next().filter(|next| next.0 < self.limits.members_max).ok_or(Halt::Limit)?;
-                (MemberRef::Opened(number, &command.member), Holding::default())
+                (MemberRef::Opened(number, id), Holding::default())
             }
         };
         Ok((member, Posting::on(holding, at)))

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::command::{Command, Named, Standing};
+use super::command::{Command, Named};
 use super::decide::{AMOUNT, ASSET, Halt, OTHER, asset_of, common_of, may};
 use super::event::{Account, Event, Expiry, LotId, Other, Source, Transferred};
 use super::holding::{Holding, instant_of};
@@ -54,17 +54,9 @@ impl Ledger {
     /// The posting on a member who is given units: whoever is unknown is created, and whoever is closed takes nothing.
     pub(super) fn receiving<'c>(&self, to: &'c Named, at: Moment) -> Result<(MemberRef<'c>, Posting), Halt> {
         self.takes_lots()?;
-        let (member, holding) = match self.members.find(to.hash) {
-            Some(number) => (MemberRef::Known(number), self.members.holding(number).unwrap_or_default()),
-            None => {
-                let number = self.members.next().filter(|next| next.0 < self.limits.members_max).ok_or(Halt::Limit)?;
-                (MemberRef::Opened(number, &to.id), Holding::default())
-            }
-        };
-        match holding.standing {
-            Standing::Closed => Err((Reason::MemberClosed, OTHER).into()),
-            _ => Ok((member, Posting::on(holding, at))),
-        }
+        let (member, posting) = self.posting_for(&to.id, self.members.find(to.hash), at)?;
+        may(&posting.holding, false).map_err(|(reason, _)| (reason, OTHER))?;
+        Ok((member, posting))
     }
 }
 

@@ -149,17 +149,16 @@ fn is_claimed(event: &Event<'_>) -> bool {
         Event::Captured(_) | Event::Released(_) | Event::Reversed(_) | Event::Due(_) => return true,
         _ => (None, 0),
     };
-    match (told, pieces_of(event)) {
-        (None, None) => !event.legs().iter().any(|leg| leg.asset == AssetNo::PIECES),
-        (Some(told), Some(moved)) => told == moved && told.price.checked_mul(told.pieces) == Some(units),
-        _ => false,
+    match told {
+        None => !event.legs().iter().any(|leg| leg.asset == AssetNo::PIECES),
+        Some(told) => pieces_of(event) == Some(told) && told.price.checked_mul(told.pieces) == Some(units),
     }
 }
 
 /// Whether the pieces reserved by the hold that an event is about change as the event's legs say.
 pub(super) fn are_reserved(hold: Option<Op>, before: &Holding, after: &Holding, legs: &[Leg]) -> bool {
+    let Some(op) = hold else { return !legs.iter().any(|leg| matches!(leg.account, Account::Reserved { .. })) };
     let moved = PiecesMoved::of(legs);
-    let Some(op) = hold else { return moved.is_none_or(|moved| moved.reserved == 0) };
     let of = |holding: &Holding| {
         let hold = holding.holds.iter().find(|hold| hold.op == op)?;
         let (reward, pieces) = hold.reserves()?;

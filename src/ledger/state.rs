@@ -492,9 +492,11 @@ impl Ledger {
                 let minute = holding.lapse_of(lot.key);
                 program.books_mut(lot.key.asset).ok_or(NO_ASSET)?.sums.add_lot(minute, sign * units)?;
             }
-            for (asset, minute, units) in pinned_of(holding) {
-                let sums = &mut program.books_mut(asset).ok_or(NO_ASSET)?.sums;
-                add_at(&mut sums.pinned, minute, sign * i64::try_from(units).map_err(|_| OVERFLOW)?)?;
+            if rolled || before.holds != after.holds {
+                for (asset, minute, units) in pinned_of(holding) {
+                    let sums = &mut program.books_mut(asset).ok_or(NO_ASSET)?.sums;
+                    add_at(&mut sums.pinned, minute, sign * i64::try_from(units).map_err(|_| OVERFLOW)?)?;
+                }
             }
             let mut add = |asset: AssetNo, part: fn(&mut Sums) -> &mut i64, units: i64| {
                 let sum = part(&mut program.books_mut(asset).ok_or(NO_ASSET)?.sums);
