@@ -84,8 +84,13 @@ fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Comma
     }
     let events = items.iter().map(events_of).sum::<usize>();
     if events > COMMANDS_PER_BATCH_MAX {
-        let with = if events > items.len() { ", the parts of checkouts counted and a merge as four" } else { "" };
-        let message = format!("{events} items{with}; a batch takes at most {COMMANDS_PER_BATCH_MAX}");
+        let counted = match events > items.len() {
+            true => format!(
+                ", a checkout counted as its parts and one more, a transfer as {TRANSFER_EVENTS}, a merge as {MERGE_EVENTS}"
+            ),
+            false => String::new(),
+        };
+        let message = format!("{events} items{counted}; a batch takes at most {COMMANDS_PER_BATCH_MAX}");
         return Err(Fault::new("items", pb::Reason::TooManyItems, message));
     }
     let mut converter = desk.converter();
@@ -100,7 +105,8 @@ fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Comma
     Ok(commands)
 }
 
-/// Events that a command comes to: each part of a checkout is one, and what closes it; a merge takes the room of four.
+/// [`Command::events`] of a command as sent: each part of a checkout is one, and what closes it; a transfer takes the room of
+/// two, a merge that of four.
 pub(super) fn events_of(command: &pb::Command) -> usize {
     match &command.action {
         Some(pb::command::Action::Checkout(checkout)) => 1 + checkout.parts.len(),
@@ -134,4 +140,114 @@ fn no_key_twice(commands: &[Command]) -> Result<(), Fault> {
     let key = commands.get(place).map(|command| command.key.clone()).unwrap_or_default();
     let message = "a key occurs once in an atomic batch";
     Err(Fault::new(format!("items[{place}].key"), pb::Reason::DuplicateKeyInBatch, message).of(key))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
+    use pb::command::Action as Sent;
+
+    use super::*;
+    use crate::engine::names::{Names, ProgramNames};
+    use crate::ledger::print::Prints;
+    use crate::server::convert::Converter;
+
+    /// A place for each kind of action, from 0; a kind that is new has none until it is written here and in [`one_of_each`].
+    fn place(action: &Sent) -> usize {
+        match action {
+            Sent::Earn(_) => 0,
+            Sent::Refund(_) => 1,
+            Sent::Redeem(_) => 2,
+            Sent::Adjust(_) => 3,
+            Sent::Reverse(_) => 4,
+            Sent::Hold(_) => 5,
+            Sent::Capture(_) => 6,
+            Sent::Release(_) => 7,
+            Sent::Transfer(_) => 8,
+            Sent::Convert(_) => 9,
+            Sent::TopUp(_) => 10,
+            Sent::Grant(_) => 11,
+            Sent::Use(_) => 12,
+            Sent::Activate(_) => 13,
+            Sent::MemberSet(_) => 14,
+            Sent::Freeze(_) => 15,
+            Sent::Close(_) => 16,
+            Sent::Merge(_) => 17,
+            Sent::Checkout(_) => 18,
+            Sent::Opening(_) => 19,
+            Sent::Unfreeze(_) => 20,
+        }
+    }
+    const KINDS: usize = 21;
+
+    fn one_of_each() -> Vec<Sent> {
+        let (id, actor, reason, asset) =
+            (|| "ben".to_owned(), || "ana".to_owned(), || "why".to_owned(), || "cup".to_owned());
+        let (basis, amount) = (Some(pb::earn::Basis::Points(1)), Some(pb::refund::Amount::Points(1)));
+        let earn = || pb::Earn { basis, ..Default::default() };
+        let part = |_| pb::CheckoutPart { part: Some(pb::checkout_part::Part::Earn(earn())) };
+        let used = pb::Use { asset: asset(), units: 1 };
+        let redeem = pb::CheckoutPart { part: Some(pb::checkout_part::Part::Use(used.clone())) };
+        let purpose = pb::Purpose::Gift.into();
+        let original = Some(pb::reverse::Original::OriginalOp(1));
+        let checkout = |more: usize| {
+            let parts = (0..1).map(part).chain(std::iter::repeat_n(redeem.clone(), more)).collect();
+            Sent::Checkout(pb::Checkout { parts })
+        };
+        vec![
+            Sent::Earn(earn()),
+            Sent::Refund(pb::Refund { amount, ..Default::default() }),
+            Sent::Redeem(pb::Redeem { points: 1, purpose, ..Default::default() }),
+            Sent::Adjust(pb::Adjust { points: 1, actor: actor(), reason: reason(), ..Default::default() }),
+            Sent::Reverse(pb::Reverse { original, units: None }),
+            Sent::Hold(pb::Hold { units: 1, purpose, ..Default::default() }),
+            Sent::Capture(pb::Capture { hold: Some(pb::capture::Hold::HoldOp(1)), units: 1, last: false }),
+            Sent::Release(pb::Release { hold: Some(pb::release::Hold::HoldOp(1)) }),
+            Sent::Transfer(pb::Transfer { to: id(), units: 1, ..Default::default() }),
+            Sent::Convert(pb::Convert { to_program: "air".into(), units: 1, ..Default::default() }),
+            Sent::TopUp(pb::TopUp { asset: asset(), principal_minor: 1, bonus_minor: 0 }),
+            Sent::Grant(pb::Grant { asset: asset(), units: 1, lapses_at_us: None }),
+            Sent::Use(used),
+            Sent::Activate(pb::Activate { original: Some(pb::activate::Original::OriginalOp(1)) }),
+            Sent::MemberSet(pb::MemberSet { joined_on: Some("2026-01-31".into()), ..Default::default() }),
+            Sent::Freeze(pb::Freeze { actor: actor(), reason: reason() }),
+            Sent::Unfreeze(pb::Unfreeze { actor: actor(), reason: reason() }),
+            Sent::Close(pb::Close { actor: actor(), reason: reason() }),
+            Sent::Merge(pb::Merge { into: id(), actor: actor(), reason: reason() }),
+            Sent::Opening(pb::Opening { points: 1, actor: actor(), reason: reason(), ..Default::default() }),
+            checkout(1),
+            checkout(7),
+        ]
+    }
+
+    #[test]
+    fn a_command_of_every_kind_counts_for_a_batch_as_what_it_is_for_the_frame() {
+        let program = |id: &str| ProgramNames {
+            id: id.to_owned(),
+            campaigns: Vec::new(),
+            campaign_assets: Vec::new(),
+            assets: ["points", "cup"].map(str::to_owned).to_vec(),
+            rewards: Vec::new(),
+            closings: Vec::new(),
+        };
+        let names = Arc::new(Names::from_programs(vec![program("shop"), program("air")]));
+        let prints = Prints::new([7; 32]);
+        let mut converter = Converter::new(names, &prints);
+        let mut places = BTreeSet::new();
+        let mut counts = BTreeSet::new();
+        for action in one_of_each() {
+            places.insert(place(&action));
+            let (program, key, member) = ("shop".into(), "key".into(), "ann".into());
+            let sent = pb::Command { program, key, member, action: Some(action), ..Default::default() };
+            let counted = events_of(&sent);
+            let command = converter.convert(sent).unwrap();
+            assert_eq!(counted, command.events(), "{:?}", command.action);
+            counts.insert(counted);
+        }
+        assert_eq!(places.len(), KINDS);
+        assert_eq!(counts.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 9]);
+    }
 }

@@ -15,15 +15,29 @@ use super::ledger_service::events_of;
 use super::shape::Fault;
 use super::{receipt, status};
 use crate::constants::{
-    STREAM_COMMANDS_IN_FLIGHT_MAX, STREAM_GROUP_COMMANDS, STREAM_GROUPS_IN_FLIGHT_MAX, STREAM_ITEMS_MAX,
+    COMMANDS_PER_BATCH_MAX, STREAM_COMMANDS_IN_FLIGHT_MAX, STREAM_GROUP_COMMANDS, STREAM_GROUPS_IN_FLIGHT_MAX,
+    STREAM_ITEMS_MAX,
 };
 use crate::engine::request::{Answer, Refusal, StreamId, Work};
+use crate::ledger::command::{MERGE_EVENTS, TRANSFER_EVENTS};
+use crate::ledger::event::CHECKOUT_PARTS_MAX;
 use crate::proto as pb;
 
 /// How long a stream that found the queue full waits before it tries again.
 const PAUSE: Duration = Duration::from_millis(1);
 /// Responses that wait for the client to read them.
 const RESPONSES_WAITING_MAX: usize = 2;
+/// Events that one command comes to at most: a checkout's parts and what closes it.
+const COMMAND_EVENTS_MAX: usize = CHECKOUT_PARTS_MAX + 1;
+
+const _: () = assert!(
+    MERGE_EVENTS <= COMMAND_EVENTS_MAX && TRANSFER_EVENTS <= COMMAND_EVENTS_MAX,
+    "no command comes to more events than the greatest checkout"
+);
+const _: () = assert!(
+    STREAM_GROUP_COMMANDS - 1 + STREAM_ITEMS_MAX * COMMAND_EVENTS_MAX <= COMMANDS_PER_BATCH_MAX,
+    "what is just short of a group and one message more come to no more events than a batch, and so lie in one frame"
+);
 
 type Responses = mpsc::Sender<Result<pb::PostStreamResponse, Status>>;
 type Pending = oneshot::Receiver<Result<Answer, Refusal>>;
@@ -119,7 +133,7 @@ impl Pipeline {
 
     /// Takes in a message, with those behind it that have already arrived, and sends them on as one group.
     async fn take(&mut self, message: Result<Option<pb::PostStreamRequest>, Status>) {
-        let mut items = Vec::new();
+        let (mut items, mut events) = (Vec::new(), 0_usize);
         let mut message = Some(message);
         while let Some(arrived) = message.take() {
             match arrived {
@@ -131,13 +145,18 @@ impl Pipeline {
                     let fault = Fault::new("items", pb::Reason::TooManyItems, text);
                     self.end = Some(Err(status::invalid(&[fault])));
                 }
-                Ok(Some(request)) if items.is_empty() => items = request.items,
-                Ok(Some(request)) => items.extend(request.items),
+                Ok(Some(request)) => {
+                    events += request.items.iter().map(events_of).sum::<usize>();
+                    if items.is_empty() {
+                        items = request.items;
+                    } else {
+                        items.extend(request.items);
+                    }
+                }
                 Ok(None) => self.end = Some(Ok(())),
                 Err(status) => self.end = Some(Err(broken(status))),
             }
-            // With the parts of checkouts no more than a batch may come to: what is there and one message more.
-            if self.end.is_none() && items.iter().map(events_of).sum::<usize>() < STREAM_GROUP_COMMANDS {
+            if self.end.is_none() && events < STREAM_GROUP_COMMANDS {
                 tokio::select! {
                     biased;
                     next = self.inbound.message() => message = Some(next),

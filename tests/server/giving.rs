@@ -294,3 +294,15 @@ async fn exports_and_verify_prove_both_sides_and_what_the_programs_settle() {
     assert_eq!(report.proved, Some(80));
     assert_eq!((report.members, report.beside.snapshots.len()), (10, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_counts_a_transfer_as_two() {
+    let mut house = house().await;
+    let items: Vec<_> = (0..5_001).map(|n| transfer(&format!("k{n}"), "ann", "ben", 1)).collect();
+    let status = house.batch(items.clone(), false).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::InvalidArgument, "TOO_MANY_ITEMS".into()));
+    assert!(status.message().contains("10002 items") && status.message().contains("a transfer as 2"), "{status:?}");
+    house.post(gift("g", "ann", 3)).await.unwrap();
+    let receipts = house.batch(items[..5_000].to_vec(), false).await.unwrap();
+    assert_eq!(receipts.iter().filter(|receipt| receipt.outcome() == Outcome::Applied).count(), 3);
+}
