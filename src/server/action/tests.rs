@@ -1,6 +1,6 @@
 //! What a caller sends, and what the ledger is asked, action by action.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 use crate::constants::OCCURRED_US_MAX;
@@ -308,5 +308,82 @@ fn a_standing_is_changed_by_somebody_for_a_reason() {
         assert_eq!(action, Action::Standing { change, actor: "ana".into(), reason: "fraud".into() });
         assert_eq!(fault(act(String::new(), "fraud".into())).0, format!("{name}.actor"));
         assert_eq!(fault(act("ana".into(), "r".repeat(257))).0, format!("{name}.reason"));
+    }
+}
+
+#[test]
+fn pieces_of_a_reward_are_said_by_its_name_and_how_many_and_by_nothing_else() {
+    let gift = pb::Purpose::Gift.into();
+    let sent = pb::Redeem { reward: "mug".into(), quantity: PIECES_MAX, purpose: gift, ..Default::default() };
+    let held = pb::Hold { reward: "mug".into(), quantity: 1, purpose: gift, until_us: Some(7), ..Default::default() };
+    let (sku, pieces, purpose) = ("mug".to_owned(), PIECES_MAX.unsigned_abs(), Purpose::Gift);
+    assert_eq!(read(Sent::Redeem(sent.clone())).unwrap(), Action::Claim { sku: sku.clone(), pieces, purpose });
+    let reserved = Action::Reserve { sku, pieces: 1, until_us: Some(7), purpose };
+    assert_eq!(read(Sent::Hold(held.clone())).unwrap(), reserved);
+    let (payment, used) = (pb::Purpose::Payment.into(), pb::Purpose::Use.into());
+    let (malformed, range) = (pb::Reason::FieldMalformed, pb::Reason::FieldOutOfRange);
+    for (wrong, field, reason) in [
+        (pb::Redeem { reward: String::new(), points: 1, ..sent.clone() }, "quantity", malformed),
+        (pb::Redeem { reward: "m".repeat(65), ..sent.clone() }, "reward", pb::Reason::FieldTooLong),
+        (pb::Redeem { points: 1, ..sent.clone() }, "points", malformed),
+        (pb::Redeem { asset: "points".into(), ..sent.clone() }, "asset", malformed),
+        (pb::Redeem { purpose: payment, ..sent.clone() }, "purpose", malformed),
+        (pb::Redeem { purpose: used, ..sent.clone() }, "purpose", malformed),
+        (pb::Redeem { quantity: 0, ..sent.clone() }, "quantity", range),
+        (pb::Redeem { quantity: -1, ..sent.clone() }, "quantity", range),
+        (pb::Redeem { quantity: PIECES_MAX + 1, ..sent }, "quantity", range),
+    ] {
+        refused(Sent::Redeem(wrong), &format!("redeem.{field}"), reason);
+    }
+    for (wrong, field, reason) in [
+        (pb::Hold { reward: String::new(), units: 1, ..held.clone() }, "quantity", malformed),
+        (pb::Hold { reward: "m".repeat(65), ..held.clone() }, "reward", pb::Reason::FieldTooLong),
+        (pb::Hold { units: 1, ..held.clone() }, "units", malformed),
+        (pb::Hold { asset: "points".into(), ..held.clone() }, "asset", malformed),
+        (pb::Hold { purpose: payment, ..held.clone() }, "purpose", malformed),
+        (pb::Hold { purpose: used, ..held.clone() }, "purpose", malformed),
+        (pb::Hold { quantity: 0, ..held }, "quantity", range),
+    ] {
+        refused(Sent::Hold(wrong), &format!("hold.{field}"), reason);
+    }
+}
+
+#[test]
+fn a_member_is_told_a_date_or_tags_each_once() {
+    let list = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+    let set = |joined_on: Option<&str>, add: &[&str], remove: &[&str]| {
+        let (joined_on, add_tags, remove_tags) = (joined_on.map(str::to_owned), list(add), list(remove));
+        Sent::MemberSet(pb::MemberSet { joined_on, add_tags, remove_tags })
+    };
+    let numbers: Vec<String> = (0..=TAGS_PER_MEMBER_MAX).map(|number| format!("tag {number}")).collect();
+    let tags: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    let (all, long) = (&tags[..TAGS_PER_MEMBER_MAX], "t".repeat(TAG_BYTES_MAX + 1));
+    for (date, day) in [("1970-01-02", 1), ("0001-01-01", -719_162), ("9999-12-31", 2_932_896)] {
+        let Action::MemberSet { joined_day, .. } = read(set(Some(date), &[], &[])).unwrap() else { panic!() };
+        assert_eq!(joined_day, Some(day));
+    }
+    for (add, remove) in [(all, &["vip"][..]), (&["vip"][..], all)] {
+        let told = Action::MemberSet { joined_day: None, add: list(add), remove: list(remove) };
+        assert_eq!(read(set(None, add, remove)).unwrap(), told);
+    }
+    for (wrong, field, reason) in [
+        (set(None, &[], &[]), "joined_on", pb::Reason::FieldMissing),
+        (set(Some(""), &[], &[]), "joined_on", pb::Reason::FieldMalformed),
+        (set(Some("2026-02-29"), &[], &[]), "joined_on", pb::Reason::FieldMalformed),
+        (set(Some("2026-2-28"), &[], &[]), "joined_on", pb::Reason::FieldMalformed),
+        (set(Some("28-02-2026"), &[], &[]), "joined_on", pb::Reason::FieldMalformed),
+        (set(Some("2026-W09-6"), &[], &[]), "joined_on", pb::Reason::FieldMalformed),
+        (set(Some("2026-02-28T12:00"), &[], &[]), "joined_on", pb::Reason::FieldMalformed),
+        (set(Some("20260228T1"), &[], &[]), "joined_on", pb::Reason::FieldMalformed),
+        (set(Some("0000-12-31"), &[], &[]), "joined_on", pb::Reason::FieldOutOfRange),
+        (set(None, &tags, &[]), "add_tags", pb::Reason::FieldOutOfRange),
+        (set(None, &[], &tags), "remove_tags", pb::Reason::FieldOutOfRange),
+        (set(None, &["vip", ""], &[]), "add_tags[1]", pb::Reason::FieldMissing),
+        (set(None, &[], &[&long]), "remove_tags[0]", pb::Reason::FieldTooLong),
+        (set(None, &["vip", "new", "vip"], &[]), "add_tags[2]", pb::Reason::FieldMalformed),
+        (set(None, &[], &["vip", "vip"]), "remove_tags[1]", pb::Reason::FieldMalformed),
+        (set(None, &["vip", "new"], &["old", "new"]), "remove_tags[1]", pb::Reason::FieldMalformed),
+    ] {
+        refused(wrong, &format!("member_set.{field}"), reason);
     }
 }
