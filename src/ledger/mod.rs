@@ -59,6 +59,8 @@ pub mod trail;
 mod turn;
 mod varint;
 pub mod view;
+#[cfg(test)]
+mod world;
 
 pub use admin::CONFIRM_WITHIN_US;
 pub use aliases::Way;

@@ -1,22 +1,19 @@
-//! Units that move between two members, of one program or of two: every event goes through its bytes, is proved, and after each
-//! the books balance.
+//! Units that move between two members, of one program or of two in a [`World`].
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use super::command::{Action, AdminAction, AdminCommand, Basis, Command, Named, Original, Purpose, Standing};
+use super::command::{Action, Basis, Original, Purpose, Standing};
 use super::event::{Account, AssetBalances, Event, Expiry, Leg, LotId, Source};
 use super::holding::Holding;
 use super::ids::{AssetNo, MemberNo, MemberRef, Op, ProgramNo};
 use super::later::Later;
-use super::original::{Need, Resolved};
-use super::own::End;
-use super::print::Prints;
 use super::reason::Reason;
 use super::spec::{
     AssetKind, AssetSpec, ConversionRate, DebtPolicy, ExpiryPolicy, Lifetime, ProgramMore, ProgramSpec, Ratio, RoundUp,
     Rounding, Rule,
 };
-use super::state::{Ledger, Limits, Moment};
-use super::{Decision, Found, codec};
+use super::state::{Ledger, Moment};
+use super::world::{BEGAN_US, DAY_US, World};
+use super::{Decision, codec};
 
 const POINTS: AssetNo = AssetNo::POINTS;
 const GROWTH: AssetNo = AssetNo(1);
@@ -24,9 +21,6 @@ const COUPON: AssetNo = AssetNo(2);
 const ROLLING: AssetNo = AssetNo(3);
 const SHOP: ProgramNo = ProgramNo(0);
 const AIR: ProgramNo = ProgramNo(1);
-const IDS: [&str; 2] = ["shop", "air"];
-const DAY_US: i64 = 86_400_000_000;
-const BEGAN_US: i64 = 1_767_225_600_000_000;
 
 fn asset(id: &str, kind: AssetKind, lifetime: Lifetime) -> AssetSpec {
     let expiry = ExpiryPolicy { lifetime, round_up: RoundUp::Day };
@@ -68,119 +62,23 @@ fn spec(lifetime: Lifetime, conversions: Vec<ConversionRate>, accepts_from: &[&s
     }
 }
 
-struct World {
-    ledger: Ledger,
-    prints: Prints,
-    events: Vec<Vec<u8>>,
-    now_us: i64,
-    occurred_us: Option<i64>,
-}
-
 impl World {
     /// Two programs that take one another's units: 10 points of the shop are 3 of the airline, and 2 of those 5 of the shop.
-    fn new() -> Self {
-        let limits = Limits { members_max: 6, cap_counters_max: 10, lots_bytes_max: usize::MAX };
-        let (prints, now_us) = (Prints::new([5; 32]), BEGAN_US);
-        let mut world = Self { ledger: Ledger::new(limits), prints, events: Vec::new(), now_us, occurred_us: None };
+    fn trading() -> Self {
+        let mut world = Self::empty(&["shop", "air"], 6);
         world.put(SHOP, spec(Lifetime::Never, vec![rate("air", 10, 3)], &["air"]));
         world.put(AIR, spec(Lifetime::Days(30), vec![rate("shop", 2, 5)], &["shop"]));
         world
     }
 
-    fn at(&self) -> Moment {
-        Moment { op: self.ledger.newest().next(), book_time_us: self.now_us }
-    }
-
-    fn put(&mut self, program: ProgramNo, spec: ProgramSpec) {
-        let (at, id) = (self.at(), IDS[usize::from(program.0)]);
-        let key = format!("operator-{}", at.op.0);
-        let action =
-            AdminAction::PutProgram { expected_version: None, spec: Box::new(spec), definition: String::new() };
-        let command = AdminCommand {
-            program_id: id.into(),
-            key_print: self.prints.key(id, &key),
-            key,
-            body_hash: [1; 16],
-            actor: "ana".into(),
-            reason: "test".into(),
-            action,
-        };
-        let event = self.ledger.decide_admin(&command, at);
-        assert_eq!(event.rejection(), None);
-        self.book(at, &event);
-    }
-
-    fn book(&mut self, at: Moment, event: &Event<'_>) {
-        let mut bytes = Vec::new();
-        codec::encode(event, &mut bytes).unwrap();
-        let read = codec::decode(&bytes).unwrap();
-        assert_eq!(&read, event);
-        self.ledger.replay(at, &read, &self.prints).unwrap();
-        self.ledger.check_sums().unwrap();
-        self.events.push(bytes);
-    }
-
-    fn event(&self, op: Op) -> Event<'_> {
-        codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap()
-    }
-
-    fn settle(&mut self) {
-        for number in 0..6 {
-            while let Some(event) = self.ledger.due(MemberNo(number), self.at()) {
-                self.book(self.at(), &event);
-            }
-        }
-    }
-
-    fn resolve(&self, command: &Command) -> Option<Resolved> {
-        let (op, latest) = match self.ledger.needs(command, &|_| Found::Free) {
-            Need::Nothing => return None,
-            Need::Original { op, latest_refund } => (op, latest_refund),
-            _ => return Some(Resolved::NotFound),
-        };
-        let latest = latest.map(|op| (op, self.event(op)));
-        let resolved = Resolved::from_events(op, &self.event(op), latest.as_ref().map(|(op, event)| (*op, event)));
-        let end = |op, _| Ok::<_, ()>(End::of(op, &self.event(op)));
-        Some(resolved.followed(&self.ledger, end).unwrap())
-    }
-
-    fn command(&self, program: ProgramNo, member: &str, action: Action) -> Command {
-        let (id, key) = (IDS[usize::from(program.0)], format!("key-{}", self.at().op.0));
-        Command {
-            program,
-            key_print: self.prints.key(id, &key),
-            key,
-            body_hash: [2; 16],
-            member: member.into(),
-            member_hash: self.prints.member(id, member),
-            occurred_at_us: self.occurred_us,
-            currency: None,
-            notes: None,
-            action,
-        }
-    }
-
-    /// Does something for a member; the op, or why it was refused and of which field.
-    fn post(&mut self, program: ProgramNo, member: &str, action: Action) -> Result<Op, (Reason, String)> {
-        self.settle();
-        let at = self.at();
-        let command = self.command(program, member, action);
-        let resolved = self.resolve(&command);
-        let Decision::Event(event) = self.ledger.decide(&command, resolved.as_ref(), at) else { panic!("full") };
-        assert_eq!(self.ledger.prove(at, &event, resolved.as_ref(), &self.prints), Ok(()));
-        self.book(at, &event);
-        match event.rejection() {
-            None => Ok(at.op),
-            Some((reason, field)) => Err((reason, field.to_owned())),
-        }
+    /// Does something for a member of a program; the op, or why it was refused and of which field.
+    fn of(&mut self, program: ProgramNo, member: &str, action: Action) -> Result<Op, (Reason, String)> {
+        let (op, refused) = self.ask(program, member, "", action);
+        refused.map_or(Ok(op), Err)
     }
 
     fn shop(&mut self, member: &str, action: Action) -> Result<Op, (Reason, String)> {
-        self.post(SHOP, member, action)
-    }
-
-    fn named(&self, program: ProgramNo, id: &str) -> Named {
-        Named { id: id.into(), hash: self.prints.member(IDS[usize::from(program.0)], id) }
+        self.of(SHOP, member, action)
     }
 
     fn give(&mut self, from: &str, to: &str, asset: AssetNo, units: u64) -> Result<Op, (Reason, String)> {
@@ -192,7 +90,7 @@ impl World {
     fn turn(&mut self, from: ProgramNo, member: &str, units: u64) -> Result<Op, (Reason, String)> {
         let to_program = ProgramNo(1 - from.0);
         let to = self.named(to_program, member);
-        self.post(from, member, Action::Convert { to_program, to, asset: POINTS, to_asset: POINTS, units })
+        self.of(from, member, Action::Convert { to_program, to, asset: POINTS, to_asset: POINTS, units })
     }
 
     /// Brings units over into a lot that lapses so many days from now, or never.
@@ -207,18 +105,18 @@ impl World {
         self.shop(member, Action::Adjust { asset, points, actor, reason }).unwrap();
     }
 
-    fn holding(&self, program: ProgramNo, member: &str) -> Holding {
-        let member = self.ledger.member(self.named(program, member).hash).unwrap();
-        self.ledger.members.holding(member).unwrap()
+    fn of_member(&self, program: ProgramNo, member: &str) -> Holding {
+        self.holding(self.member(program, member).unwrap())
     }
 
-    fn has(&self, program: ProgramNo, member: &str, asset: AssetNo) -> (i64, i64) {
-        let AssetBalances { available, debt, .. } = self.holding(program, member).balances(asset);
+    /// Available units of an asset, and what is owed of it.
+    fn units(&self, program: ProgramNo, member: &str, asset: AssetNo) -> (i64, i64) {
+        let AssetBalances { available, debt, .. } = self.of_member(program, member).balances(asset);
         (available, debt)
     }
 
-    fn lots(&self, program: ProgramNo, member: &str) -> Vec<(LotId, u64)> {
-        let holding = self.holding(program, member);
+    fn lots_of(&self, program: ProgramNo, member: &str) -> Vec<(LotId, u64)> {
+        let holding = self.of_member(program, member);
         holding.lots.iter().filter(|lot| lot.units() > 0).map(|lot| (lot.key.lot, lot.units())).collect()
     }
 
@@ -264,7 +162,7 @@ fn refused<T: std::fmt::Debug>(posted: Result<T, (Reason, String)>, reason: Reas
 
 #[test]
 fn a_transfer_takes_what_would_be_spent_first_and_settles_the_receivers_debt_before_his_lots() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.lot("ann", 50, None);
     world.lot("ann", 30, Some(20));
     world.lot("ann", 40, Some(10));
@@ -281,43 +179,43 @@ fn a_transfer_takes_what_would_be_spent_first_and_settles_the_receivers_debt_bef
     let received = [(None, 43), (given(day(20)), 27), (given(Expiry::Never), 30)];
     assert_eq!(moved(&event.other.legs), received);
     assert_eq!(event.other.after, [AssetBalances { available: 57, ..AssetBalances::default() }]);
-    assert_eq!((world.has(SHOP, "ann", POINTS), world.has(SHOP, "bob", POINTS)), ((25, 0), (57, 0)));
-    let heads = [world.holding(SHOP, "ann").head, world.holding(SHOP, "bob").head];
+    assert_eq!((world.units(SHOP, "ann", POINTS), world.units(SHOP, "bob", POINTS)), ((25, 0), (57, 0)));
+    let heads = [world.of_member(SHOP, "ann").head, world.of_member(SHOP, "bob").head];
     assert_eq!(heads, [op, op], "it is the newest event of both");
     // What was given goes on with its date.
     world.now_us += 20 * DAY_US;
     world.settle();
-    assert_eq!(world.has(SHOP, "bob", POINTS), (30, 0));
+    assert_eq!(world.units(SHOP, "bob", POINTS), (30, 0));
 }
 
 #[test]
 fn units_of_one_date_from_two_sources_enter_one_lot_of_the_receiver() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.lot("ann", 10, Some(10));
     world.shop("ann", earn(20)).unwrap();
     world.adjust("ann", POINTS, 30);
     world.give("ann", "bob", POINTS, 55).unwrap();
     let lots = [(lot(Source::Transferred, Expiry::Never), 45), (lot(Source::Transferred, day(10)), 10)];
-    assert_eq!(world.lots(SHOP, "bob"), lots);
-    assert_eq!(world.has(SHOP, "ann", POINTS), (5, 0));
+    assert_eq!(world.lots_of(SHOP, "bob"), lots);
+    assert_eq!(world.units(SHOP, "ann", POINTS), (5, 0));
 }
 
 #[test]
 fn entitlements_are_given_and_what_qualifies_for_tiers_is_not() {
-    let mut world = World::new();
+    let mut world = World::trading();
     let coupons = Action::Grant { asset: COUPON, units: 3, lapses_us: Some(BEGAN_US + 5 * DAY_US) };
     world.shop("ann", coupons).unwrap();
     world.adjust("ann", GROWTH, 9);
     world.give("ann", "bob", COUPON, 2).unwrap();
-    assert_eq!(world.lots(SHOP, "bob"), [(lot(Source::Transferred, day(5)), 2)]);
+    assert_eq!(world.lots_of(SHOP, "bob"), [(lot(Source::Transferred, day(5)), 2)]);
     refused(world.give("ann", "bob", GROWTH, 1), Reason::AssetKindMismatch, "transfer.asset");
     refused(world.give("ann", "bob", AssetNo(9), 1), Reason::AssetUnknown, "transfer.asset");
 }
 
 #[test]
 fn rolling_units_live_as_the_receivers_do_and_where_he_has_none_as_the_givers() {
-    let mut world = World::new();
-    let until = |world: &World, member| world.holding(SHOP, member).rolls_until(ROLLING).map(Expiry::At);
+    let mut world = World::trading();
+    let until = |world: &World, member| world.of_member(SHOP, member).rolls_until(ROLLING).map(Expiry::At);
     let told = |world: &World, op| world.event(op).other().unwrap().rolls.clone();
     world.adjust("ann", ROLLING, 100);
     world.now_us += 4 * DAY_US;
@@ -336,25 +234,25 @@ fn rolling_units_live_as_the_receivers_do_and_where_he_has_none_as_the_givers() 
     // What he had has lapsed: units that are given to him do not.
     world.now_us += 8 * DAY_US;
     world.give("bob", "cat", ROLLING, 5).unwrap();
-    assert_eq!((until(&world, "cat"), world.has(SHOP, "cat", ROLLING)), (bob, (5, 0)));
+    assert_eq!((until(&world, "cat"), world.units(SHOP, "cat", ROLLING)), (bob, (5, 0)));
 }
 
 #[test]
 fn units_given_to_one_whose_pinned_units_have_lapsed_live_as_long_as_the_givers() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.adjust("cat", ROLLING, 5);
     let until_us = Some(BEGAN_US + 25 * DAY_US);
     world.shop("cat", Action::Hold { asset: ROLLING, units: 5, until_us, purpose: Purpose::Gift }).unwrap();
     world.now_us += 12 * DAY_US;
     world.adjust("ann", ROLLING, 10);
     world.give("ann", "cat", ROLLING, 4).unwrap();
-    assert_eq!(world.has(SHOP, "cat", ROLLING), (4, 0));
-    assert_eq!(world.holding(SHOP, "cat").rolls_until(ROLLING).map(Expiry::At), Some(day(23)));
+    assert_eq!(world.units(SHOP, "cat", ROLLING), (4, 0));
+    assert_eq!(world.of_member(SHOP, "cat").rolls_until(ROLLING).map(Expiry::At), Some(day(23)));
 }
 
 #[test]
 fn who_may_not_give_or_take_is_told_and_an_unknown_receiver_is_created() {
-    let mut world = World::new();
+    let mut world = World::trading();
     refused(world.give("ann", "bob", POINTS, 1), Reason::MemberUnknown, "member");
     world.shop("ann", earn(10)).unwrap();
     refused(world.give("ann", "ann", POINTS, 1), Reason::SelfTransfer, "transfer.to");
@@ -373,27 +271,31 @@ fn who_may_not_give_or_take_is_told_and_an_unknown_receiver_is_created() {
         world.give("ann", member, POINTS, 1).unwrap();
     }
     let to = world.named(SHOP, "gus");
-    let command = world.command(SHOP, "ann", Action::Transfer { to, asset: POINTS, units: 1 });
+    let command = world.command(SHOP, "ann", "", Action::Transfer { to, asset: POINTS, units: 1 });
     assert_eq!(world.ledger.decide(&command, None, world.at()), Decision::LimitReached);
 }
 
 #[test]
 fn what_was_given_away_counts_as_spent_and_what_came_back_is_not_the_purchases_own() {
-    let mut world = World::new();
+    let mut world = World::trading();
     let op = world.shop("ann", earn(100)).unwrap();
     world.give("ann", "bob", POINTS, 70).unwrap();
     world.shop("ann", refund(op, 50)).unwrap();
-    assert_eq!(world.has(SHOP, "ann", POINTS), (0, 20), "30 were there and 20 are owed");
-    assert_eq!(world.has(SHOP, "bob", POINTS), (70, 0), "nobody takes from whom they were given to");
+    assert_eq!(world.units(SHOP, "ann", POINTS), (0, 20), "30 were there and 20 are owed");
+    assert_eq!(world.units(SHOP, "bob", POINTS), (70, 0), "nobody takes from whom they were given to");
     world.give("bob", "ann", POINTS, 30).unwrap();
-    assert_eq!(world.lots(SHOP, "ann"), [(lot(Source::Transferred, Expiry::Never), 10)], "they settle the debt first");
+    assert_eq!(
+        world.lots_of(SHOP, "ann"),
+        [(lot(Source::Transferred, Expiry::Never), 10)],
+        "they settle the debt first"
+    );
     world.shop("ann", refund(op, 50)).unwrap();
-    assert_eq!(world.has(SHOP, "ann", POINTS), (0, 40));
+    assert_eq!(world.units(SHOP, "ann", POINTS), (0, 40));
 }
 
 #[test]
 fn a_conversion_takes_whole_units_both_ways_and_each_program_settles_with_the_other() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.shop("ann", earn(100)).unwrap();
     let op = world.turn(SHOP, "ann", 57).unwrap();
     let Event::Converted(event) = world.event(op) else { panic!("no conversion") };
@@ -406,7 +308,7 @@ fn a_conversion_takes_whole_units_both_ways_and_each_program_settles_with_the_ot
     let Event::Converted(event) = world.event(op) else { panic!("no conversion") };
     assert_eq!((event.units, event.to_units), (8, 20));
     assert_eq!((world.account(SHOP, "conversion/air"), world.account(AIR, "conversion/shop")), (30, -7));
-    assert_eq!((world.has(SHOP, "ann", POINTS), world.has(AIR, "ann", POINTS)), ((70, 0), (7, 0)));
+    assert_eq!((world.units(SHOP, "ann", POINTS), world.units(AIR, "ann", POINTS)), ((70, 0), (7, 0)));
     refused(world.turn(SHOP, "ann", 9), Reason::ConversionTooSmall, "convert.units");
     refused(world.turn(SHOP, "ann", 80), Reason::InsufficientPoints, "convert.units");
     refused(world.turn(SHOP, "bob", 10), Reason::MemberUnknown, "member");
@@ -414,25 +316,25 @@ fn a_conversion_takes_whole_units_both_ways_and_each_program_settles_with_the_ot
 
 #[test]
 fn a_conversion_settles_debt_there_and_what_lapsed_before_it_was_booked_goes_to_breakage_there() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.shop("ann", earn(1_000)).unwrap();
-    let op = world.post(AIR, "ann", earn(10)).unwrap();
+    let op = world.of(AIR, "ann", earn(10)).unwrap();
     world.turn(AIR, "ann", 10).unwrap();
-    world.post(AIR, "ann", refund(op, 10)).unwrap();
-    assert_eq!(world.has(AIR, "ann", POINTS), (0, 10));
+    world.of(AIR, "ann", refund(op, 10)).unwrap();
+    assert_eq!(world.units(AIR, "ann", POINTS), (0, 10));
     world.turn(SHOP, "ann", 50).unwrap();
-    assert_eq!((world.has(AIR, "ann", POINTS), world.account(AIR, "breakage")), ((5, 0), 0));
+    assert_eq!((world.units(AIR, "ann", POINTS), world.account(AIR, "breakage")), ((5, 0), 0));
     // It happened long before it was booked.
     (world.occurred_us, world.now_us) = (Some(world.now_us), world.now_us + 40 * DAY_US);
     let op = world.turn(SHOP, "ann", 100).unwrap();
     let Event::Converted(event) = world.event(op) else { panic!("no conversion") };
     assert_eq!((event.to_units, event.lapsed), (30, 30));
-    assert_eq!((world.has(AIR, "ann", POINTS), world.account(AIR, "breakage")), ((0, 0), 35));
+    assert_eq!((world.units(AIR, "ann", POINTS), world.account(AIR, "breakage")), ((0, 0), 35));
 }
 
 #[test]
 fn the_rate_is_that_of_the_business_time_and_the_other_program_must_take_the_units_now() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.shop("ann", earn(1_000)).unwrap();
     let early = world.now_us;
     world.now_us += DAY_US;
@@ -464,7 +366,7 @@ fn the_rate_is_that_of_the_business_time_and_the_other_program_must_take_the_uni
 
 #[test]
 fn a_conversion_is_an_activity_on_both_sides() {
-    let mut world = World::new();
+    let mut world = World::trading();
     let rolling = |to: &str| ConversionRate { asset: ROLLING, to_asset: "rolling".into(), ..rate(to, 1, 1) };
     world.put(SHOP, spec(Lifetime::Never, vec![rolling("air")], &[]));
     world.adjust("ann", ROLLING, 10);
@@ -472,36 +374,36 @@ fn a_conversion_is_an_activity_on_both_sides() {
     let to = world.named(AIR, "ann");
     let action = Action::Convert { to_program: AIR, to, asset: ROLLING, to_asset: ROLLING, units: 4 };
     world.shop("ann", action).unwrap();
-    let until = |program| world.holding(program, "ann").rolls_until(ROLLING).map(Expiry::At);
+    let until = |program| world.of_member(program, "ann").rolls_until(ROLLING).map(Expiry::At);
     assert_eq!((until(SHOP), until(AIR)), (Some(day(16)), Some(day(16))));
-    assert_eq!((world.has(SHOP, "ann", ROLLING), world.has(AIR, "ann", ROLLING)), ((6, 0), (4, 0)));
+    assert_eq!((world.units(SHOP, "ann", ROLLING), world.units(AIR, "ann", ROLLING)), ((6, 0), (4, 0)));
 }
 
 #[test]
 fn what_is_converted_must_fit_the_books_of_the_other_program() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.put(SHOP, spec(Lifetime::Never, vec![rate("air", 1, 1_000_000_000)], &[]));
     world.adjust("ann", POINTS, 1_000_000_000_000);
     world.turn(SHOP, "ann", 9_000_000_000).unwrap();
     refused(world.turn(SHOP, "ann", 1_000_000_000), Reason::AmountOverflow, "convert.units");
     refused(world.turn(SHOP, "ann", 900_000_000_000), Reason::AmountOverflow, "convert.units");
-    assert_eq!(world.has(AIR, "ann", POINTS), (9_000_000_000_000_000_000, 0));
+    assert_eq!(world.units(AIR, "ann", POINTS), (9_000_000_000_000_000_000, 0));
 }
 
 #[test]
 fn members_whose_units_nearly_fill_the_books_give_to_one_another() {
-    let mut world = World::new();
+    let mut world = World::trading();
     for _ in 0..2 {
         let (actor, reason, points) = ("ana".to_owned(), "test".to_owned(), i64::MAX / 2);
         world.shop("ann", Action::Adjust { asset: POINTS, points, actor, reason }).unwrap();
     }
     world.give("ann", "bob", POINTS, 1_000_000_000_000).unwrap();
-    assert_eq!(world.has(SHOP, "bob", POINTS), (1_000_000_000_000, 0));
+    assert_eq!(world.units(SHOP, "bob", POINTS), (1_000_000_000_000, 0));
 }
 
 #[test]
 fn an_undone_batch_leaves_nothing_of_a_transfer_or_conversion() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.shop("ann", earn(100)).unwrap();
     let (before, events) = (world.ledger.state_hash(), world.events.len());
     for turned in [false, true] {
@@ -523,7 +425,7 @@ fn an_undone_batch_leaves_nothing_of_a_transfer_or_conversion() {
 
 #[test]
 fn the_base_image_keeps_what_programs_settle() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.shop("ann", earn(100)).unwrap();
     world.turn(SHOP, "ann", 50).unwrap();
     let image = world.ledger.base_image();
@@ -535,11 +437,11 @@ fn the_base_image_keeps_what_programs_settle() {
 
 #[test]
 fn an_event_whose_other_side_does_not_fit_is_found() {
-    let mut world = World::new();
+    let mut world = World::trading();
     world.shop("ann", earn(100)).unwrap();
     world.shop("bob", earn(1)).unwrap();
     let to = world.named(SHOP, "bob");
-    let command = world.command(SHOP, "ann", Action::Transfer { to, asset: POINTS, units: 10 });
+    let command = world.command(SHOP, "ann", "", Action::Transfer { to, asset: POINTS, units: 10 });
     let at = world.at();
     let Decision::Event(Event::Transferred(sound)) = world.ledger.decide(&command, None, at) else { panic!("full") };
     let wrong = |change: fn(&mut super::event::Transferred<'_>)| {

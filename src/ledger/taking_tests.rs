@@ -1,5 +1,4 @@
-//! Taking back, undoing and making available, on a small ledger whose clock the test drives: every event goes through its
-//! bytes, and after each the books balance.
+//! Taking back, undoing and making available, of one program in a [`World`].
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod parts;
@@ -7,29 +6,23 @@ mod refunds;
 mod reversals;
 mod waiting;
 
-use super::command::{Action, AdminAction, AdminCommand, Basis, Command, Matures, Notes, Original, Purpose};
+use super::command::{Action, AdminAction, Basis, Matures, Original, Purpose};
 use super::event::{Account, Event, Expiry, LotId, RefundMore, Source};
 use super::holding::{Holding, LotKey};
 use super::ids::{AssetNo, MemberNo, Op, ProgramNo};
 use super::later::Later;
-use super::original::{Need, Resolved, named_by};
-use super::own::End;
-use super::print::Prints;
 use super::reason::Reason;
 use super::spec::{
     AlsoAward, AssetKind, AssetSpec, CampaignSpec, DebtPolicy, ExpiryPolicy, Lifetime, OnExhausted, ProgramMore,
     ProgramSpec, Ratio, RoundUp, Rounding, Rule, RuleMore,
 };
-use super::state::{Ledger, Limits, Moment};
-use super::trail::Trail;
-use super::{Decision, Found, codec};
+use super::world::{BEGAN_US, DAY_US, World};
 
+pub(super) const P: ProgramNo = ProgramNo(0);
 pub(super) const POINTS: AssetNo = AssetNo::POINTS;
 pub(super) const GROWTH: AssetNo = AssetNo(1);
 pub(super) const STORED: AssetNo = AssetNo(2);
 pub(super) const COUPON: AssetNo = AssetNo(3);
-pub(super) const DAY_US: i64 = 86_400_000_000;
-const BEGAN_US: i64 = 1_767_225_600_000_000;
 
 /// What the program says of taking back.
 #[derive(Clone, Copy, Debug)]
@@ -91,101 +84,13 @@ pub(super) fn spec(rules: Rules) -> ProgramSpec {
     }
 }
 
-pub(super) struct World {
-    pub(super) ledger: Ledger,
-    pub(super) prints: Prints,
-    pub(super) events: Vec<Vec<u8>>,
-    pub(super) now_us: i64,
-}
-
 impl World {
+    /// A program whose campaign is funded.
     pub(super) fn new(rules: Rules) -> Self {
-        let ledger = Ledger::new(Limits { members_max: 10, cap_counters_max: 10, lots_bytes_max: usize::MAX });
-        let mut world = Self { ledger, prints: Prints::new([5; 32]), events: Vec::new(), now_us: BEGAN_US };
-        let spec = Box::new(spec(rules));
-        world.admin(AdminAction::PutProgram { expected_version: None, spec, definition: String::new() });
-        world.admin(AdminAction::FundCampaign { campaign: "double".into(), points: 1_000_000 });
+        let mut world = Self::empty(&["p"], 10);
+        world.put(P, spec(rules));
+        world.admin(P, AdminAction::FundCampaign { campaign: "double".into(), points: 1_000_000 });
         world
-    }
-
-    pub(super) fn at(&self) -> Moment {
-        Moment { op: self.ledger.newest().next(), book_time_us: self.now_us }
-    }
-
-    pub(super) fn admin(&mut self, action: AdminAction) {
-        let at = self.at();
-        let key = format!("operator-{}", at.op.0);
-        let command = AdminCommand {
-            program_id: "p".into(),
-            key_print: self.prints.key("p", &key),
-            key,
-            body_hash: [1; 16],
-            actor: "ana".into(),
-            reason: "test".into(),
-            action,
-        };
-        let event = self.ledger.decide_admin(&command, at);
-        assert_eq!(event.rejection(), None);
-        self.book(at, &event);
-    }
-
-    pub(super) fn book(&mut self, at: Moment, event: &Event<'_>) {
-        let mut bytes = Vec::new();
-        codec::encode(event, &mut bytes).unwrap();
-        let read = codec::decode(&bytes).unwrap();
-        assert_eq!(&read, event);
-        self.ledger.replay(at, &read, &self.prints).unwrap();
-        self.ledger.check_sums().unwrap();
-        self.events.push(bytes);
-    }
-
-    pub(super) fn event(&self, op: Op) -> Event<'_> {
-        codec::decode(&self.events[usize::try_from(op.0).unwrap() - 1]).unwrap()
-    }
-
-    pub(super) fn settle(&mut self) {
-        let next = |world: &Self| {
-            let at = world.at();
-            let mut members = (0..10).map(MemberNo);
-            members.find_map(|member| world.ledger.due(member, at).or_else(|| world.ledger.crowded(member, at)))
-        };
-        while let Some(event) = next(self) {
-            self.book(self.at(), &event);
-        }
-    }
-
-    pub(super) fn resolve(&self, command: &Command) -> Option<Resolved> {
-        let need = match self.ledger.needs(command, &|_| Found::Free) {
-            Need::Walk { head } => match self.walk(command, head) {
-                Some(op) => self.ledger.needs_original(op, &|_| Found::Free),
-                None => Need::NotFound,
-            },
-            need => need,
-        };
-        let (op, latest) = match need {
-            Need::Nothing => return None,
-            Need::Hold(op) => return Some(Resolved::Hold(op)),
-            Need::Original { op, latest_refund } => (op, latest_refund),
-            _ => return Some(Resolved::NotFound),
-        };
-        let latest = latest.map(|op| (op, self.event(op)));
-        let resolved = Resolved::from_events(op, &self.event(op), latest.as_ref().map(|(op, event)| (*op, event)));
-        let end = |op, _| Ok::<_, ()>(End::of(op, &self.event(op)));
-        Some(resolved.followed(&self.ledger, end).unwrap())
-    }
-
-    fn walk(&self, command: &Command, head: Op) -> Option<Op> {
-        let (Original::Reference(reference), sought) = named_by(&command.action)? else { return None };
-        let mut trail = Trail::new(head, self.ledger.member(command.member_hash)?);
-        loop {
-            let op = trail.op()?;
-            let event = self.event(op);
-            let notes = event.common().and_then(|common| common.notes.as_ref());
-            if sought.takes(&event) && notes.is_some_and(|notes| notes.reference.text == *reference) {
-                return Some(op);
-            }
-            assert!(trail.pass(&event));
-        }
     }
 
     /// Does something for a member; the op, and why it was refused.
@@ -195,28 +100,8 @@ impl World {
 
     /// The same with a reference.
     pub(super) fn try_noted(&mut self, member: &str, reference: &str, action: Action) -> (Op, Option<Reason>) {
-        self.settle();
-        let at = self.at();
-        let key = format!("key-{}", at.op.0);
-        let notes = Notes { reference: reference.into(), ..Notes::default() };
-        let command = Command {
-            program: ProgramNo(0),
-            key_print: self.prints.key("p", &key),
-            key,
-            body_hash: [2; 16],
-            member: member.into(),
-            member_hash: self.prints.member("p", member),
-            occurred_at_us: None,
-            currency: None,
-            notes: (!reference.is_empty()).then(|| Box::new(notes)),
-            action,
-        };
-        let resolved = self.resolve(&command);
-        let Decision::Event(event) = self.ledger.decide(&command, resolved.as_ref(), at) else { panic!("full") };
-        assert_eq!(self.ledger.prove(at, &event, resolved.as_ref(), &self.prints), Ok(()));
-        self.book(at, &event);
-        let refused = event.rejection().map(|(reason, _)| reason);
-        (at.op, refused)
+        let (op, refused) = self.ask(P, member, reference, action);
+        (op, refused.map(|(reason, _)| reason))
     }
 
     pub(super) fn post(&mut self, action: Action) -> Op {
@@ -231,7 +116,7 @@ impl World {
     }
 
     pub(super) fn ann(&self) -> Holding {
-        self.ledger.members.holding(MemberNo(0)).unwrap()
+        self.holding(MemberNo(0))
     }
 
     /// What an event moved on the accounts that are not the member's lots, and on the lots in all: issuance, budget,
