@@ -53,7 +53,7 @@ use self::start::{Ready, Start};
 use crate::constants::{
     ACTOR_BYTES_MAX, ACTOR_REASON_BYTES_MAX, CLOCK_AHEAD_US_MAX, EVENT_BYTES_MAX, EVENT_KIND_BYTES_MAX,
     FRAME_BYTES_MAX, KEY_BYTES_MAX, KEYS_PER_GENERATION, MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, PAGE_BYTES,
-    PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_EVENT_BYTES_MAX, REFERENCE_BYTES_MAX,
+    PLACE_BYTES_MAX, POINTS_MAX, PROGRAM_EVENT_BYTES_MAX, REFERENCE_BYTES_MAX, TAGS_PER_MEMBER_MAX,
 };
 use crate::io::{Clock, Disk};
 use crate::journal::{Book, Genesis, Journal, JournalError, JournalOptions, Parent, RecoveryReport, genesis_of};
@@ -74,6 +74,7 @@ const _: () = assert!(codec::EVENT_BYTES_LIMIT == PROGRAM_EVENT_BYTES_MAX, "what
 const _: () =
     assert!(codec::MEMBER_EVENT_BYTES_MAX == EVENT_BYTES_MAX, "what a merge comes to at most fits a command's room");
 const _: () = assert!(POINTS_MAX.unsigned_abs() == award::POINTS_MAX, "shape and rules know one greatest amount");
+const _: () = assert!(TAGS_PER_MEMBER_MAX == ledger::TAGS_MAX, "shape and rules know one number of tags");
 const _: () = assert!(
     KEY_BYTES_MAX
         + MEMBER_ID_BYTES_MAX

@@ -76,6 +76,7 @@ pub use load::hash_names;
 pub use members::{ID_BYTES_MAX, MEMBERS_PER_PAGE};
 pub use original::{Need, Resolved};
 pub use owned::{HoldView, HoldingView, LotView, PendingView, holdings_of};
+pub(crate) use profile::TAGS_MAX;
 pub use read::MemoryBytes;
 pub use state::{Ledger, Limits, Moment, SNAPSHOTS_MAX};
 pub use varint::ImageError;

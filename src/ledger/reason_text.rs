@@ -58,7 +58,9 @@ pub fn explain(reason: Reason) -> &'static str {
         Reason::ConversionNotAccepted => "the other program takes nothing from this one",
         Reason::ConversionTooSmall => "the units make no whole unit of the other program",
         Reason::MemberMerged => "that id belongs to a member that went into another: name the other",
-        Reason::MergeTooLarge => "the two have more lots, holds or pending earns together than one member may have",
+        Reason::MergeTooLarge => {
+            "the two have more lots, holds, pending earns or tags together than one member may have"
+        }
         Reason::RewardUnknown => "the program has no such reward",
         Reason::RewardClosed => "the reward is not on offer",
         Reason::OutOfStock => "fewer pieces of the reward are left than asked",
