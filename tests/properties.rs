@@ -128,7 +128,7 @@ fn class_of(verdict: &Verdict) -> String {
 }
 
 fn everything_happened(seen: &BTreeMap<String, usize>) {
-    // The last two take more of one member than chance brings: the worked examples have them.
+    // They take more of one member or one program than chance brings: tests of their own have them.
     let out_of_reach =
         [Reason::LimitReached, Reason::AmountOverflow, Reason::HoldsFull, Reason::PendingFull, Reason::AliasesFull];
     // An operator's acts on the clock are none of a program's.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use stampbook::audit::explain::{self, Line, Scene};
+use stampbook::audit::export::ExportError;
+use stampbook::audit::export::source::{EachEvent, Events};
 use stampbook::engine::names::Names;
 use stampbook::ledger::codec::Named;
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Named as NamedMember, Notes, Original};
@@ -18,6 +20,8 @@ use stampbook::ledger::{
     Decision, Found, Generation, Hashes, Ledger, Limits, Lookup, Moment, Need, Resolved, codec, hashes_of, key_bits,
 };
 
+#[path = "images.rs"]
+pub(crate) mod images;
 #[path = "said.rs"]
 mod said;
 #[path = "said_moves.rs"]
@@ -76,6 +80,13 @@ impl Runs {
             Lookup::Taken(original) => self.taken.get(&original),
         };
         found.map_or(Found::Free, |op| Found::Taken(*op))
+    }
+}
+
+impl Events for Book {
+    fn each(&self, from: u64, to: u64, each: &mut EachEvent<'_>) -> Result<(), ExportError> {
+        let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
+        self.shelf.events[from - 1..to].iter().try_for_each(|(at, bytes)| each(at.op.0, at.book_time_us, bytes))
     }
 }
 

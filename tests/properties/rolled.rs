@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use stampbook::audit::chart::Class;
-use stampbook::audit::export::ExportError;
-use stampbook::audit::export::source::{EachEvent, Events};
 use stampbook::audit::roll_forward::{
     COLUMNS, Column, Line, LineKind, Period, RollForward, roll_forward, roll_forward_within,
 };
@@ -13,15 +11,6 @@ use stampbook::ledger::event::Event;
 use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
 
 use crate::model::book::Book;
-
-struct Written<'a>(&'a Book);
-
-impl Events for Written<'_> {
-    fn each(&self, from: u64, to: u64, each: &mut EachEvent<'_>) -> Result<(), ExportError> {
-        let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
-        self.0.shelf.events[from - 1..to].iter().try_for_each(|(at, bytes)| each(at.op.0, at.book_time_us, bytes))
-    }
-}
 
 /// What the legs of a program's events after `opening` up to `closing` come to, by asset and class; those of operators apart.
 fn legs(book: &Book, program: ProgramNo, opening: Op, closing: Op) -> BTreeMap<(AssetNo, Class), i128> {
@@ -86,8 +75,7 @@ pub(crate) fn every_period_balances(book: &Book, seed: u64) {
             from_us: 0,
             until_us: 0,
         };
-        let roll =
-            |period: &Period| roll_forward(&Written(book), period).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let roll = |period: &Period| roll_forward(book, period).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let mut before: BTreeMap<_, i64> = BTreeMap::new();
         for cut in 0..2 {
             let period = period(newest * cut / 2, newest * (cut + 1) / 2);
@@ -106,7 +94,7 @@ pub(crate) fn every_period_balances(book: &Book, seed: u64) {
         }
         let whole = roll(&period(0, newest));
         let most = whole.lines.iter().filter(|line| line.month.is_some()).count();
-        let parted = roll_forward_within(&Written(book), &period(0, newest), 100 + most).unwrap();
+        let parted = roll_forward_within(book, &period(0, newest), 100 + most).unwrap();
         assert_eq!(parted.lines, whole.lines, "seed {seed}");
     }
 }

@@ -9,6 +9,7 @@ use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{DebtPolicy, Offset, ProgramMore};
 use stampbook::ledger::{Ledger, codec};
 
+use super::book::images::Images;
 use super::book::{ROOMY, Said};
 use super::rules::NEVER;
 use super::till::{Till, capture, hold, points, release, reverse};
@@ -216,22 +217,7 @@ fn a_program_has_at_most_1024_rewards() {
 
 /// The same state from its images.
 fn loaded(till: &mut Till) -> Ledger {
-    let prints = till.book.prints.clone();
-    let ledger = &mut till.book.ledger;
-    let captured = ledger.begin_capture(true);
-    let mut images = Vec::new();
-    while ledger.capturing() {
-        for copy in ledger.capture_next(1) {
-            let mut bytes = Vec::new();
-            copy.encode(&mut bytes);
-            images.push((copy.id(), bytes));
-        }
-    }
-    images.sort();
-    let mut loaded = Ledger::from_base(ROOMY, &captured.base).unwrap();
-    images.iter().for_each(|(id, bytes)| loaded.load_page(*id, bytes, &prints).unwrap());
-    loaded.finish_load().unwrap();
-    loaded
+    Images::whole(&mut till.book.ledger).load(&till.book).unwrap()
 }
 
 #[test]

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use stampbook::audit::chart::Class;
 use stampbook::audit::cut_off::{self, Cut, Why};
-use stampbook::audit::export::ExportError;
-use stampbook::audit::export::source::{EachEvent, Events};
 use stampbook::audit::roll_forward::{
     COLUMNS, Column, Line, LineKind, Period, RollError, RollForward, roll_forward, roll_forward_within,
 };
@@ -18,16 +16,6 @@ use super::moving::{done, give_points, merge};
 use super::rules::{NEVER, living};
 use super::till::{Till, at, earn, points, redeem, refund, reverse, rules_of};
 
-struct Written<'a>(&'a Till);
-
-impl Events for Written<'_> {
-    fn each(&self, from: u64, to: u64, each: &mut EachEvent<'_>) -> Result<(), ExportError> {
-        let (from, to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
-        let events = &self.0.book.shelf.events[from - 1..to];
-        events.iter().try_for_each(|(at, bytes)| each(at.op.0, at.book_time_us, bytes))
-    }
-}
-
 /// From a local time up to another.
 fn rolled(till: &Till, from: &str, until: &str) -> RollForward {
     let before = |us: i64| {
@@ -37,7 +25,7 @@ fn rolled(till: &Till, from: &str, until: &str) -> RollForward {
     let (from_us, until_us) = (at(from), at(until));
     let (opening, closing) = (before(from_us), before(until_us));
     let period = Period { program: ProgramNo(0), asset: None, opening, closing, from_us, until_us };
-    roll_forward(&Written(till), &period).unwrap()
+    roll_forward(&till.book, &period).unwrap()
 }
 
 fn found(rolled: &RollForward, kind: LineKind, month: &str) -> Line {
@@ -249,11 +237,11 @@ fn members_who_gave_to_each_other_are_walked_over_together_where_there_is_no_roo
         from_us: 0,
         until_us: i64::MAX,
     };
-    let whole = roll_forward(&Written(&till), &period).unwrap();
-    let parted = roll_forward_within(&Written(&till), &period, 4).unwrap();
+    let whole = roll_forward(&till.book, &period).unwrap();
+    let parted = roll_forward_within(&till.book, &period, 4).unwrap();
     assert_eq!(parted.lines, whole.lines);
     assert!(parted.events_read > whole.events_read, "it was made in parts");
-    assert!(matches!(roll_forward_within(&Written(&till), &period, 2), Err(RollError::Full)));
+    assert!(matches!(roll_forward_within(&till.book, &period, 2), Err(RollError::Full)));
 }
 
 #[test]
@@ -261,7 +249,7 @@ fn by_effective_time_a_transfer_counts_on_both_sides_or_on_none() {
     let till = given();
     let newest = Op(u64::try_from(till.book.shelf.events.len()).unwrap());
     let cut = Cut { at_us: at("2026-03-05T00:00"), posted: newest, known: newest };
-    let lines = cut_off::lines(&Written(&till), &cut, &[]).unwrap();
+    let lines = cut_off::lines(&till.book, &cut, &[]).unwrap();
     let ahead = |class| lines[&(ProgramNo(0), AssetNo::POINTS, class, Why::DatedAhead)];
     // Of the 120 that were given 30 settled what was owed; the other unit was earned.
     assert_eq!(lines.len(), 3, "{lines:?}");
