@@ -238,6 +238,47 @@ os.chdir(sys.argv[2])
 print(json.dumps(dict(duckdb.sql(sql).fetchall())))
 ";
 
+/// An export in which the first posting of which something holds is gone, or is of another kind.
+const DAMAGED_BY_DUCKDB: &str = "
+import duckdb, glob, os, shutil, sys
+sql, export, damaged, which, change = sys.argv[1:]
+sql = open(sql).read()
+shutil.copytree(export, damaged)
+os.chdir(damaged)
+duckdb.sql(f'''create temp table damaged as
+    with numbered as (select *, row_number() over () as place from 'postings-*.parquet'),
+        first as (select min(place) as place from numbered where {which})
+    {change}''')
+for file in glob.glob('postings-*.parquet'):
+    os.remove(file)
+duckdb.sql('''copy damaged to 'postings-1.parquet' ''')
+duckdb.sql(sql).fetchall()
+";
+const GONE: &str = "select * exclude place from numbered where place <> (select place from first)";
+const OF_ANOTHER_KIND: &str =
+    "select * exclude place replace (if(place = (select place from first), 'adjust', kind) as kind) from numbered";
+
+/// The table finds each damage, and says which.
+fn finds_damage(python: &std::ffi::OsStr, export: &Path, folder: &Path) {
+    let of_lots = |which: &str| {
+        let over = "lot_lapses_at <= (select max(book_time) from 'events-*.parquet')";
+        format!("account = 'member/available' and {over} and {which}")
+    };
+    for (place, which, change, finds) in [
+        (0, of_lots("credit > 0"), GONE, "a lot gave more than it had"),
+        (1, of_lots("debit > 0"), GONE, "a lot that is over still has units"),
+        (2, "account like 'redemption/%'".to_owned(), GONE, "an account is not the sum of its postings"),
+        (3, "account = 'issuance' and kind = 'earn'".to_owned(), OF_ANOTHER_KIND, "it does not balance"),
+    ] {
+        let damaged = folder.join(format!("damaged-{place}"));
+        let mut command = Command::new(python);
+        command.args(["-c", DAMAGED_BY_DUCKDB]).arg(here("sql").join("trace.sql")).arg(export).arg(damaged);
+        let output = command.args([&which, change]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(finds), "{which}: {said}");
+    }
+}
+
 #[test]
 fn every_point_of_a_year_of_trade_is_somewhere_by_the_receipts_and_by_the_export() {
     let folder = tempfile::tempdir().unwrap();
@@ -262,9 +303,10 @@ fn every_point_of_a_year_of_trade_is_somewhere_by_the_receipts_and_by_the_export
 
     let Some(python) = python() else { return };
     let sql = here("sql").join("trace.sql");
-    let output = Command::new(python).args(["-c", TABLE_BY_DUCKDB]).arg(sql).arg(&export).output().unwrap();
+    let output = Command::new(&python).args(["-c", TABLE_BY_DUCKDB]).arg(sql).arg(&export).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let names = ["issued", "owed by members", "spendable", "spent", "lapsed", "taken back"];
     assert_eq!(numbers(&found, names), [issued, owed, spendable, spent, lapsed, taken_back]);
+    finds_damage(&python, &export, folder.path());
 }
