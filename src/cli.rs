@@ -46,7 +46,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Serve a book over gRPC until SIGTERM.
     Serve(ServeArgs),
-    /// Check, apply or show a program.
+    /// Check, apply or show a program, or close its books up to an instant.
     #[command(subcommand)]
     Program(program::Program),
     /// Fund, pause, resume, close or list campaigns.

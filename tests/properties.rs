@@ -95,7 +95,7 @@ fn a_book(seed: u64) -> BTreeMap<String, usize> {
         *seen.entry(said.what.clone()).or_default() += 1;
     }
     run.balances_agree();
-    rolled::every_period_balances(&run.book, seed);
+    *seen.entry("rolled in parts".into()).or_default() += rolled::every_period_balances(&run.book, seed);
     let live = run.book.ledger.state_hash();
     for _ in 0..2 {
         let replayed = replayed(&run.book, bytes_of(&run.book)).expect("the book replays");
@@ -156,6 +156,7 @@ fn everything_happened(seen: &BTreeMap<String, usize>) {
     for class in classes {
         assert!(seen.contains_key(&class), "no command came to {class}");
     }
+    assert!(seen["rolled in parts"] > 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The chart of accounts: what accounts there are in a program, how they are named, and what their balances mean.
 
+use crate::engine::names::Names;
 use crate::ledger::command::Purpose;
 use crate::ledger::event::{Account, Source};
 use crate::ledger::ids::{CampaignNo, ProgramNo, RewardNo};
@@ -113,6 +114,18 @@ impl Class {
             Self::Stock(_) => format!("reward/{id}"),
             Self::Reserved(_) => format!("reward/{id}/reserved"),
         }
+    }
+
+    /// The name in a program, with the id from the book's names; `None` where they do not reach so far.
+    #[must_use]
+    pub fn name_in(self, names: &Names, program: ProgramNo) -> Option<String> {
+        let id = match self {
+            Self::Campaign(campaign) => names.campaign(program, campaign)?,
+            Self::Conversion(other) => &names.program(other)?.id,
+            Self::Stock(reward) | Self::Reserved(reward) => names.reward(program, reward)?,
+            _ => "",
+        };
+        Some(self.name(id))
     }
 
     /// Whether the account is of one member.

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 
 use super::chart::Class;
 use super::export::ExportError;
-use super::export::source::Events;
+use super::export::source::{Events, each_event};
 use super::told;
 use crate::engine::names::Names;
-use crate::ledger::codec;
-use crate::ledger::event::Event;
+use crate::ledger::event::{Event, Side};
 use crate::ledger::ids::{AssetNo, Op, ProgramNo};
 use crate::ledger::view::{ProgramTrial, TrialRow};
 
@@ -47,26 +46,22 @@ pub type Lines = BTreeMap<(ProgramNo, AssetNo, Class, Why), i64>;
 /// `Codec`, `Journal` and `BookEnds` where the book cannot be read; `Refused` where a sum leaves its range.
 pub fn lines(events: &dyn Events, cut: &Cut, unswept: &[Vec<(AssetNo, i64)>]) -> Result<Lines, ExportError> {
     let mut sums: BTreeMap<(ProgramNo, AssetNo, Class, Why), i128> = BTreeMap::new();
-    let mut each = |op: u64, time_us: i64, bytes: &[u8]| {
-        let event = codec::decode(bytes).map_err(|error| ExportError::Codec(op, error))?;
-        let (posted, counts) = (Op(op) <= cut.posted, told::dated_us(&event, time_us) <= cut.at_us);
+    each_event(events, 1, cut.known.0, &mut |op, time_us, event| {
+        let (posted, counts) = (op <= cut.posted, told::dated_us(event, time_us) <= cut.at_us);
         let (why, sign) = match (posted, counts) {
             (true, true) | (false, false) => return Ok(()),
             (true, false) => (Why::DatedAhead, -1),
             (false, true) if matches!(event, Event::Due(_)) => (Why::NotSwept, 1),
             (false, true) => (Why::ArrivedLate, 1),
         };
-        for (program, legs) in event.sides() {
+        for Side { program, legs, .. } in event.sides() {
             for leg in legs {
                 let key = (program, leg.asset, Class::of(&leg.account), why);
                 *sums.entry(key).or_default() += sign * i128::from(leg.amount);
             }
         }
-        Ok(())
-    };
-    if cut.known > Op(0) {
-        events.each(1, cut.known.0, &mut each)?;
-    }
+        Ok::<_, ExportError>(())
+    })?;
     for (program, lapsed) in (0..=u16::MAX).map(ProgramNo).zip(unswept) {
         for (asset, units) in lapsed {
             *sums.entry((program, *asset, Class::Available, Why::NotSwept)).or_default() -= i128::from(*units);
@@ -80,30 +75,52 @@ pub fn lines(events: &dyn Events, cut: &Cut, unswept: &[Vec<(AssetNo, i64)>]) ->
     sums.into_iter().filter(|(_, sum)| *sum != 0).map(narrow).collect()
 }
 
-/// Adds the lines to trial balances as they were posted. Rows that there were not stand behind the others of their program.
-pub fn add(trials: &mut [ProgramTrial], lines: &Lines, names: &Names) {
-    for ((program, asset, class, _), amount) in lines {
-        let Some((id, asset, account)) = named(names, *program, *asset, *class) else { continue };
-        let Some(trial) = trials.iter_mut().find(|trial| trial.program == id) else { continue };
-        match trial.rows.iter_mut().find(|row| row.asset == asset && row.account == account) {
+/// A line as trial balances have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The program's id.
+    pub program: String,
+    /// The asset's id.
+    pub asset: String,
+    /// The account's name.
+    pub account: String,
+    /// Why.
+    pub why: Why,
+    /// Units, credit positive.
+    pub amount: i64,
+}
+
+/// The lines with the ids of what they are of.
+///
+/// # Errors
+/// `Refused` where the names do not reach so far.
+pub fn named(lines: &Lines, names: &Names) -> Result<Vec<Line>, ExportError> {
+    let named = |((program, asset, class, why), amount): (&(ProgramNo, AssetNo, Class, Why), &i64)| {
+        let account = class.name_in(names, *program)?;
+        let (asset, program) = (names.asset(*program, *asset)?.to_owned(), names.program(*program)?.id.clone());
+        Some(Line { program, asset, account, why: *why, amount: *amount })
+    };
+    let unknown = || ExportError::Refused("the names do not reach as far as the book".to_owned());
+    lines.iter().map(|line| named(line).ok_or_else(unknown)).collect()
+}
+
+/// Adds the lines to trial balances as they were posted. Rows that there were not stand behind the others of their asset; a program
+/// that was put after the cut and has events dated before it comes behind the others.
+pub fn add(trials: &mut Vec<ProgramTrial>, lines: &[Line]) {
+    for Line { program, asset, account, amount, .. } in lines {
+        let place = trials.iter().position(|trial| trial.program == *program).unwrap_or_else(|| {
+            trials.push(ProgramTrial { program: program.clone(), members: 0, rows: Vec::new() });
+            trials.len() - 1
+        });
+        let Some(trial) = trials.get_mut(place) else { continue };
+        match trial.rows.iter_mut().find(|row| row.asset == *asset && row.account == *account) {
             Some(row) => row.balance = row.balance.saturating_add(*amount),
             None => {
-                let behind = trial.rows.iter().rposition(|row| row.asset == asset);
+                let behind = trial.rows.iter().rposition(|row| row.asset == *asset);
                 let place = behind.map_or(trial.rows.len(), |place| place + 1);
+                let (asset, account) = (asset.clone(), account.clone());
                 trial.rows.insert(place, TrialRow { asset, account, balance: *amount });
             }
         }
     }
-}
-
-/// The ids of a program and an asset, and the name of an account, as trial balances have them.
-#[must_use]
-pub fn named(names: &Names, program: ProgramNo, asset: AssetNo, class: Class) -> Option<(String, String, String)> {
-    let id = match class {
-        Class::Campaign(campaign) => names.campaign(program, campaign)?,
-        Class::Conversion(other) => &names.program(other)?.id,
-        Class::Stock(reward) | Class::Reserved(reward) => names.reward(program, reward)?,
-        _ => "",
-    };
-    Some((names.program(program)?.id.clone(), names.asset(program, asset)?.to_owned(), class.name(id)))
 }

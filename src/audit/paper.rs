@@ -13,9 +13,9 @@ use super::paper_lots::OnPaper;
 use crate::engine::names::Names;
 use crate::io::sim::SimDisk;
 use crate::journal::{Book, FrameBuilder, Journal, JournalOptions, Writer};
-use crate::ledger::command::{AdminAction, AdminCommand};
+use crate::ledger::command::{AdminAction, AdminCommand, Standing};
 use crate::ledger::event::{
-    Account, AssetBalances, Balances, Common, Due, DueKind, Event, Expiry, Leg, Legs, LotId, Other, Source,
+    Account, AssetBalances, Balances, Common, Due, DueKind, Event, Expiry, Leg, Legs, LotId, Other, Side, Source,
 };
 use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo};
 use crate::ledger::later::Later;
@@ -148,6 +148,7 @@ impl PaperBook {
                 assets: ASSETS[..if program == "shop" { 4 } else { 1 }].iter().map(|id| (*id).to_owned()).collect(),
                 closings: Vec::new(),
                 rewards: Vec::new(),
+                tags: Vec::new(),
             });
             paper.write(&event);
         }
@@ -168,7 +169,7 @@ impl PaperBook {
     pub(crate) fn write(&mut self, event: &Event<'_>) {
         let op = self.next();
         let mut totals: BTreeMap<(ProgramNo, AssetNo), i64> = BTreeMap::new();
-        for (program, legs) in event.sides() {
+        for Side { program, legs, .. } in event.sides() {
             for leg in legs {
                 *totals.entry((program, leg.asset)).or_default() += leg.amount;
                 let class = Class::of(&leg.account);
@@ -413,6 +414,10 @@ impl Accounts for PaperBook {
                 lots,
                 holds,
                 pending,
+                standing: Standing::Open,
+                joined_day: None,
+                tags: Vec::new(),
+                merged_into: None,
             }
         };
         Ok((0..MEMBERS.len()).map(books).collect())

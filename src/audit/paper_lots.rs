@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::paper::{LATE_MIN, PaperBook};
-use super::told;
-use crate::ledger::event::{Account, DueKind, Event, Expiry, Leg, LotId};
+use crate::ledger::event::{Account, DueKind, Event, Expiry, Leg, LotId, Side};
 use crate::ledger::ids::{AssetNo, Op};
 use crate::ledger::{HoldView, LotView, PendingView, codec};
 
@@ -22,8 +21,8 @@ impl OnPaper {
         for op in (1..=paper.newest().0).map(Op) {
             let stored = paper.book.read(op.0).unwrap();
             let event = codec::decode(&stored.bytes).unwrap();
-            let own = |side: &told::Side<'_>| side.member.is_some_and(|number| usize::try_from(number.0) == Ok(member));
-            for side in told::sides(&event).filter(own) {
+            let own = |side: &Side<'_>| side.member.is_some_and(|number| usize::try_from(number.0) == Ok(member));
+            for side in event.sides().filter(own) {
                 owned.take(op, &event, side.legs);
             }
         }

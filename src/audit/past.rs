@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::engine::names::Names;
 use crate::journal::{Book, JournalError};
-use crate::ledger::codec::{self, CodecError};
-use crate::ledger::event::{AssetBalances, Event};
+use crate::ledger::codec;
+use crate::ledger::event::{AssetBalances, Event, Side};
 use crate::ledger::ids::{AssetNo, MemberNo, Op, ProgramNo};
 use crate::ledger::view::{PIECES, ProgramTrial, TrialRow};
 
 use super::chart::Class;
+use super::export::ExportError;
+use super::export::source::{Events, each_event};
 use super::told;
 
 /// Events of a member that one look at the past may walk over, newest first.
@@ -20,10 +22,7 @@ pub const PAST_WALK_EVENTS_MAX: u64 = 100_000;
 pub enum PastError {
     /// The book cannot be read.
     #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// An event cannot be read.
-    #[error("op {0}: {1}")]
-    Codec(u64, CodecError),
+    Book(#[from] ExportError),
     /// The op is not in the book.
     #[error("op {op} is not in the book, whose newest is {newest}")]
     NotYet {
@@ -53,6 +52,12 @@ pub enum PastError {
     },
 }
 
+impl From<JournalError> for PastError {
+    fn from(error: JournalError) -> Self {
+        Self::Book(error.into())
+    }
+}
+
 /// The accounts in points that every program has, whether anything moved on them or not.
 const ALWAYS: [Class; 3] = [Class::Issuance, Class::Available, Class::Debt];
 
@@ -67,33 +72,19 @@ struct Sums {
 /// earlier trial balance, or all from the first one. `names` are those of any op from `op` on.
 ///
 /// # Errors
-/// `NotYet`; `Journal` and `Codec` where the book is not what was written; `Stray` where `base` is later than `op` or not of this book.
+/// `Book` where the book ends before `op` or is not what was written; `Stray` where `base` is later than `op` or not of this book.
 pub fn trial_balance_at(
-    book: &Book,
+    events: &dyn Events,
     names: &Names,
     base: Option<(u64, Vec<ProgramTrial>)>,
     op: u64,
 ) -> Result<(Vec<ProgramTrial>, u64), PastError> {
-    let newest = book.durable_op();
-    if op > newest {
-        return Err(PastError::NotYet { op, newest });
-    }
     let (after, base) = base.unwrap_or_default();
     if after > op {
         return Err(PastError::Stray { op, what: "the trial balance to begin with is later" });
     }
     let mut programs = base.iter().map(|trial| from_trial(trial, names, op)).collect::<Result<Vec<_>, _>>()?;
-    let mut next = after.saturating_add(1);
-    while next <= op {
-        let frame = book.read_frame_of(next)?;
-        let end = frame.first_op().saturating_add(u64::from(frame.count())).min(op.saturating_add(1));
-        for at in next..end {
-            let bytes = frame.event(at).ok_or(JournalError::NotFound(at))?;
-            let event = codec::decode(bytes).map_err(|error| PastError::Codec(at, error))?;
-            add(&mut programs, &event, at)?;
-        }
-        next = end;
-    }
+    each_event(events, after.saturating_add(1), op, &mut |at, _, event| add(&mut programs, event, at.0))?;
     let trial = |(number, sums): (ProgramNo, Sums)| to_trial(number, sums, names, op);
     let trials = (0..=u16::MAX).map(ProgramNo).zip(programs).map(trial).collect::<Result<_, _>>()?;
     Ok((trials, op - after))
@@ -144,7 +135,7 @@ fn add(programs: &mut Vec<Sums>, event: &Event<'_>, op: u64) -> Result<(), PastE
     {
         sums.balances.entry((AssetNo::PIECES, Class::Stock(put.reward))).or_default();
     }
-    for told::Side { program, opened, legs, .. } in told::sides(event) {
+    for Side { program, opened, legs, .. } in event.sides() {
         if legs.is_empty() && !opened {
             continue;
         }
@@ -169,16 +160,11 @@ fn to_trial(number: ProgramNo, mut sums: Sums, names: &Names, op: u64) -> Result
     let unknown = || PastError::Stray { op, what: "the names do not reach so far" };
     let mut rows = Vec::with_capacity(sums.balances.len());
     for ((asset, class), balance) in sums.balances {
-        let id = match class {
-            Class::Campaign(campaign) => names.campaign(number, campaign).ok_or_else(unknown)?,
-            Class::Stock(reward) | Class::Reserved(reward) => names.reward(number, reward).ok_or_else(unknown)?,
-            Class::Conversion(program) => names.program(program).map(|other| other.id.as_str()).ok_or_else(unknown)?,
-            _ => "",
-        };
+        let account = class.name_in(names, number).ok_or_else(unknown)?;
         let balance =
             i64::try_from(balance).map_err(|_| PastError::Stray { op, what: "a balance leaves its range" })?;
         let asset = names.asset(number, asset).ok_or_else(unknown)?.to_owned();
-        rows.push(TrialRow { asset, account: class.name(id), balance });
+        rows.push(TrialRow { asset, account, balance });
     }
     let program = names.program(number).ok_or_else(unknown)?.id.clone();
     Ok(ProgramTrial { program, members: sums.members, rows })
@@ -200,7 +186,7 @@ pub struct MemberThen {
 /// nothing moved since `op`. Before a merge the member is who he was.
 ///
 /// # Errors
-/// `NotYet`, `MemberLater`, `TooFar`; `Journal` and `Codec` where the book is not what was written; `Stray` where `head` is no event of a member.
+/// `NotYet`, `MemberLater`, `TooFar`; `Book` where the book is not what was written; `Stray` where `head` is no event of a member.
 pub fn member_at(
     book: &Book,
     way: &[MemberNo],
@@ -219,7 +205,7 @@ pub fn member_at(
     let mut at = head;
     for events in 1..=PAST_WALK_EVENTS_MAX {
         let stored = book.read(at.0)?;
-        let event = codec::decode(&stored.bytes).map_err(|error| PastError::Codec(at.0, error))?;
+        let event = codec::decode(&stored.bytes).map_err(|error| ExportError::Codec(at.0, error))?;
         if at > op
             && let Event::MembersMerged(merged) = &event
             && merged.other.member.number() == Some(member)
@@ -230,9 +216,9 @@ pub fn member_at(
             balances = BTreeMap::from([(AssetNo::POINTS, AssetBalances::default())]);
         }
         let link = event.link_of(member).ok_or(stray(at))?;
-        for side in told::sides(&event).filter(|side| side.member == Some(member)) {
+        for side in event.sides().filter(|side| side.member == Some(member)) {
             let legs = if at <= op { &[] } else { side.legs };
-            for after in &side.after {
+            for after in &told::after(&event, member) {
                 balances.insert(after.asset, told::before(after, legs));
             }
         }

@@ -1,43 +1,21 @@
 //! What an event says of how its members stand after it.
 
+use jiff::Span;
+use jiff::civil::Date;
+
 use crate::ledger::event::{AssetBalances, DueKind, Event, Leg};
-use crate::ledger::ids::{AssetNo, MemberNo, MemberRef, ProgramNo};
+use crate::ledger::ids::{AssetNo, MemberNo};
+use crate::ledger::instant_of;
 
 use super::chart::Class;
 
-/// What an event says of one member: the command's own, or the other one whom it names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Side<'e> {
-    /// The member's program.
-    pub program: ProgramNo,
-    /// The member; `None` where there is none.
-    pub member: Option<MemberNo>,
-    /// Whether the event creates the member.
-    pub opened: bool,
-    /// The member's balances after the event, in the assets that it tells of.
-    pub after: Vec<AssetBalances>,
-    /// The legs on the member's accounts, and on his program's.
-    pub legs: &'e [Leg],
-}
-
-/// The sides of an event: that of the command's member, or of what an operator did, then that of the other member, if there is one.
-pub fn sides<'e>(event: &'e Event<'_>) -> impl Iterator<Item = Side<'e>> {
-    let opened = |member: &MemberRef<'_>| matches!(member, MemberRef::Opened(..));
-    let own = Side {
-        program: event.identity().0,
-        member: event.member(),
-        opened: event.common().is_some_and(|common| opened(&common.member)),
-        after: balances_after(event),
-        legs: event.legs(),
-    };
-    let other = event.other().map(|other| Side {
-        program: other.program,
-        member: other.member.number(),
-        opened: opened(&other.member),
-        after: other.after.clone(),
-        legs: &other.legs,
-    });
-    std::iter::once(own).chain(other)
+/// The balances of one of an event's members after it, in the assets that the event tells of.
+#[must_use]
+pub fn after(event: &Event<'_>, member: MemberNo) -> Vec<AssetBalances> {
+    match event.other().filter(|other| other.member.number() == Some(member)) {
+        Some(other) => other.after.clone(),
+        None => balances_after(event),
+    }
 }
 
 /// The balances of the command's member after an event, in the assets that the event tells of: all those that it moved units of. An event of a
@@ -64,13 +42,19 @@ pub fn balances_after(event: &Event<'_>) -> Vec<AssetBalances> {
 pub fn dated_us(event: &Event<'_>, book_time_us: i64) -> i64 {
     match event {
         Event::Due(due) => match due.kind {
-            DueKind::Expired { lapsed_min } => i64::from(lapsed_min).saturating_mul(60_000_000).min(book_time_us),
+            DueKind::Expired { lapsed_min } => instant_of(lapsed_min).min(book_time_us),
             DueKind::Matured { matured_us, .. } => matured_us.min(book_time_us),
             DueKind::HoldEnded { ended_us, .. } => ended_us.min(book_time_us),
             DueKind::LotsMerged => book_time_us,
         },
         _ => event.common().map_or(book_time_us, |common| book_time_us.saturating_sub(common.behind_us)),
     }
+}
+
+/// A date, of days since the Unix epoch, as `2026-11-21`; `None` for a day of no calendar.
+#[must_use]
+pub fn day_text(day: i32) -> Option<String> {
+    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(day).ok()?).ok().map(|date| date.to_string())
 }
 
 /// What a member's balances in an asset were before an event with these legs, which they were `after`.

@@ -266,6 +266,16 @@ fn trial_json(answer: &GetTrialBalanceResponse) -> Value {
             })
         })
         .collect();
+    let totals: Vec<_> = answer
+        .totals
+        .iter()
+        .map(|total| {
+            json!({
+                "program": total.program, "asset": total.asset, "debit": total.debit, "credit": total.credit,
+                "members": total.members,
+            })
+        })
+        .collect();
     let lines: Vec<_> = answer
         .cut_off
         .iter()
@@ -278,6 +288,7 @@ fn trial_json(answer: &GetTrialBalanceResponse) -> Value {
         .collect();
     json!({
         "rows": rows,
+        "totals": totals,
         "cut_off": lines,
         "book_id": answer.book_id,
         "op": answer.op,

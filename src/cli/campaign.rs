@@ -108,10 +108,7 @@ impl Campaign {
 }
 
 fn acted(receipt: Option<&Receipt>, campaign: Option<&State>) -> Outcome {
-    let mut json = remote::applied(receipt)?;
-    if let Some(fields) = json.as_object_mut() {
-        fields.insert("campaign".into(), campaign.map_or(Value::Null, state_json));
-    }
+    let json = remote::with(remote::applied(receipt)?, json!({ "campaign": campaign.map(state_json) }));
     let state = campaign.map(|c| format!("{}\n", line(c))).unwrap_or_default();
     Ok(Shown { text: format!("{state}{}", remote::booked(receipt)), json })
 }

@@ -163,7 +163,7 @@ fn check(file: &Path) -> Outcome {
         "campaigns": campaigns,
         "warnings": remarks,
     });
-    Ok(Shown { text, json: with(json, rules::json(&program)) })
+    Ok(Shown { text, json: remote::with(json, rules::json(&program)) })
 }
 
 /// A checked program as a server would show it.
@@ -177,14 +177,6 @@ fn shown(definition: &str, parsed: Parsed) -> State {
         definition: definition.into(),
         closings: Vec::new(),
     })
-}
-
-/// An object with the fields of another as well.
-fn with(mut object: Value, more: Value) -> Value {
-    if let (Some(fields), Value::Object(more)) = (object.as_object_mut(), more) {
-        fields.extend(more);
-    }
-    object
 }
 
 /// The key of a version that comes from this text and follows that version.
@@ -227,7 +219,7 @@ fn apply(args: &Apply) -> Outcome {
             "version": answer.version,
             "warnings": remarks_json(&parsed.warnings),
         });
-        let json = with(remote::applied(answer.receipt.as_ref())?, version);
+        let json = remote::with(remote::applied(answer.receipt.as_ref())?, version);
         let booked = remote::booked(answer.receipt.as_ref());
         Ok(Shown { text: format!("{warnings}{} version {}: {booked}", parsed.id, answer.version), json })
     })
@@ -281,6 +273,6 @@ fn show(program: String, server: &Server) -> Outcome {
             "book_id": answer.book_id,
             "op": answer.op,
         });
-        Ok(Shown { text, json: with(json, rules::json(&program)) })
+        Ok(Shown { text, json: remote::with(json, rules::json(&program)) })
     })
 }

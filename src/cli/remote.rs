@@ -160,6 +160,14 @@ pub(super) fn applied(receipt: Option<&Receipt>) -> Result<Value, Failure> {
     Err(Failure { code: EXIT_REFUSED, text, json })
 }
 
+/// An object with the fields of another as well.
+pub(super) fn with(mut object: Value, more: Value) -> Value {
+    if let (Some(fields), Value::Object(more)) = (object.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    object
+}
+
 /// `op 12 at 2010-12-01T00:00:00Z`, and whether it was so before.
 pub(super) fn booked(receipt: Option<&Receipt>) -> String {
     let Some(receipt) = receipt else { return String::new() };

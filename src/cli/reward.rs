@@ -81,10 +81,8 @@ impl Put {
         let request = PutRewardRequest { program, reward, name, asset, price, open, stocked, key, actor, reason };
         remote::ask(&server, async |mut admin| {
             let answer = admin.put_reward(request).await.map_err(|status| remote::unanswered(&status))?.into_inner();
-            let mut json = remote::applied(answer.receipt.as_ref())?;
-            if let Some(fields) = json.as_object_mut() {
-                fields.insert("reward".into(), answer.reward.as_ref().map_or(Value::Null, state_json));
-            }
+            let applied = remote::applied(answer.receipt.as_ref())?;
+            let json = remote::with(applied, json!({ "reward": answer.reward.as_ref().map(state_json) }));
             let state = answer.reward.as_ref().map(|reward| format!("{}\n", line(reward))).unwrap_or_default();
             Ok(Shown { text: format!("{state}{}", remote::booked(answer.receipt.as_ref())), json })
         })

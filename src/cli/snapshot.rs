@@ -120,15 +120,13 @@ fn create(args: Create) -> Outcome {
             reason: args.reason.clone(),
         };
         let answer = audit.create_snapshot(request).await.map_err(|status| remote::unanswered(&status))?.into_inner();
-        let mut json = remote::applied(answer.receipt.as_ref())?;
+        let applied = remote::applied(answer.receipt.as_ref())?;
         let booked = remote::booked(answer.receipt.as_ref());
         let mut shot = answer.snapshot;
         if !args.no_wait {
             shot = Some(written(&mut audit, &args.name, &booked).await?);
         }
-        if let Some(fields) = json.as_object_mut() {
-            fields.insert("snapshot".into(), shot.as_ref().map_or(Value::Null, shot_json));
-        }
+        let json = remote::with(applied, json!({ "snapshot": shot.as_ref().map(shot_json) }));
         let state = shot.as_ref().map(|shot| format!("{}\n", text_of(shot))).unwrap_or_default();
         Ok(Shown { text: format!("{state}{booked}"), json })
     })
@@ -206,10 +204,8 @@ fn delete(args: Delete) -> Outcome {
             reason: args.reason.clone(),
         };
         let answer = audit.delete_snapshot(request).await.map_err(|status| remote::unanswered(&status))?.into_inner();
-        let mut json = remote::applied(answer.receipt.as_ref())?;
-        if let Some(fields) = json.as_object_mut() {
-            fields.insert("snapshot".into(), answer.snapshot.as_ref().map_or(Value::Null, shot_json));
-        }
+        let applied = remote::applied(answer.receipt.as_ref())?;
+        let json = remote::with(applied, json!({ "snapshot": answer.snapshot.as_ref().map(shot_json) }));
         Ok(Shown { text: format!("{}: deleted, {}", args.name, remote::booked(answer.receipt.as_ref())), json })
     })
 }

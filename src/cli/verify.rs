@@ -26,8 +26,8 @@ pub(super) struct Verify {
     /// A head noted earlier, as printed: refuse a book that does not contain it.
     #[arg(long, value_name = "OP:HASH")]
     extends: Option<NotedHead>,
-    /// Decide every award, refund, redemption and adjustment again from the inputs in its event, and name the first that
-    /// differs.
+    /// Decide every member's command that was applied again from the inputs in its event, and what fell due by itself from the state
+    /// before it, and name the first that differs.
     #[arg(long)]
     rules: bool,
     /// Print one line of JSON.

@@ -385,9 +385,18 @@ pub fn programs_of(base: &[u8]) -> Result<Vec<BaseProgram>, ImageError> {
             assets: asset_ids(spec),
             closings: program.closings.clone(),
             rewards: program.rewards.list().iter().map(|reward| reward.sku.to_string()).collect(),
+            tags: program.tags.iter().map(|tag| tag.to_string()).collect(),
         })
     };
     Ok(ledger.trial_balance().into_iter().zip(&ledger.programs).filter_map(view).collect())
+}
+
+/// The members of a base image who went into others, and into whom, in order of their events.
+///
+/// # Errors
+/// [`ImageError`] where the bytes are no base image.
+pub fn merges_of(base: &[u8]) -> Result<Vec<(MemberNo, MemberNo)>, ImageError> {
+    Ok(Ledger::from_base(NOBODY, base)?.members.aliases.steps().to_vec())
 }
 
 /// The snapshots that a base image knows, in order of their ops, the deleted ones included.

@@ -187,7 +187,7 @@ impl Ledger {
                 let legs: Vec<_> = event.legs().iter().chain(&*other.legs).copied().collect();
                 self.legs_fit(other.program, &legs)
             }
-            _ => event.sides().all(|(program, legs)| self.legs_fit(program, legs)),
+            _ => event.sides().all(|side| self.legs_fit(side.program, side.legs)),
         }
     }
 

@@ -159,6 +159,19 @@ pub struct Leg {
     pub amount: i64,
 }
 
+/// What an event moves of one member and of his program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Side<'e> {
+    /// The program.
+    pub program: ProgramNo,
+    /// The member; `None` where there is none.
+    pub member: Option<MemberNo>,
+    /// Whether the event creates the member.
+    pub opened: bool,
+    /// The legs on the member's accounts, and on his program's.
+    pub legs: &'e [Leg],
+}
+
 /// Groups of campaigns that may win in one award.
 pub const WINNERS_MAX: usize = 4;
 /// Lots that a member may have of an asset, those apart that one event adds before neighbours are merged.
@@ -857,10 +870,22 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The event's legs by program: those of the command's own side, then those of the other member's, if there is one.
-    pub fn sides(&self) -> impl Iterator<Item = (ProgramNo, &[Leg])> {
-        let own = (self.identity().0, self.legs());
-        std::iter::once(own).chain(self.other().map(|other| (other.program, &*other.legs)))
+    /// The sides of the event: that of the command's member, or of what an operator did, then that of the other member, if there is one.
+    pub fn sides(&self) -> impl Iterator<Item = Side<'_>> {
+        let opened = |member: &MemberRef<'_>| matches!(member, MemberRef::Opened(..));
+        let own = Side {
+            program: self.identity().0,
+            member: self.member(),
+            opened: self.common().is_some_and(|common| opened(&common.member)),
+            legs: self.legs(),
+        };
+        let other = self.other().map(|other| Side {
+            program: other.program,
+            member: other.member.number(),
+            opened: opened(&other.member),
+            legs: &other.legs,
+        });
+        std::iter::once(own).chain(other)
     }
 
     /// The members concerned, each with the distance in ops back to his previous event: the command's own first.

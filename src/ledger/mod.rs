@@ -64,12 +64,13 @@ mod world;
 
 pub use admin::CONFIRM_WITHIN_US;
 pub use aliases::Way;
-pub use base::{programs_of, snapshots_of};
+pub use base::{merges_of, programs_of, snapshots_of};
 pub use capture::{Captured, PageCopy};
 pub use card::EXPIRING_MAX;
 pub use decide::Decision;
 pub use evolve::{Hashes, Inconsistent, hashes_of};
 pub use generation::{Found, Generation, KEYS_PER_GENERATION, Lookup};
+pub(crate) use holding::instant_of;
 pub use image::{PageId, PageKind, names_of, state_hash_of};
 pub use index::key_bits;
 pub use load::hash_names;

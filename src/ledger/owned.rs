@@ -1,10 +1,11 @@
 //! What members own as the image of a page tells it to readers.
 
-use super::command::{Matures, Purpose};
+use super::command::{Matures, Purpose, Standing};
 use super::event::{AssetBalances, Expiry, LotId};
 use super::holding::{Holding, Lot, LotKey};
-use super::ids::{AssetNo, Op, RewardNo};
+use super::ids::{AssetNo, Op, RewardNo, TagNo};
 use super::image::read_holdings;
+use super::profile::Profile;
 use super::varint::ImageError;
 
 /// A lot of a member.
@@ -67,6 +68,12 @@ pub struct HoldingView {
     pub holds: Vec<HoldView>,
     /// What is pending, in order of the earns.
     pub pending: Vec<PendingView>,
+    /// What the member may do.
+    pub standing: Standing,
+    /// The local date on which the member joined, in days since the Unix epoch, if it was told.
+    pub joined_day: Option<i32>,
+    /// The member's tags, in order of their numbers.
+    pub tags: Vec<TagNo>,
 }
 
 impl From<Holding> for HoldingView {
@@ -94,7 +101,11 @@ impl From<Holding> for HoldingView {
             matures: pending.matures,
             parts: pending.parts.iter().map(|(key, units)| (key.asset, key.lot, *units)).collect(),
         });
+        let Profile { joined_day, tags } = holding.profile();
         Self {
+            standing: holding.standing,
+            joined_day,
+            tags,
             balances: assets.into_iter().map(|asset| holding.balances(asset)).collect(),
             head: holding.head,
             lots: lots.collect(),

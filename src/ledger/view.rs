@@ -189,6 +189,8 @@ pub struct BaseProgram {
     pub closings: Vec<Closing>,
     /// The ids of its rewards, in order of their numbers.
     pub rewards: Vec<String>,
+    /// The names of its members' tags, in order of their numbers.
+    pub tags: Vec<String>,
 }
 
 /// What a member has and may do, at an instant.

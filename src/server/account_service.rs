@@ -10,8 +10,8 @@ use super::receipt::{Scribe, name_other};
 use super::shape::{self, Fault};
 use super::statement::{Page, Question};
 use super::{show, status};
-use crate::audit::cut_off;
 use crate::audit::explain::{self, Line, Scene};
+use crate::audit::{chart, cut_off};
 use crate::constants::{
     EXPIRING_DAYS_MAX, MEMBER_ID_BYTES_MAX, MEMBERS_PER_READ_MAX, PROGRAM_ID_BYTES_MAX, US_PER_DAY,
 };
@@ -95,13 +95,10 @@ impl Accounts {
         for trial in trials.iter().filter(|trial| asked.is_empty() || trial.program == asked) {
             show_trial(&mut response, trial);
         }
-        let names = self.desk.handle().names();
-        for ((program, asset, class, why), amount) in lines {
-            let Some((program, asset, account)) = cut_off::named(&names, program, asset, class) else { continue };
-            if asked.is_empty() || program == asked {
-                let why = cut_off_why(why).into();
-                response.cut_off.push(pb::CutOffLine { program, account, asset, why, amount });
-            }
+        for line in lines.into_iter().filter(|line| asked.is_empty() || line.program == asked) {
+            let cut_off::Line { program, asset, account, why, amount } = line;
+            let why = cut_off_why(why).into();
+            response.cut_off.push(pb::CutOffLine { program, account, asset, why, amount });
         }
         Ok(response)
     }
@@ -445,19 +442,25 @@ fn show_trial(response: &mut pb::GetTrialBalanceResponse, trial: &ProgramTrial) 
     }
 }
 
-/// The class in the chart of accounts.
+/// The class that the chart of accounts has for an account.
 fn class_of(account: &str) -> pb::AccountClass {
-    match account.split_once('/') {
-        Some(("member", "available" | "held" | "pending")) => pb::AccountClass::MemberLiability,
-        Some(("member", "debt")) => pb::AccountClass::MemberDebt,
-        Some(("campaign", _)) => pb::AccountClass::CampaignBudget,
-        Some(("redemption", _)) => pb::AccountClass::Redemption,
-        Some(("reward", _)) => pb::AccountClass::Stock,
-        _ if account == "issuance" => pb::AccountClass::Issuance,
-        _ if account == "breakage" => pb::AccountClass::Breakage,
-        _ if account == "cash" => pb::AccountClass::Clearing,
-        _ if account == "adjustment" => pb::AccountClass::Adjustment,
-        _ if account == "opening" => pb::AccountClass::Opening,
-        _ => pb::AccountClass::Unspecified,
+    let name = format!("ACCOUNT_CLASS_{}", chart::class_of(account).to_ascii_uppercase());
+    pb::AccountClass::from_str_name(&name).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::chart::CHART;
+
+    #[test]
+    fn every_account_of_the_chart_is_shown_with_its_class() {
+        for line in CHART {
+            let account = line.account.replace("<id>", "may").replace("<sku>", "mug").replace("<program>", "air");
+            let account = account.replace("<purpose>", "gift");
+            let class = class_of(&account).as_str_name().to_lowercase();
+            assert_eq!(class.strip_prefix("account_class_"), Some(line.class), "{account}");
+        }
+        assert_eq!(class_of("rent"), pb::AccountClass::Unspecified);
     }
 }

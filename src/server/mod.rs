@@ -22,5 +22,6 @@ pub mod show;
 mod statement;
 mod status;
 mod stream;
+mod walks;
 
 pub use serve::{Ended, Running, ServeError, run, start, start_on};

@@ -1,21 +1,21 @@
 //! Reads as of an op or an instant that has passed: which op is meant, and what the book says of it.
 
-use std::sync::Arc;
-
 use tonic::{Code, Status};
 
 use super::desk::{Desk, blocking};
 use super::shape::Fault;
 use super::status;
+use super::walks::{Waiting, Walks};
 use crate::audit::cut_off::{self, Cut};
+use crate::audit::export::source::Events;
 use crate::audit::past::{self, MemberThen, PastError};
 use crate::constants::PAST_READS_MAX;
+use crate::engine::Handle;
 use crate::engine::request::{Answer, AnswerBody, MemberState, Read};
 use crate::ledger::event::AssetBalances;
 use crate::ledger::ids::Op;
 use crate::ledger::view::ProgramTrial;
 use crate::proto as pb;
-use tokio::sync::Semaphore;
 
 /// As of when a read is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,14 @@ impl From<pb::get_trial_balance_request::AsOf> for AsOf {
 #[derive(Clone)]
 pub(super) struct Past {
     desk: Desk,
-    readers: Arc<Semaphore>,
+    walks: Walks,
 }
 
 impl Past {
     /// The past of the engine's book.
     #[must_use]
     pub(super) fn new(desk: Desk) -> Self {
-        Self { desk, readers: Arc::new(Semaphore::new(PAST_READS_MAX)) }
+        Self { desk, walks: Walks::new(PAST_READS_MAX) }
     }
 
     /// What has passed by now. To be asked before the engine is: what it books after that is booked no earlier.
@@ -78,20 +78,16 @@ impl Past {
             AsOf::Op(op) => Ok(Op(op)),
             AsOf::TimeUs(us) => {
                 let handle = self.desk.handle().clone();
-                let (op, head) = blocking(move || {
-                    let head = match newest.0 {
-                        0 => i64::MIN,
-                        op => handle.book().read_block_of(op)?.book_time_us(),
-                    };
-                    Ok::<_, crate::journal::JournalError>((handle.book().op_at_time(us)?, head))
-                })
-                .await?;
-                if us >= now_us && us > head {
+                let head = blocking(move || match newest.0 {
+                    0 => Ok(i64::MIN),
+                    op => handle.book().read_block_of(op).map(|block| block.book_time_us()),
+                });
+                if us >= now_us && us > head.await? {
                     return Err(out_of_range("as_of_time_us", "has not passed yet"));
                 }
-                match op.min(newest.0) {
-                    0 => Err(out_of_range("as_of_time_us", "lies before the book's first event")),
-                    op => Ok(Op(op)),
+                match self.booked_by(us, newest).await? {
+                    Op(0) => Err(out_of_range("as_of_time_us", "lies before the book's first event")),
+                    op => Ok(op),
                 }
             }
         }
@@ -114,12 +110,14 @@ impl Past {
         }
         let handle = self.desk.handle().clone();
         let walk = move || match past::member_at(handle.book(), &way, &now, head, op) {
-            Ok(then) => Ok(Some(then)),
+            Ok(then) => Ok(Ok(Some(then))),
             // The walk led to the event that created the member.
-            Err(PastError::MemberLater { .. }) => Ok(None),
+            Err(PastError::MemberLater { .. }) => Ok(Ok(None)),
+            Err(error @ PastError::TooFar(_)) => Ok(Err(error)),
             Err(error) => Err(error),
         };
-        off_the_runtime(walk).await
+        let then = blocking(walk).await?;
+        then.map_err(|error| status::plain(Code::FailedPrecondition, pb::Reason::AsOfTooFar, error.to_string()))
     }
 
     /// The trial balances right after an op, and how many events were read for them.
@@ -127,13 +125,8 @@ impl Past {
     /// # Errors
     /// The status of a book that cannot be read.
     pub(super) async fn trials(&self, op: Op) -> Result<(Vec<ProgramTrial>, u64), Status> {
-        let _turn = self.readers.acquire().await.map_err(|_| status::unexpected())?;
         let handle = self.desk.handle().clone();
-        off_the_runtime(move || {
-            let base = handle.audit().trial_before(op.0);
-            past::trial_balance_at(handle.book(), &handle.names(), base, op.0)
-        })
-        .await
+        self.walks.walk(move |waiting| trials_at(&handle, &waiting.of(handle.book()), op)).await
     }
 }
 
@@ -142,7 +135,7 @@ pub(super) struct Effective {
     /// By program.
     pub trials: Vec<ProgramTrial>,
     /// What leads to them from those that were posted.
-    pub lines: cut_off::Lines,
+    pub lines: Vec<cut_off::Line>,
     /// Of when.
     pub cut: Cut,
     /// Events that were read.
@@ -156,50 +149,47 @@ impl Past {
     /// As [`Self::op`] and [`Self::trials`].
     pub(super) async fn effective(&self, as_of: Option<AsOf>) -> Result<Effective, Status> {
         let now_us = self.now_us();
-        let asked_us = match as_of {
-            None => Some(now_us),
-            Some(AsOf::TimeUs(us)) => Some(us),
-            Some(AsOf::Op(_)) => None,
-        };
-        // Of an op the time is known once the book was asked, and the op must be one that there is.
-        let at_us = match (asked_us, as_of) {
-            (None, Some(AsOf::Op(op))) => {
-                let newest = Op(self.desk.handle().book().durable_op());
-                let op = self.op(AsOf::Op(op), now_us, newest).await?;
+        let at_us = match as_of {
+            None => now_us,
+            Some(AsOf::TimeUs(us)) => us,
+            // The time is known once the book was asked, and the op must be one that there is.
+            Some(as_of @ AsOf::Op(_)) => {
+                let op = self.op(as_of, now_us, Op(self.desk.handle().book().durable_op())).await?;
                 let handle = self.desk.handle().clone();
                 blocking(move || handle.book().read_block_of(op.0).map(|block| block.book_time_us())).await?
             }
-            (asked_us, _) => asked_us.unwrap_or(now_us),
         };
         let Answer { op: known, body: AnswerBody::Unswept(unswept) } = self.desk.read(Read::Unswept(at_us)).await?
         else {
             return Err(status::unexpected());
         };
+        // All that is booked by then, and no less: not what was booked since it was now, and the whole frame of an op.
         let posted = match as_of {
-            None => known,
-            Some(as_of) => self.op(as_of, now_us, known).await?,
+            Some(as_of @ AsOf::TimeUs(_)) => self.op(as_of, now_us, known).await?,
+            None | Some(AsOf::Op(_)) => self.booked_by(at_us, known).await?,
         };
         let cut = Cut { at_us, posted, known };
-        let (mut trials, read) = self.trials(posted).await?;
         let handle = self.desk.handle().clone();
-        let _turn = self.readers.acquire().await.map_err(|_| status::unexpected())?;
-        let lines = blocking(move || cut_off::lines(handle.book(), &cut, &unswept)).await?;
-        cut_off::add(&mut trials, &lines, &self.desk.handle().names());
-        trials.sort_unstable_by(|a, b| a.program.cmp(&b.program));
-        Ok(Effective { trials, lines, cut, events: read.saturating_add(known.0) })
+        let walk = move |waiting: &Waiting| {
+            let (book, names) = (waiting.of(handle.book()), handle.names());
+            let (mut trials, read) = trials_at(&handle, &book, posted)?;
+            let lines = cut_off::named(&cut_off::lines(&book, &cut, &unswept)?, &names)?;
+            cut_off::add(&mut trials, &lines);
+            trials.sort_unstable_by(|a, b| a.program.cmp(&b.program));
+            Ok::<_, PastError>(Effective { trials, lines, cut, events: read.saturating_add(known.0) })
+        };
+        self.walks.walk(walk).await
+    }
+
+    /// The newest op booked at or before an instant, of those up to `known`; 0 if there is none.
+    async fn booked_by(&self, us: i64, known: Op) -> Result<Op, Status> {
+        let handle = self.desk.handle().clone();
+        let op = blocking(move || handle.book().op_at_time(us)).await?;
+        Ok(Op(op).min(known))
     }
 }
 
-/// Runs a walk through the book where it holds up no other request.
-async fn off_the_runtime<T: Send + 'static>(
-    walk: impl FnOnce() -> Result<T, PastError> + Send + 'static,
-) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(walk).await {
-        Ok(Ok(walked)) => Ok(walked),
-        Ok(Err(error @ PastError::TooFar(_))) => {
-            Err(status::plain(Code::FailedPrecondition, pb::Reason::AsOfTooFar, error.to_string()))
-        }
-        Ok(Err(error)) => Err(status::unreadable(&error)),
-        Err(error) => Err(status::unreadable(&error)),
-    }
+/// The trial balances right after an op, and how many events were read for them.
+fn trials_at(handle: &Handle, book: &dyn Events, op: Op) -> Result<(Vec<ProgramTrial>, u64), PastError> {
+    past::trial_balance_at(book, &handle.names(), handle.audit().trial_before(op.0), op.0)
 }

@@ -1,11 +1,7 @@
 //! Roll-forwards: which period is meant, and how its lines are shown.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
 use super::account_service::program as known_program;
@@ -13,11 +9,9 @@ use super::desk::{Desk, blocking};
 use super::receipt::amounts::source;
 use super::shape::{self, Fault};
 use super::status;
-use crate::audit::export::ExportError;
-use crate::audit::export::source::{EachEvent, Events};
+use super::walks::Walks;
 use crate::audit::roll_forward::{Amounts, Line, LineKind, Period, RollError, RollForward, roll_forward};
 use crate::constants::ROLL_FORWARDS_MAX;
-use crate::engine::Handle;
 use crate::engine::names::Names;
 use crate::engine::request::{Answer, AnswerBody, Read};
 use crate::ledger::ids::{Op, ProgramNo};
@@ -28,52 +22,35 @@ use crate::proto as pb;
 #[derive(Clone)]
 pub(super) struct Rolls {
     desk: Desk,
-    turns: Arc<Semaphore>,
-}
-
-/// The book, until nobody waits for what is read of it.
-struct Awaited {
-    handle: Handle,
-    given_up: Arc<AtomicBool>,
-}
-
-impl Events for Awaited {
-    fn each(&self, from: u64, to: u64, each: &mut EachEvent<'_>) -> Result<(), ExportError> {
-        self.handle.book().each(from, to, &mut |op, time_us, bytes| match self.given_up.load(Ordering::Relaxed) {
-            true => Err(ExportError::Refused("nobody waits for it any more".to_owned())),
-            false => each(op, time_us, bytes),
-        })
-    }
-}
-
-/// Gives a walk up when the call that waits for it ends.
-struct GiveUp(Arc<AtomicBool>);
-
-impl Drop for GiveUp {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    walks: Walks,
 }
 
 fn out_of_range(field: &str, why: &str) -> Status {
     status::invalid(&[Fault::out_of_range(field, why)])
 }
 
+/// An end of a period: the field that says it, and the instant.
+type Edge = (&'static str, i64);
+
+fn at(field: &'static str, us: i64) -> Result<Edge, Fault> {
+    shape::calendar(field, us).map(|()| (field, us))
+}
+
 /// The first instant of a month or a date in a time zone.
-fn first_instant(field: &str, text: &str, zone: &TimeZone) -> Result<i64, Fault> {
+fn first_of(field: &'static str, text: &str, zone: &TimeZone) -> Result<Edge, Fault> {
     let whole = if text.len() == 7 { format!("{text}-01") } else { text.to_owned() };
-    let date: Result<Date, _> = whole.parse();
-    let zoned = date.and_then(|date| date.to_zoned(zone.clone()));
-    zoned
-        .map(|zoned| zoned.timestamp().as_microsecond())
-        .map_err(|_| Fault::malformed(field, "is no month such as 2026-01 and no date such as 2026-01-31"))
+    // A date is read from whatever begins with one, such as a local time, which is none.
+    let date = whole.parse::<Date>().ok().filter(|date| date.to_string() == whole);
+    let zoned = date.and_then(|date| date.to_zoned(zone.clone()).ok());
+    let edge = zoned.map(|zoned| (field, zoned.timestamp().as_microsecond()));
+    edge.ok_or_else(|| Fault::malformed(field, "is no month such as 2026-01 and no date such as 2026-01-31"))
 }
 
 impl Rolls {
     /// Those of the engine's book.
     #[must_use]
     pub(super) fn new(desk: Desk) -> Self {
-        Self { desk, turns: Arc::new(Semaphore::new(ROLL_FORWARDS_MAX)) }
+        Self { desk, walks: Walks::new(ROLL_FORWARDS_MAX) }
     }
 
     /// Answers a request.
@@ -110,30 +87,24 @@ impl Rolls {
         use pb::roll_forward_request::{From, Until};
         let faulty = |fault| status::invalid(&[fault]);
         let zone = TimeZone::get(&view.spec.time_zone).map_err(|error| status::unreadable(&error))?;
-        let (from_field, from_us) = match &asked.from {
-            None => ("from_us", None),
-            Some(From::FromUs(us)) => {
-                shape::calendar("from_us", *us).map_err(faulty)?;
-                ("from_us", Some(*us))
-            }
-            Some(From::FromDate(text)) => ("from_date", Some(first_instant("from_date", text, &zone).map_err(faulty)?)),
+        let from = match &asked.from {
+            None => None,
+            Some(From::FromUs(us)) => Some(at("from_us", *us)),
+            Some(From::FromDate(text)) => Some(first_of("from_date", text, &zone)),
         };
-        let (until_field, until_us) = match &asked.until {
-            None => ("until_us", None),
-            Some(Until::UntilUs(us)) => {
-                shape::calendar("until_us", *us).map_err(faulty)?;
-                ("until_us", Some(*us))
-            }
-            Some(Until::UntilDate(text)) => {
-                ("until_date", Some(first_instant("until_date", text, &zone).map_err(faulty)?))
-            }
+        let until = match &asked.until {
+            None => None,
+            Some(Until::UntilUs(us)) => Some(at("until_us", *us)),
+            Some(Until::UntilDate(text)) => Some(first_of("until_date", text, &zone)),
         };
-        if until_us.is_some_and(|us| us > now_us) {
-            return Err(out_of_range(until_field, "has not passed yet"));
+        let (from, until) = (from.transpose().map_err(faulty)?, until.transpose().map_err(faulty)?);
+        if let Some((field, _)) = until.filter(|(_, us)| *us > now_us) {
+            return Err(out_of_range(field, "has not passed yet"));
         }
+        let (from_us, until_us) = (from.map(|(_, us)| us), until.map(|(_, us)| us));
         let end_us = until_us.unwrap_or_else(|| now_us.saturating_add(1));
-        if from_us.is_some_and(|from_us| from_us >= end_us) {
-            return Err(out_of_range(from_field, "does not lie before the period's end"));
+        if let Some((field, _)) = from.filter(|(_, us)| *us >= end_us) {
+            return Err(out_of_range(field, "does not lie before the period's end"));
         }
         let mut asset = None;
         if !asked.asset.is_empty() {
@@ -154,17 +125,10 @@ impl Rolls {
     }
 
     async fn roll(&self, period: Period) -> Result<RollForward, Status> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| status::unexpected())?;
-        let given_up = Arc::new(AtomicBool::new(false));
-        let _give_up = GiveUp(Arc::clone(&given_up));
-        let book = Awaited { handle: self.desk.handle().clone(), given_up };
-        let rolled = blocking(move || {
-            // The next one's turn comes when this walk is over, whoever still waits for it.
-            let _turn = turn;
-            match roll_forward(&book, &period) {
-                Err(error @ (RollError::Full | RollError::NamedFull)) => Ok(Err(error)),
-                rolled => rolled.map(Ok),
-            }
+        let handle = self.desk.handle().clone();
+        let rolled = self.walks.walk(move |waiting| match roll_forward(&waiting.of(handle.book()), &period) {
+            Err(error @ (RollError::Full | RollError::NamedFull)) => Ok(Err(error)),
+            rolled => rolled.map(Ok),
         });
         rolled.await?.map_err(|error: RollError| {
             status::plain(Code::ResourceExhausted, pb::Reason::LimitReached, error.to_string())
@@ -216,10 +180,11 @@ mod tests {
     fn a_month_and_a_date_begin_at_their_first_instant_in_the_zone() {
         let zone = TimeZone::get("Asia/Shanghai").unwrap();
         let us = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_microsecond();
-        assert_eq!(first_instant("f", "2026-03", &zone).unwrap(), us("2026-02-28T16:00:00Z"));
-        assert_eq!(first_instant("f", "2026-03-05", &zone).unwrap(), us("2026-03-04T16:00:00Z"));
-        for bad in ["", "2026", "2026-13", "2026-02-30", "March"] {
-            assert_eq!(first_instant("f", bad, &zone).unwrap_err().field, "f", "{bad}");
+        assert_eq!(first_of("f", "2026-03", &zone).unwrap(), ("f", us("2026-02-28T16:00:00Z")));
+        assert_eq!(first_of("f", "2026-03-05", &zone).unwrap(), ("f", us("2026-03-04T16:00:00Z")));
+        let no_dates = ["2026-01-31T15:00:00", "2026-01-31 15:00", "2026-01-31Z", "20260131", "2026-01-31 "];
+        for bad in ["", "2026", "2026-13", "2026-02-30", "March"].into_iter().chain(no_dates) {
+            assert_eq!(first_of("f", bad, &zone).unwrap_err().field, "f", "{bad}");
         }
     }
 }

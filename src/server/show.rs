@@ -3,11 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use jiff::Span;
-use jiff::civil::Date;
-
 use super::receipt::amounts::{counted, source};
 use super::receipt::{Scribe, balance, points};
+use crate::audit::chart::Class;
 use crate::audit::explain::Line;
 use crate::audit::past::MemberThen;
 use crate::audit::told;
@@ -19,6 +17,7 @@ use crate::ledger::event::{
     Leg, LotId, Text,
 };
 use crate::ledger::ids::{AssetNo, Op, ProgramNo};
+use crate::ledger::instant_of;
 use crate::ledger::reward::pieces_of;
 use crate::ledger::view::{AssetCard, Forecast, MemberCard};
 use crate::proto as pb;
@@ -170,7 +169,7 @@ fn show_act(shown: &mut pb::Event, actor: &Text<'_>, reason: &Text<'_>) {
 
 fn show_due(shown: &mut pb::Event, op: Op, due: &Due) {
     match due.kind {
-        DueKind::Expired { lapsed_min } => shown.effective_at_us = Some(instant_us(lapsed_min)),
+        DueKind::Expired { lapsed_min } => shown.effective_at_us = Some(instant_of(lapsed_min)),
         DueKind::LotsMerged => {}
         DueKind::Matured { earn_link, matured_us } => {
             shown.original_op = back(op, earn_link);
@@ -181,11 +180,6 @@ fn show_due(shown: &mut pb::Event, op: Op, due: &Due) {
             shown.effective_at_us = Some(ended_us);
         }
     }
-}
-
-/// The instant of a number of minutes, in microseconds, both since the Unix epoch.
-fn instant_us(minutes: u32) -> i64 {
-    i64::from(minutes) * 60_000_000
 }
 
 /// Until when the member's rolling units live from the event on.
@@ -215,7 +209,7 @@ fn rolling_of(
 ) -> Vec<pb::Rolling> {
     let shown = |(asset, until): (AssetNo, u32)| pb::Rolling {
         asset: scribe.asset(program, asset),
-        expires_at_us: instant_us(until),
+        expires_at_us: instant_of(until),
     };
     rolls.map(shown).collect()
 }
@@ -316,7 +310,7 @@ fn asked_for(kind: CommandKind) -> pb::Kind {
 fn legs(scribe: &Scribe<'_>, program: ProgramNo, legs: &[Leg]) -> Vec<pb::Leg> {
     let mut shown: Vec<pb::Leg> = Vec::with_capacity(legs.len());
     for leg in legs {
-        let account = account_name(scribe, program, &leg.account);
+        let account = Class::of(&leg.account).name_in(scribe.names, program).unwrap_or_default();
         let (asset, lot) = (scribe.asset(program, leg.asset), lot_part(leg));
         let joins = |joined: &&mut pb::Leg| {
             let alike = joined.account == account && joined.asset == asset;
@@ -336,27 +330,6 @@ fn legs(scribe: &Scribe<'_>, program: ProgramNo, legs: &[Leg]) -> Vec<pb::Leg> {
     shown
 }
 
-fn account_name(scribe: &Scribe<'_>, program: ProgramNo, account: &Account) -> String {
-    match account {
-        Account::Available { .. } | Account::Free { .. } => "member/available".to_owned(),
-        Account::Held { .. } => "member/held".to_owned(),
-        Account::Pending { .. } => "member/pending".to_owned(),
-        Account::Breakage { .. } => "breakage".to_owned(),
-        Account::Cash { .. } => "cash".to_owned(),
-        Account::Debt => "member/debt".to_owned(),
-        Account::Issuance { .. } => "issuance".to_owned(),
-        Account::Campaign { campaign, .. } => format!("campaign/{}", scribe.campaign(program, *campaign)),
-        Account::Redemption { purpose, .. } => format!("redemption/{}", purpose.name()),
-        Account::Adjustment { .. } => "adjustment".to_owned(),
-        Account::Opening { .. } => "opening".to_owned(),
-        Account::Conversion { program, .. } => {
-            format!("conversion/{}", scribe.names.program(*program).map_or("", |names| &names.id))
-        }
-        Account::Stock { reward, .. } => format!("reward/{}", scribe.reward(program, *reward)),
-        Account::Reserved { reward, .. } => format!("reward/{}/reserved", scribe.reward(program, *reward)),
-    }
-}
-
 /// Units of a lot on one leg; `None` for a leg on no lot.
 #[must_use]
 pub fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
@@ -369,7 +342,7 @@ pub fn lot_part(leg: &Leg) -> Option<pb::LotPart> {
     Some(pb::LotPart {
         source: source(from).into(),
         expires_at_us: match expiry {
-            Expiry::At(minute) => Some(instant_us(minute)),
+            Expiry::At(minute) => Some(instant_of(minute)),
             Expiry::Never | Expiry::Rolling => None,
         },
         units: leg.amount.saturating_abs(),
@@ -416,15 +389,10 @@ pub fn member(names: &Names, program: ProgramNo, id: String, state: &MemberState
         last_op: state.head.0,
         standing: standing(card.standing).into(),
         assets,
-        joined_on: card.joined_day.and_then(day_text),
+        joined_on: card.joined_day.and_then(told::day_text),
         tags: card.tags.clone(),
         aliases: u32::try_from(card.aliases).unwrap_or(u32::MAX),
     }
-}
-
-/// A date, of days since the Unix epoch.
-fn day_text(day: i32) -> Option<String> {
-    Date::constant(1970, 1, 1).checked_add(Span::new().try_days(day).ok()?).ok().map(|date| date.to_string())
 }
 
 /// A member as a past event left it: what was lapsed by then and not yet in `breakage` is available.
@@ -453,7 +421,7 @@ fn asset_card(names: &Names, program: ProgramNo, card: &AssetCard) -> pb::AssetC
         pending: balances.pending,
         debt: balances.debt,
         lapsed,
-        next_expiry_at_us: next_lapse.map(|(minute, _)| instant_us(minute)),
+        next_expiry_at_us: next_lapse.map(|(minute, _)| instant_of(minute)),
         next_expiry_units: next_lapse.map_or(0, |(_, units)| units),
     }
 }
@@ -477,7 +445,7 @@ pub fn line(line: Line) -> pb::ExplanationLine {
 pub fn expiring(names: &Names, program: ProgramNo, forecast: &Forecast) -> pb::Expiring {
     pb::Expiring {
         asset: names.asset(program, forecast.asset).unwrap_or_default().to_owned(),
-        expires_at_us: instant_us(forecast.at_min),
+        expires_at_us: instant_of(forecast.at_min),
         units: forecast.units,
     }
 }

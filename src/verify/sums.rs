@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::audit::chart::Class;
-use crate::ledger::event::Event;
+use crate::ledger::event::{Event, Side};
 use crate::ledger::ids::{AssetNo, ProgramNo};
 use crate::ledger::view::{CampaignView, PIECES, ProgramTrial, RewardView};
 
@@ -51,7 +51,7 @@ impl Sums {
     /// Adds an event's legs, which must sum to zero in each asset of each program.
     pub(super) fn take(&mut self, event: &Event<'_>) -> Result<(), String> {
         let mut totals: BTreeMap<(ProgramNo, AssetNo), i128> = BTreeMap::new();
-        for (program, legs) in event.sides() {
+        for Side { program, legs, .. } in event.sides() {
             for leg in legs {
                 let amount = i128::from(leg.amount);
                 *totals.entry((program, leg.asset)).or_default() += amount;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use stampbook::ledger::Moment;
-use stampbook::ledger::event::{Account, AssetBalances, Due, DueKind, Event, Leg, LotId};
+use stampbook::ledger::event::{Account, AssetBalances, Due, DueKind, Event, Leg, LotId, Side};
 use stampbook::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo, TagNo};
 
 use super::said::{lot_name, prefix};
@@ -108,7 +108,7 @@ impl Shelf {
 
     fn learn_accounts(&mut self, op: Op, event: &Event<'_>) {
         let mut links: BTreeMap<(ProgramNo, String), u64> = BTreeMap::new();
-        for (program, legs) in event.sides() {
+        for Side { program, legs, .. } in event.sides() {
             for leg in legs {
                 let Some(link) = link_of(&leg.account) else { continue };
                 let name = self.account_name(op, program, "", &leg.account);
@@ -146,10 +146,8 @@ impl Shelf {
     }
 
     fn learn_balances(&mut self, op: Op, event: &Event<'_>) {
-        let other = event.other().and_then(|other| other.member.number());
-        let members = [event.member(), other];
         let mut sums: BTreeMap<(ProgramNo, u8), i128> = BTreeMap::new();
-        for ((program, legs), member) in event.sides().zip(members) {
+        for Side { program, member, legs, .. } in event.sides() {
             for leg in legs {
                 *sums.entry((program, leg.asset.0)).or_default() += i128::from(leg.amount);
                 match leg.account {
@@ -166,7 +164,9 @@ impl Shelf {
             self.check_member(op, member);
             self.check_told(op, event, member);
         }
-        if let (Some(other), Some(member)) = (event.other(), other) {
+        if let Some(other) = event.other()
+            && let Some(member) = other.member.number()
+        {
             self.check_member(op, member);
             self.check_balances(op, member, &other.after);
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stampbook::audit::explain::Line;
-use stampbook::ledger::event::{Account, Event};
+use stampbook::ledger::event::{Account, Event, Side};
 use stampbook::ledger::ids::Op;
 use stampbook::ledger::reward::pieces_of;
 
@@ -81,7 +81,7 @@ fn every_event_is_explained_in_numbers_that_the_rules_give_again_and_tells_what_
                 assert_eq!(not_taken(&lines, "units", true), not_taken(&lines, "not_taken", false), "op {at}: {all}");
                 kept += not_taken(&lines, "units", true).len();
             }
-            for ((_, legs), after) in event.sides().zip(["after", "other_after"]) {
+            for (Side { legs, .. }, after) in event.sides().zip(["after", "other_after"]) {
                 for leg in legs.iter().filter(|leg| is_members(&leg.account)) {
                     let asset = ["points", "growth", "wallet", "coupon", "stars"][usize::from(leg.asset.0)];
                     let told = lines.iter().any(|line| line.name == after && line.asset == asset);

@@ -125,6 +125,57 @@ async fn with_nothing_late_the_balance_by_effective_time_is_the_one_posted_after
     assert_eq!((lines(&after), balances(&after)), (Vec::new(), balances(&swept)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_was_put_after_the_instant_is_there_by_effective_time_with_what_it_brought_over() {
+    let mut house = club().await;
+    give(&mut house, "ann", 100, 1, 1).await;
+    drive(&mut house, day(41)).await;
+    let definition = DEFINITION.replace(PROGRAM, "annex");
+    let put = pb::PutProgramRequest {
+        program: "annex".into(),
+        definition,
+        expected_version: None,
+        key: "put".into(),
+        actor: "ana".into(),
+        reason: "test".into(),
+    };
+    house.admin.put_program(put).await.unwrap();
+    let brought = pb::Command { occurred_at_us: Some(day(8)), program: "annex".into(), ..gift("b", "bob", 30) };
+    assert_eq!(house.post(brought).await.unwrap().outcome(), Outcome::Applied);
+    let sums = async |house: &mut House, basis: TrialBasis| {
+        let (basis, as_of) = (basis.into(), Some(AsOf::AsOfTimeUs(day(20))));
+        let request = pb::GetTrialBalanceRequest { program: String::new(), as_of, basis };
+        let trial = house.accounts.get_trial_balance(request).await.unwrap().into_inner();
+        let row = |row: &pb::TrialBalanceRow| ((row.program.clone(), row.account.clone()), row.credit - row.debit);
+        (trial.rows.iter().map(row).collect::<BTreeMap<_, _>>(), trial)
+    };
+    let (mut posted, _) = sums(&mut house, TrialBasis::Posted).await;
+    assert!(posted.keys().all(|(program, _)| program == PROGRAM));
+    let (effective, trial) = sums(&mut house, TrialBasis::Effective).await;
+    assert_eq!(lines(&trial), [("issuance", CutOff::ArrivedLate, -30), ("member/available", CutOff::ArrivedLate, 30)]);
+    for line in trial.cut_off {
+        *posted.entry((line.program, line.account)).or_default() += line.amount;
+    }
+    assert_eq!(effective, posted);
+    assert_eq!(effective[&("annex".into(), "member/available".into())], 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_effective_time_an_op_means_all_that_was_booked_with_it_and_now_all_that_is_booked() {
+    let mut house = club().await;
+    drive(&mut house, day(5)).await;
+    let gifts = ["a", "b", "c"].map(|key| gift(key, "ann", 10));
+    let ops: Vec<_> = house.batch(gifts.to_vec(), true).await.unwrap().iter().map(|receipt| receipt.op).collect();
+    let later = give(&mut house, "bob", 7, 6, 6).await;
+    for op in &ops {
+        let told = effective(&mut house, Some(AsOf::AsOfOp(*op))).await;
+        assert_eq!((told.op, told.known_op, lines(&told)), (ops[2], later, Vec::new()));
+        assert_eq!(balances(&told)["member/available"], 30);
+    }
+    let now = effective(&mut house, None).await;
+    assert_eq!((now.op, now.known_op, lines(&now)), (later, later, Vec::new()));
+}
+
 async fn roll(house: &mut House, from: Option<From>, until: Option<Until>) -> Result<pb::RollForwardResponse, Status> {
     let request = pb::RollForwardRequest { program: PROGRAM.into(), asset: String::new(), from, until };
     house.audit.roll_forward(request).await.map(tonic::Response::into_inner)
@@ -199,4 +250,7 @@ async fn a_roll_forward_opens_and_closes_with_the_trial_balances_of_its_ops() {
     let trial = ["trial-balance", "--basis", "effective", "--at", "2020-02-20T00:00:00Z", "--json"];
     let json: Value = serde_json::from_str(&run(&trial).await).unwrap();
     assert_eq!(json["cut_off"].as_array().unwrap().len(), 2, "{json}");
+    let total = &json["totals"][0];
+    assert_eq!((total["asset"].as_str(), total["members"].as_u64()), (Some("points"), Some(2)), "{json}");
+    assert!(total["debit"].is_i64() && total["debit"] == total["credit"], "{json}");
 }

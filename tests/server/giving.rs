@@ -278,6 +278,7 @@ async fn exports_and_verify_prove_both_sides_and_what_the_programs_settle() {
     let trial = house.trial(None).await;
     let settled = trial.rows.iter().find(|row| row.account == "conversion/air").unwrap();
     assert_eq!((settled.credit, settled.debit), (20 * 30 - 20 * 15, 0));
+    assert_eq!(settled.class(), pb::AccountClass::Clearing);
     house.snapshot("night").await.unwrap();
     ready(&mut house, "night").await;
     for format in [ExportFormat::Jsonl, ExportFormat::Csv, ExportFormat::Parquet, ExportFormat::Hledger] {

@@ -1,8 +1,11 @@
 //! Members who go into others, and what members are, over the wire.
 
+use serde_json::Value;
+use stampbook::audit::export::verify::verify_export;
 use stampbook::proto as pb;
-use stampbook::proto::{Kind, Outcome, Reason};
+use stampbook::proto::{ExportFormat, Kind, Outcome, Reason};
 
+use crate::audit::{disk, export, keep, ready, wanted};
 use crate::house::{House, PROGRAM, gift, purchase, redeem};
 
 fn command(key: &str, member: &str, action: pb::command::Action) -> pb::Command {
@@ -96,6 +99,51 @@ async fn an_id_that_was_merged_answers_for_the_member_also_after_a_restart() {
     let back = house.post(by_reference("r", "ben", "R-1", 10_000)).await.unwrap();
     assert_eq!(back.outcome(), Outcome::Applied);
     assert_eq!(member(&mut house, "ann", None).await.balance.unwrap().available, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_tell_what_members_are_and_who_went_into_whom() {
+    let mut house = House::furnished().await;
+    for id in ["ann", "ben", "cid"] {
+        house.post(gift(id, id, 5)).await.unwrap();
+    }
+    let told = house.post(set("s1", "ann", "2020-02-29", &["vip", "\"new\", \"old\""])).await.unwrap();
+    let remove_tags = vec!["vip".to_owned()];
+    let off = pb::MemberSet { joined_on: None, add_tags: vec!["b".into(), "a".into()], remove_tags };
+    house.post(command("s2", "ann", pb::command::Action::MemberSet(off))).await.unwrap();
+    house.post(merge("m1", "ann", "ben")).await.unwrap();
+    house.post(merge("m2", "ben", "cid")).await.unwrap();
+    let freeze = pb::Freeze { actor: "ana".into(), reason: "r".into() };
+    house.post(command("f", "cid", pb::command::Action::Freeze(freeze))).await.unwrap();
+    house.snapshot("night").await.unwrap();
+    ready(&mut house, "night").await;
+    for format in [ExportFormat::Jsonl, ExportFormat::Csv, ExportFormat::Parquet, ExportFormat::Hledger] {
+        for from_op in [1, told.op] {
+            let dir = tempfile::tempdir().unwrap();
+            let request = pb::ExportSnapshotRequest { from_op, ..wanted("night", format) };
+            keep(&export(&mut house, request).await.unwrap(), dir.path());
+            verify_export(&*disk(dir.path()), Some(&*disk(house.dir.path())), &mut |_| {}).unwrap();
+            if format != ExportFormat::Jsonl {
+                continue;
+            }
+            let rows = |name: &str| -> Vec<Value> {
+                let text = std::fs::read_to_string(dir.path().join(name)).unwrap();
+                text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+            };
+            let of = |row: &Value, columns: &[&str]| -> Vec<String> {
+                columns.iter().map(|column| row[*column].as_str().unwrap().to_owned()).collect()
+            };
+            let columns = ["member", "standing", "joined_on", "tags", "merged_into"];
+            let members: Vec<_> = rows("members-000001.jsonl").iter().map(|row| of(row, &columns)).collect();
+            let tags = r#"["\"new\", \"old\"","a","b"]"#;
+            let gone = |id, into| [id, "open", "", "", into];
+            assert_eq!(members, [gone("ann", "ben"), gone("ben", "cid"), ["cid", "frozen", "2020-02-29", tags, ""]]);
+            let said = rows("events-000001.jsonl").into_iter().filter(|row| row["kind"] == "member_set");
+            let said: Vec<_> = said.map(|row| of(&row, &["joined_on", "tags_added", "tags_removed"])).collect();
+            let first = r#"["vip","\"new\", \"old\""]"#;
+            assert_eq!(said, [["2020-02-29", first, ""], ["", r#"["b","a"]"#, r#"["vip"]"#]]);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,14 +35,14 @@ fn found(rolled: &RollForward, kind: LineKind, month: &str) -> Line {
 }
 
 /// What a line says: its opening, what was moved by column, its closing.
-fn units(rolled: &RollForward, kind: LineKind, month: &str) -> (i64, BTreeMap<&'static str, i64>, i64) {
+fn units(rolled: &RollForward, kind: LineKind, month: &str) -> (i64, BTreeMap<Column, i64>, i64) {
     let line = found(rolled, kind, month);
     let moved = COLUMNS.iter().zip(line.units.moved).filter(|(_, units)| *units != 0);
-    (line.units.opening, moved.map(|(column, units)| (column.name(), units)).collect(), line.units.closing)
+    (line.units.opening, moved.map(|(column, units)| (*column, units)).collect(), line.units.closing)
 }
 
-fn moved<const N: usize>(columns: [(Column, i64); N]) -> BTreeMap<&'static str, i64> {
-    columns.into_iter().map(|(column, units)| (column.name(), units)).collect()
+fn moved<const N: usize>(columns: [(Column, i64); N]) -> BTreeMap<Column, i64> {
+    columns.into()
 }
 
 const BASE: LineKind = LineKind::Lots(Source::Base);

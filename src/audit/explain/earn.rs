@@ -1,12 +1,13 @@
 //! What an earn gave: the base, each campaign's share of the bonus, until when it waits.
 
-use super::words::{cap, counted, date, day, fraction, instant, instant_us, policy, ratio, rounded};
+use super::words::{cap, counted, date, day, fraction, instant, policy, ratio, rounded};
 use super::{Line, Teller};
 use crate::ledger::award::{self, Candidate};
 use crate::ledger::command::Basis;
 use crate::ledger::event::{Earned, Matures, Share};
 use crate::ledger::expiry::{grace_minute, lapse_minute};
 use crate::ledger::ids::{AssetNo, VersionNo};
+use crate::ledger::instant_of;
 use crate::ledger::reason::Reason;
 use crate::ledger::reason_text;
 use crate::ledger::spec::{CampaignSpec, CapPer, Lifetime, OnExhausted, PendingRule, Ratio, Rounding, Rule};
@@ -209,7 +210,7 @@ impl Teller<'_> {
             (Matures::At(until_us), rule) => {
                 let why = match rule {
                     Some(PendingRule::Days(days))
-                        if grace_minute(&self.zone, days, occurred_us).map(instant_us) == Some(until_us) =>
+                        if grace_minute(&self.zone, days, occurred_us).map(instant_of) == Some(until_us) =>
                     {
                         let from = date(occurred_us, &self.zone);
                         format!(", {} after {from}, as its rule says", counted(days, "whole day"))
@@ -225,7 +226,7 @@ impl Teller<'_> {
 
     /// Until when the member's rolling units live from the event on.
     pub(super) fn rolls(&mut self, asset: AssetNo, until_min: u32) {
-        let until_us = instant_us(until_min);
+        let until_us = instant_of(until_min);
         let of = self.asset(asset);
         let text = format!("Rolling {of} live until {} without further activity.", instant(until_us, &self.zone));
         let line = self.line_of("rolls", asset, text).with("until_us", until_us);

@@ -20,9 +20,10 @@ use super::told;
 use crate::engine::names::Names;
 use crate::ledger::event::{AssetBalances, CampaignChange, CampaignChanged, Due, DueKind, Event, Leg, Text};
 use crate::ledger::ids::{AssetNo, CampaignNo, Op, ProgramNo, VersionNo};
+use crate::ledger::instant_of;
 use crate::ledger::reason_text;
 use crate::ledger::view::RulesView;
-use words::{instant, instant_us};
+use words::instant;
 
 /// One step of an explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,7 +259,7 @@ impl Teller<'_> {
     fn due(&mut self, due: &Due) {
         let text = match due.kind {
             DueKind::Expired { lapsed_min } => {
-                format!("What was free of a lot lapsed at {}.", instant(instant_us(lapsed_min), &self.zone))
+                format!("What was free of a lot lapsed at {}.", instant(instant_of(lapsed_min), &self.zone))
             }
             DueKind::LotsMerged => {
                 "There were more lots than an asset may have: one went into its neighbour of the same \

@@ -20,7 +20,7 @@ fn an_event_is_explained_as_far_as_it_says_where_its_rules_are_not_known() {
         let named = named.as_ref().map(|(op, event)| (*op, event));
         let lines = explain(Op(at), stored.book_time_us, &event, &scene(&paper.names, named));
         assert!(lines.iter().all(|line| line.text.ends_with('.')), "{lines:?}");
-        let legs = event.sides().flat_map(|(_, legs)| legs).filter(|leg| !matches!(leg.account, Account::Free { .. }));
+        let legs = event.sides().flat_map(|side| side.legs).filter(|leg| !matches!(leg.account, Account::Free { .. }));
         let moved = lines.iter().filter(|line| line.leg.is_some() || LEGS.contains(&line.name)).count();
         assert_eq!(moved, legs.count(), "op {at}: every leg is told once, {lines:?}");
     }

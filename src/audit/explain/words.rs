@@ -4,14 +4,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::ledger::event::{Expiry, LotId};
+use crate::ledger::instant_of;
 use crate::ledger::spec::{Cap, CapPer, ExpiryPolicy, Lifetime, Ratio, RoundUp, Rounding};
 
 use super::super::chart::source_name;
-
-/// The instant of a number of minutes, in microseconds, both since the Unix epoch.
-pub(super) fn instant_us(minutes: u32) -> i64 {
-    i64::from(minutes) * 60_000_000
-}
+use super::super::told;
 
 /// An instant as clocks show it in a time zone.
 pub(super) fn instant(at_us: i64, zone: &TimeZone) -> String {
@@ -36,9 +33,7 @@ pub(super) fn date(at_us: i64, zone: &TimeZone) -> String {
 
 /// A day since the Unix epoch.
 pub(super) fn day(since_epoch: i32) -> String {
-    let epoch = jiff::civil::Date::constant(1970, 1, 1);
-    let date = epoch.checked_add(jiff::Span::new().try_days(since_epoch).unwrap_or_default());
-    date.map_or_else(|_| format!("day {since_epoch}"), |date| date.to_string())
+    told::day_text(since_epoch).unwrap_or_else(|| format!("day {since_epoch}"))
 }
 
 /// A fraction, or the whole number that it is.
@@ -99,7 +94,7 @@ pub(super) fn lot(lot: LotId, zone: &TimeZone) -> String {
     let source = source_name(lot.source);
     match lot.expiry {
         Expiry::Never => format!("the lot \"{source}\" that never lapses"),
-        Expiry::At(minute) => format!("the lot \"{source}\" that lapses at {}", instant(instant_us(minute), zone)),
+        Expiry::At(minute) => format!("the lot \"{source}\" that lapses at {}", instant(instant_of(minute), zone)),
         Expiry::Rolling => format!("the lot \"{source}\" that lapses some time after the last activity"),
     }
 }

@@ -196,6 +196,9 @@ table! {
         until: Option<Instant> = "Until when a hold pins, an earn is pending, or books are closed; an earn that waits for its activation has none.",
         rolls: String = "Until when the member's rolling units live from then on: a JSON object by asset; empty where nothing changed.",
         standing: String = "What became of the member: open, frozen or closed.",
+        joined_on: String = "Of member_set: the date on which the member joined; empty where it stayed as it was.",
+        tags_added: String = "Of member_set: the tags put on: a JSON array; empty for none.",
+        tags_removed: String = "Of member_set: the tags taken off: a JSON array; empty for none.",
         rule_version: Option<u64> = "The version of the program that decided, or that was put.",
         original_op: Option<u64> = "The op of what is refunded, reversed, activated or has matured; of the hold that is captured, released or has ended.",
         campaign: String = "The campaign of a campaign's event.",
@@ -248,6 +251,18 @@ table! {
         key: String = "The event's idempotency key.",
         reference: String = "The event's reference.",
         rule_version: Option<u64> = "The version of the program that decided.",
+    }
+}
+
+table! {
+    /// A member at the op of the snapshot.
+    MemberRow {
+        program: String = "The program's id.",
+        member: String = "The member's id.",
+        standing: String = "What the member may do: open, frozen or closed.",
+        joined_on: String = "The local date on which the member joined, such as 2026-11-21; empty where nobody told it.",
+        tags: String = "The member's tags, in order of the alphabet: a JSON array; empty for none.",
+        merged_into: String = "The member of the program into whom this one went, with all that it had; empty for who did not.",
     }
 }
 
@@ -308,6 +323,8 @@ table! {
 pub enum Table {
     /// The accounts at the op of the snapshot.
     Accounts,
+    /// What members are there.
+    Members,
     /// What the lots of members hold there.
     Lots,
     /// What open holds pin there.
@@ -322,13 +339,15 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 6] = [Self::Accounts, Self::Lots, Self::Holds, Self::Pending, Self::Events, Self::Postings];
+    pub const ALL: [Self; 7] =
+        [Self::Accounts, Self::Members, Self::Lots, Self::Holds, Self::Pending, Self::Events, Self::Postings];
 
     /// Its name, in file names and manifests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
+            Self::Members => "members",
             Self::Lots => "lots",
             Self::Holds => "holds",
             Self::Pending => "pending",
@@ -342,6 +361,7 @@ impl Table {
     pub fn columns(self) -> &'static [Column] {
         match self {
             Self::Accounts => AccountRow::COLUMNS,
+            Self::Members => MemberRow::COLUMNS,
             Self::Lots => LotRow::COLUMNS,
             Self::Holds => HoldRow::COLUMNS,
             Self::Pending => PendingRow::COLUMNS,
@@ -357,6 +377,8 @@ impl Table {
 pub enum Record {
     /// Of accounts.
     Account(AccountRow),
+    /// Of members.
+    Member(MemberRow),
     /// Of lots.
     Lot(LotRow),
     /// Of holds.
@@ -375,6 +397,7 @@ impl Record {
     pub fn table(&self) -> Table {
         match self {
             Self::Account(_) => Table::Accounts,
+            Self::Member(_) => Table::Members,
             Self::Lot(_) => Table::Lots,
             Self::Hold(_) => Table::Holds,
             Self::Pending(_) => Table::Pending,
@@ -388,6 +411,7 @@ impl Record {
     pub fn values(&self) -> Vec<Value> {
         match self {
             Self::Account(row) => row.values(),
+            Self::Member(row) => row.values(),
             Self::Lot(row) => row.values(),
             Self::Hold(row) => row.values(),
             Self::Pending(row) => row.values(),
@@ -401,6 +425,7 @@ impl Record {
     pub fn read(table: Table, values: Vec<Value>) -> Option<Self> {
         match table {
             Table::Accounts => Row::read(values).map(Self::Account),
+            Table::Members => Row::read(values).map(Self::Member),
             Table::Lots => Row::read(values).map(Self::Lot),
             Table::Holds => Row::read(values).map(Self::Hold),
             Table::Pending => Row::read(values).map(Self::Pending),
@@ -418,6 +443,7 @@ impl Record {
             Self::Lot(_) => 3,
             Self::Hold(_) => 4,
             Self::Pending(_) => 5,
+            Self::Member(_) => 6,
         };
         hasher.update(&[tag]);
         for value in self.values() {

@@ -62,6 +62,8 @@ impl Format {
 pub enum Content {
     /// Rows of accounts.
     Accounts,
+    /// Rows of members.
+    Members,
     /// Rows of lots.
     Lots,
     /// Rows of holds.
@@ -86,6 +88,7 @@ impl From<Table> for Content {
     fn from(table: Table) -> Self {
         match table {
             Table::Accounts => Self::Accounts,
+            Table::Members => Self::Members,
             Table::Lots => Self::Lots,
             Table::Holds => Self::Holds,
             Table::Pending => Self::Pending,
@@ -97,8 +100,9 @@ impl From<Table> for Content {
 
 impl Content {
     /// Every content.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Accounts,
+        Self::Members,
         Self::Lots,
         Self::Holds,
         Self::Pending,
@@ -114,6 +118,7 @@ impl Content {
     pub(super) fn table(self) -> Option<Table> {
         match self {
             Self::Accounts => Some(Table::Accounts),
+            Self::Members => Some(Table::Members),
             Self::Lots => Some(Table::Lots),
             Self::Holds => Some(Table::Holds),
             Self::Pending => Some(Table::Pending),
@@ -135,6 +140,7 @@ impl Content {
     pub(super) fn stem(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
+            Self::Members => "members",
             Self::Lots => "lots",
             Self::Holds => "holds",
             Self::Pending => "pending",

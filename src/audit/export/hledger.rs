@@ -54,7 +54,7 @@ pub(super) fn shown(record: Record) -> Record {
             lot_position: row.lot_position,
             ..PostingRow::default()
         }),
-        Record::Lot(_) | Record::Hold(_) | Record::Pending(_) => record,
+        Record::Member(_) | Record::Lot(_) | Record::Hold(_) | Record::Pending(_) => record,
     }
 }
 
@@ -87,8 +87,8 @@ impl Writer {
                 let _ = writeln!(text, "{}", assertion(row));
                 self.rows += 1;
             }
-            // A journal names the lot of each posting and has no table of lots.
-            Record::Lot(_) | Record::Hold(_) | Record::Pending(_) => {}
+            // A journal names the lot of each posting, and has no table of members or lots.
+            Record::Member(_) | Record::Lot(_) | Record::Hold(_) | Record::Pending(_) => {}
         }
         out.extend_from_slice(text.as_bytes());
     }

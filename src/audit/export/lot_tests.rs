@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::columns::MemberRow;
 use super::manifest::{MANIFEST_FILE, Manifest};
 use super::part::count;
 use super::sink::DirSink;
@@ -133,6 +134,9 @@ fn every_format_has_the_lots_the_holds_and_what_is_pending_at_the_op_and_a_journ
     assert_eq!((report.rows.lots, report.rows.holds, report.rows.pending), (0, 0, 0));
 }
 
+/// What is done to the rows of a table.
+type ChangeRows = fn(&mut Vec<Record>);
+
 /// What is done to the row of a table at a place.
 type Change = fn(&mut Record);
 
@@ -223,6 +227,55 @@ fn pieces_that_holds_reserve_are_held_against_their_accounts_once_a_hold() {
     let error = verify(&disk, None).unwrap_err().to_string();
     let told = "reward/mug/reserved of shop in pieces stands at 0 by the accounts and 3 by the holds";
     assert!(error.contains(told), "{error}");
+}
+
+#[test]
+fn rows_of_one_hold_that_reserve_other_pieces_are_refused_in_every_format() {
+    let paper = PaperBook::pinned();
+    for format in TABULAR {
+        let disk = export_of(&paper, format);
+        let holds = records(&disk, format, Table::Holds);
+        for said in [("mug", None), ("", Some(3)), ("mug", Some(3))] {
+            let mut changed = holds.clone();
+            let Record::Hold(row) = &mut changed[1] else { panic!("no hold") };
+            (row.reward, row.pieces) = (said.0.to_owned(), said.1);
+            rewrite(&disk, format, Table::Holds, &changed);
+            let error = verify(&disk, None).unwrap_err().to_string();
+            assert!(error.contains("the hold at op 39 differ in the pieces"), "{format:?} {said:?}: {error}");
+        }
+    }
+}
+
+fn first(rows: &mut [Record]) -> &mut MemberRow {
+    let Record::Member(row) = &mut rows[0] else { panic!("no member") };
+    row
+}
+
+#[test]
+fn members_that_are_not_those_who_have_accounts_or_went_into_others_are_found_in_every_format() {
+    let paper = PaperBook::pinned();
+    let changes: [(ChangeRows, &str); 8] = [
+        (|rows| drop(rows.remove(0)), "not those who have accounts"),
+        (|rows| rows.insert(1, rows[0].clone()), "not those who have accounts"),
+        (|rows| first(rows).member.push('x'), "not those who have accounts"),
+        (|rows| first(rows).program = "cafe".to_owned(), "not those who have accounts"),
+        (|rows| first(rows).merged_into = "cid".to_owned(), "who went into others"),
+        (|rows| first(rows).standing = "gone".to_owned(), "the standing"),
+        (|rows| first(rows).joined_on = "2026-01-31T00:00".to_owned(), "no date"),
+        (|rows| first(rows).tags = "[\"b\",\"a\"]".to_owned(), "the tags"),
+    ];
+    for format in TABULAR {
+        let disk = export_of(&paper, format);
+        let members = records(&disk, format, Table::Members);
+        assert_eq!(members.len(), 3);
+        for (place, (change, told)) in changes.iter().enumerate() {
+            let mut changed = members.clone();
+            change(&mut changed);
+            rewrite(&disk, format, Table::Members, &changed);
+            let error = verify(&disk, None).unwrap_err().to_string();
+            assert!(error.contains(told), "{format:?} {place}: {error}");
+        }
+    }
 }
 
 #[test]

@@ -8,9 +8,9 @@ use crate::ledger::view::ProgramTrial;
 use super::columns::{Table, Type};
 use super::format::{Content, Format};
 
-/// The version of exports that is written, and the only one that is read. The third has what members own lot by lot, and the trial
-/// balance.
-pub const EXPORT_VERSION: u32 = 3;
+/// The version of exports that is written, and the only one that is read. The fourth has what members are
+/// beside what they own.
+pub const EXPORT_VERSION: u32 = 4;
 /// The manifest's name in the directory of an export.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
@@ -100,6 +100,8 @@ pub struct Total {
 pub struct Counts {
     /// Of accounts.
     pub accounts: u64,
+    /// Of members.
+    pub members: u64,
     /// Of lots.
     pub lots: u64,
     /// Of holds.
@@ -118,6 +120,7 @@ impl Counts {
     pub fn of(&self, table: Table) -> u64 {
         match table {
             Table::Accounts => self.accounts,
+            Table::Members => self.members,
             Table::Lots => self.lots,
             Table::Holds => self.holds,
             Table::Pending => self.pending,
@@ -128,6 +131,7 @@ impl Counts {
 
     pub(super) fn add(&mut self, more: &Self) {
         self.accounts = self.accounts.saturating_add(more.accounts);
+        self.members = self.members.saturating_add(more.members);
         self.lots = self.lots.saturating_add(more.lots);
         self.holds = self.holds.saturating_add(more.holds);
         self.pending = self.pending.saturating_add(more.pending);

@@ -11,10 +11,12 @@ mod format;
 mod hledger;
 mod jsonl;
 pub mod manifest;
+mod members;
 mod opening;
 mod owned;
 mod parquet;
 mod part;
+mod particulars;
 mod rows;
 pub mod sink;
 pub mod source;
@@ -276,7 +278,7 @@ impl<'a> Exporter<'a> {
     fn accounts(&mut self, from: u32, to: u32) -> Result<(), ExportError> {
         let contents: &[Content] = match self.identity.format {
             Format::Hledger => &[Content::Assertions],
-            _ => &[Content::Accounts, Content::Lots, Content::Holds, Content::Pending],
+            _ => &[Content::Accounts, Content::Members, Content::Lots, Content::Holds, Content::Pending],
         };
         let mut part = self.begin(contents, self.source.origin.to_time_us)?;
         if from == 0 {
@@ -298,8 +300,10 @@ impl<'a> Exporter<'a> {
                         part.append(Record::Account(row), self.sink)?;
                     }
                 }
-                // A journal names the lot of each posting and has no table of lots.
+                // A journal names the lot of each posting, and has no table of members or lots.
                 if self.identity.format != Format::Hledger {
+                    let row = members::row_of(program, &member, &mut self.ids)?;
+                    part.append(Record::Member(row), self.sink)?;
                     for row in owned::rows_of(program, &member)? {
                         part.append(row, self.sink)?;
                     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::audit::chart::Class;
 use crate::audit::told;
-use crate::ledger::event::{AssetBalances, Event};
+use crate::ledger::event::{AssetBalances, Event, Side};
 use crate::ledger::ids::{AssetNo, MemberNo, ProgramNo};
 use crate::ledger::view::BaseProgram;
 
@@ -51,14 +51,14 @@ impl<'a> Opening<'a> {
         ids: &mut SnapshotIds<'_>,
     ) -> Result<Vec<AccountRow>, ExportError> {
         let mut rows = Vec::new();
-        for told::Side { program, member, after, legs, .. } in told::sides(event) {
+        for Side { program, member, legs, .. } in event.sides() {
             for leg in legs.iter().filter(|leg| !Class::of(&leg.account).is_members()) {
                 let account = account_name(op, program, &leg.account, ids)?;
                 let asset = ids.asset(program, leg.asset).ok_or(ExportError::Unnamed(op))?.to_owned();
                 *self.moved.entry((program, asset, account)).or_default() += i128::from(leg.amount);
             }
             let Some(number) = member else { continue };
-            for after in &after {
+            for after in &told::after(event, number) {
                 if self.first(number, after.asset) {
                     let before = told::before(after, legs);
                     rows.extend(self.rows(program, &ids.member(number)?, &before)?);

@@ -116,9 +116,10 @@ pub(super) struct Owned {
     /// Lot by lot what is held in it, by the lots and by the holds.
     held: Sums,
     pinned: Sums,
-    /// Pieces that holds reserve, and the last hold whose pieces were counted.
+    /// Pieces that holds reserve.
     reserved: Sums,
-    counted_op: u64,
+    /// The op of the hold whose row was the last, with the reward and the pieces that it reserves.
+    last_hold: Option<(u64, String, Option<u64>)>,
 }
 
 impl Owned {
@@ -140,15 +141,21 @@ impl Owned {
         Ok(())
     }
 
-    pub(super) fn hold(&mut self, row: &HoldRow) {
+    pub(super) fn hold(&mut self, row: &HoldRow) -> Result<(), String> {
         let lot = lot_key(&row.lot_source, row.lot_lapses_at, row.lot_rolling);
         self.pinned.owned([&row.program, &row.asset, &row.member], HELD, &lot, row.units);
         // A hold's rows follow each other, and each says the pieces of all of it.
-        if let Some(pieces) = row.pieces.filter(|_| self.counted_op != row.op) {
-            self.counted_op = row.op;
+        let says = (row.op, row.reward.clone(), row.pieces);
+        if let Some(last) = self.last_hold.as_ref().filter(|(op, ..)| *op == row.op) {
+            let what = || format!("the rows of the hold at op {} differ in the pieces that it reserves", row.op);
+            return if *last == says { Ok(()) } else { Err(what()) };
+        }
+        self.last_hold = Some(says);
+        if let Some(pieces) = row.pieces {
             let account = format!("reward/{}{RESERVED}", row.reward);
             self.reserved.owned([&row.program, &PIECES.to_owned(), &String::new()], &account, "", pieces);
         }
+        Ok(())
     }
 
     pub(super) fn pending(&mut self, row: &PendingRow) {

@@ -132,6 +132,7 @@ pub(super) fn count(record: &Record) -> Counts {
     let mut counts = Counts::default();
     match record.table() {
         Table::Accounts => counts.accounts = 1,
+        Table::Members => counts.members = 1,
         Table::Lots => counts.lots = 1,
         Table::Holds => counts.holds = 1,
         Table::Pending => counts.pending = 1,

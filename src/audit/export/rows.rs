@@ -5,17 +5,17 @@ use serde_json::{Map, Value as Json, json};
 use crate::audit::chart::{Class, source_name};
 use crate::audit::files::hex;
 use crate::audit::told;
-use crate::ledger::command::{Basis, Matures, Standing};
 use crate::ledger::event::{
-    Account, AdminKind, AssetBalances, AssetMore, CampaignChange, Claimed, CommandKind, Common, Due, DueKind, Event,
-    Expiry, Leg, LotId, NotesRef, Other, RefundMore, Refunded, Text,
+    Account, AdminKind, AssetBalances, CampaignChange, CommandKind, Common, DueKind, Event, Expiry, Leg, LotId,
+    NotesRef, Other, Text,
 };
-use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, MemberRef, Op, ProgramNo, RewardNo, TagNo};
+use crate::ledger::instant_of;
 use crate::ledger::reason::Reason;
-use crate::ledger::reward::pieces_of;
 
 use super::ExportError;
-use super::columns::{EventRow, Instant, PostingRow, time_text};
+use super::columns::{EventRow, Instant, PostingRow};
+use super::particulars::{fill_particulars, fill_pieces, rolls};
 
 /// The ids behind the numbers of programs, assets, campaigns and members.
 pub(super) trait Ids {
@@ -29,6 +29,8 @@ pub(super) trait Ids {
     fn late_for(&self, program: ProgramNo, op: Op, dated_us: i64) -> Option<i64>;
     /// A reward's id.
     fn reward(&self, program: ProgramNo, number: RewardNo) -> Option<&str>;
+    /// A tag's name.
+    fn tag(&self, program: ProgramNo, number: TagNo) -> Option<&str>;
     /// A member's id.
     fn member(&mut self, number: MemberNo) -> Result<String, ExportError>;
 }
@@ -40,7 +42,7 @@ pub(super) fn sides(balance: i64) -> (i64, i64) {
 
 /// The instant of a lapse.
 pub(super) fn minute(minutes: u32) -> Instant {
-    Instant(i64::from(minutes) * 60_000_000)
+    Instant(instant_of(minutes))
 }
 
 /// The rows of one event: its own, and one for each leg.
@@ -61,7 +63,7 @@ pub(super) fn rows_of(
         outcome: if event.rejection().is_some() { "rejected" } else { "applied" }.to_owned(),
         program: said.or_else(|| ids.program(program)).unwrap_or_default().to_owned(),
         key: key.to_owned(),
-        legs: event.sides().fold(0, |sum, (_, legs)| sum.saturating_add(u64::try_from(legs.len()).unwrap_or(u64::MAX))),
+        legs: u64::try_from(event.sides().map(|side| side.legs.len()).sum::<usize>()).unwrap_or(u64::MAX),
         late_for: ids.late_for(program, Op(op), told::dated_us(event, book_time_us)).map(Instant),
         ..EventRow::default()
     };
@@ -131,28 +133,28 @@ fn balances_json(after: &AssetBalances) -> Json {
 }
 
 /// The ids of the assets and campaigns of the program that an event is of.
-struct Assets<'a> {
-    ids: &'a dyn Ids,
-    program: ProgramNo,
-    op: u64,
+pub(super) struct Assets<'a> {
+    pub(super) ids: &'a dyn Ids,
+    pub(super) program: ProgramNo,
+    pub(super) op: u64,
 }
 
 impl Assets<'_> {
-    fn id(&self, asset: AssetNo) -> Result<String, ExportError> {
+    pub(super) fn id(&self, asset: AssetNo) -> Result<String, ExportError> {
         self.ids.asset(self.program, asset).map(str::to_owned).ok_or(ExportError::Unnamed(self.op))
     }
 
     /// An object by asset; no text where there is nothing to say.
-    fn object(&self, values: impl Iterator<Item = (AssetNo, Json)>) -> Result<String, ExportError> {
+    pub(super) fn object(&self, values: impl Iterator<Item = (AssetNo, Json)>) -> Result<String, ExportError> {
         values.map(|(asset, value)| Ok((self.id(asset)?, value))).collect::<Result<_, _>>().map(text_of)
     }
 
-    fn units(&self, units: &[(AssetNo, u64)]) -> Result<String, ExportError> {
+    pub(super) fn units(&self, units: &[(AssetNo, u64)]) -> Result<String, ExportError> {
         self.object(units.iter().filter(|(_, units)| *units > 0).map(|(asset, units)| (*asset, json!(units))))
     }
 }
 
-fn text_of(object: Map<String, Json>) -> String {
+pub(super) fn text_of(object: Map<String, Json>) -> String {
     if object.is_empty() { String::new() } else { Json::Object(object).to_string() }
 }
 
@@ -188,204 +190,8 @@ fn metadata(notes: &NotesRef<'_>) -> String {
 }
 
 /// Text under a scheme other than clear has no form for readers; this build writes none.
-fn clear(text: &Text<'_>) -> String {
+pub(super) fn clear(text: &Text<'_>) -> String {
     if text.scheme == 0 { text.text.to_owned() } else { String::new() }
-}
-
-fn fill_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
-    match event {
-        Event::Earned(earned) => {
-            fill_basis(row, earned.basis);
-            earned.event_kind.unwrap_or_default().clone_into(&mut row.event_kind);
-            row.rule_version = Some(earned.version.0.into());
-            let more = earned.more.as_deref().cloned().unwrap_or_default();
-            row.asset = assets.id(more.asset)?;
-            row.lapsed = assets.units(&more.lapsed)?;
-            row.rolls = rolls(&more.rolls, assets)?;
-            row.until = match more.matures {
-                Some(Matures::At(us)) => Some(Instant(us)),
-                Some(Matures::Activated) | None => None,
-            };
-        }
-        Event::Refunded(refunded) => fill_refund(row, refunded, assets)?,
-        Event::Redeemed(redeemed) => {
-            row.units = i64::try_from(redeemed.points).ok();
-            redeemed.purpose.name().clone_into(&mut row.purpose);
-            fill_more(row, redeemed.more.as_deref(), assets)?;
-        }
-        Event::Adjusted(adjusted) => {
-            row.units = Some(adjusted.points);
-            fill_act(row, &adjusted.actor, &adjusted.reason);
-            fill_more(row, adjusted.more.as_deref(), assets)?;
-        }
-        Event::Opened(opened) => {
-            row.units = Some(opened.points);
-            fill_act(row, &opened.actor, &opened.reason);
-            fill_more(row, opened.more.as_deref(), assets)?;
-        }
-        Event::SnapshotTaken(taken) => taken.name.clone_into(&mut row.snapshot),
-        Event::SnapshotDeleted(deleted) => deleted.name.clone_into(&mut row.snapshot),
-        Event::ProgramPut(put) => row.rule_version = Some(put.version.0.into()),
-        Event::PeriodClosed(closed) => row.until = Some(Instant(closed.until_us)),
-        Event::CampaignChanged(changed) => {
-            let campaign = assets.ids.campaign(changed.common.program, changed.campaign);
-            campaign.unwrap_or_default().clone_into(&mut row.campaign);
-            if changed.change == CampaignChange::Funded {
-                fill_moved(row, &changed.legs, assets)?;
-            }
-        }
-        Event::StandingChanged(changed) => {
-            fill_act(row, &changed.actor, &changed.reason);
-            row.standing = standing_name(changed.change).to_owned();
-        }
-        Event::Due(due) => fill_due(row, due, assets)?,
-        Event::RewardPut(put) => {
-            put.sku.clone_into(&mut row.reward);
-            row.asset = assets.id(put.asset)?;
-            (row.pieces, row.price) = (Some(put.stocked), Some(put.price));
-        }
-        _ => fill_lots_particulars(row, event, assets)?,
-    }
-    Ok(())
-}
-
-/// The pieces of a reward that an event is about.
-fn fill_pieces(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
-    let Some(Claimed { reward, pieces, price }) = pieces_of(event) else { return Ok(()) };
-    let reward = assets.ids.reward(assets.program, reward).ok_or(ExportError::Unnamed(assets.op))?;
-    reward.clone_into(&mut row.reward);
-    row.pieces = i64::try_from(pieces).ok();
-    row.price = Some(price).filter(|price| *price > 0);
-    Ok(())
-}
-
-/// Of the events that came with the life of a point: what holds, reversals, maturities and grants say.
-fn fill_lots_particulars(row: &mut EventRow, event: &Event<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
-    let back = |link: u64| Op(row.op).back(link).map(|op| op.0);
-    let (original, asset, units) = match event {
-        Event::Activated(activated) => {
-            row.original_op = back(activated.earn_link);
-            row.lapsed = assets.units(&activated.lapsed)?;
-            return fill_moved(row, &activated.legs, assets);
-        }
-        Event::Reversed(reversed) => (back(reversed.original_link), reversed.asset, reversed.units),
-        Event::Held(held) => (None, held.asset, held.units),
-        Event::Captured(captured) => (back(captured.hold_link), captured.asset, captured.units),
-        Event::Released(released) => (back(released.hold_link), released.asset, released.units),
-        Event::Granted(granted) => (None, granted.asset, granted.units),
-        Event::Transferred(transferred) => (None, transferred.asset, transferred.units),
-        Event::Converted(converted) => {
-            row.asked = Some(converted.asked).filter(|asked| *asked != converted.units);
-            let until: Vec<_> = converted.rolls.map(|until| (converted.asset, until)).into_iter().collect();
-            row.rolls = rolls(&until, assets)?;
-            (None, converted.asset, converted.units)
-        }
-        Event::MembersMerged(merged) => {
-            fill_act(row, &merged.actor, &merged.reason);
-            return Ok(());
-        }
-        _ => return Ok(()),
-    };
-    row.original_op = original;
-    row.asset = assets.id(asset)?;
-    row.units = i64::try_from(units).ok();
-    match event {
-        Event::Reversed(reversed) => {
-            row.lapsed = assets.units(&[(asset, reversed.lapsed)])?;
-            row.not_taken = parts([("base".to_owned(), reversed.not_taken)].into_iter());
-        }
-        Event::Held(held) => {
-            held.purpose.name().clone_into(&mut row.purpose);
-            row.until = Some(Instant(held.until_us));
-        }
-        Event::Captured(captured) => {
-            captured.purpose.name().clone_into(&mut row.purpose);
-            row.released = Some(captured.released);
-            row.lapsed = assets.units(&[(asset, captured.lapsed)])?;
-        }
-        Event::Released(released) => row.lapsed = assets.units(&[(asset, released.lapsed)])?,
-        Event::Granted(granted) => {
-            row.bonus = granted.topped_up.then_some(granted.bonus);
-            row.lapsed = assets.units(&[(asset, granted.lapsed)])?;
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-fn fill_refund(row: &mut EventRow, refunded: &Refunded<'_>, assets: &Assets<'_>) -> Result<(), ExportError> {
-    fill_basis(row, refunded.basis);
-    refunded.event_kind.unwrap_or_default().clone_into(&mut row.event_kind);
-    row.rule_version = Some(refunded.version.0.into());
-    let from = refunded.from.as_ref();
-    row.original_op = from.and_then(|from| Op(row.op).back(from.original_link)).map(|op| op.0);
-    let RefundMore { asset, lapsed, not_taken, .. } = refunded.more.as_deref().cloned().unwrap_or_default();
-    row.asset = assets.id(asset)?;
-    let lapsed: Vec<_> = lapsed.into_iter().map(|(asset, now, _)| (asset, now)).collect();
-    row.lapsed = assets.units(&lapsed)?;
-    let name = |part: u8| match part {
-        0 => Ok("base".to_owned()),
-        1 => Ok("also".to_owned()),
-        part => {
-            let share = from.and_then(|from| from.shares.get(usize::from(part - 2)));
-            let id = share.and_then(|share| assets.ids.campaign(assets.program, share.campaign));
-            id.map(|id| format!("campaign/{id}")).ok_or(ExportError::Unnamed(assets.op))
-        }
-    };
-    let named = not_taken.into_iter().map(|(part, units)| Ok((name(part)?, units)));
-    row.not_taken = parts(named.collect::<Result<Vec<_>, ExportError>>()?.into_iter());
-    Ok(())
-}
-
-fn parts(units: impl Iterator<Item = (String, u64)>) -> String {
-    text_of(units.filter(|(_, units)| *units > 0).map(|(part, units)| (part, json!(units))).collect())
-}
-
-fn rolls(rolls: &[(AssetNo, u32)], assets: &Assets<'_>) -> Result<String, ExportError> {
-    assets.object(rolls.iter().map(|(asset, until)| (*asset, json!(time_text(minute(*until).0)))))
-}
-
-fn fill_more(row: &mut EventRow, more: Option<&AssetMore>, assets: &Assets<'_>) -> Result<(), ExportError> {
-    let AssetMore { asset, asked, minor, lapsed, rolls: until, claimed: _ } = more.cloned().unwrap_or_default();
-    row.asset = assets.id(asset)?;
-    row.asked = Some(asked).filter(|asked| *asked > 0);
-    row.offset_minor = Some(minor).filter(|minor| *minor > 0);
-    row.lapsed = assets.units(&[(asset, lapsed)])?;
-    let until: Vec<_> = until.map(|until| (asset, until)).into_iter().collect();
-    row.rolls = rolls(&until, assets)?;
-    Ok(())
-}
-
-fn fill_act(row: &mut EventRow, actor: &Text<'_>, reason: &Text<'_>) {
-    row.actor = clear(actor);
-    row.actor_reason = clear(reason);
-}
-
-fn fill_due(row: &mut EventRow, due: &Due, assets: &Assets<'_>) -> Result<(), ExportError> {
-    let back = |link: u64| Op(row.op).back(link).map(|op| op.0);
-    (row.effective_at, row.original_op) = match due.kind {
-        DueKind::Expired { lapsed_min } => (Some(minute(lapsed_min)), None),
-        DueKind::LotsMerged => (None, None),
-        DueKind::Matured { earn_link, matured_us } => (Some(Instant(matured_us)), back(earn_link)),
-        DueKind::HoldEnded { hold_link, ended_us } => (Some(Instant(ended_us)), back(hold_link)),
-    };
-    fill_moved(row, &due.legs, assets)
-}
-
-/// The asset of the first leg, and the units of it that were credited.
-fn fill_moved(row: &mut EventRow, legs: &[Leg], assets: &Assets<'_>) -> Result<(), ExportError> {
-    let Some(first) = legs.first() else { return Ok(()) };
-    row.asset = assets.id(first.asset)?;
-    let credits = legs.iter().filter(|leg| leg.asset == first.asset).map(|leg| leg.amount.max(0));
-    row.units = Some(credits.fold(0, i64::saturating_add));
-    Ok(())
-}
-
-fn fill_basis(row: &mut EventRow, basis: Basis) {
-    match basis {
-        Basis::Spend(minor) => row.amount_minor = Some(minor),
-        Basis::Points(points) => row.units = i64::try_from(points).ok(),
-    }
 }
 
 /// The name of the account that a leg of a program is on.
@@ -468,14 +274,6 @@ fn lot_of(account: &Account) -> Option<(LotId, Option<u64>)> {
         Account::Held { lot, position } => Some((*lot, *position)),
         Account::Free { lot } | Account::Pending { lot, .. } => Some((*lot, None)),
         _ => None,
-    }
-}
-
-fn standing_name(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Open => "open",
-        Standing::Frozen => "frozen",
-        Standing::Closed => "closed",
     }
 }
 

@@ -6,8 +6,9 @@ use crate::audit::files::hex;
 use crate::audit::snapshot::{SnapshotError, SnapshotReader};
 use crate::io::Disk;
 use crate::journal::{self, Book, FrameBody, Genesis, JournalError, Preparer, Replay};
+use crate::ledger::command::Standing;
 use crate::ledger::event::{AssetBalances, Event};
-use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo};
+use crate::ledger::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo, TagNo};
 use crate::ledger::view::{BaseProgram, PIECES, late_for};
 use crate::ledger::{self, HoldView, ImageError, Ledger, LotView, PageId, PageKind, PendingView, codec};
 
@@ -38,6 +39,14 @@ pub struct MemberBooks {
     pub holds: Vec<HoldView>,
     /// What is pending of the member.
     pub pending: Vec<PendingView>,
+    /// What the member may do.
+    pub standing: Standing,
+    /// The local date on which the member joined, in days since the Unix epoch, if it was told.
+    pub joined_day: Option<i32>,
+    /// The member's tags, in order of their numbers.
+    pub tags: Vec<TagNo>,
+    /// Into whom the member went.
+    pub merged_into: Option<MemberNo>,
 }
 
 /// The accounts at the op of a snapshot.
@@ -68,6 +77,33 @@ pub trait Events {
     /// # Errors
     /// Where the book cannot be read or ends before `to`; what `each` returns, at once.
     fn each(&self, from: u64, to: u64, each: &mut EachEvent<'_>) -> Result<(), ExportError>;
+}
+
+/// Shows the events from op `from` to op `to` in order, read. There are none where `to` is before `from`.
+///
+/// # Errors
+/// As [`Events::each`], and where an event cannot be read; what `show` returns, at once.
+pub fn each_event<E: From<ExportError>>(
+    events: &dyn Events,
+    from: u64,
+    to: u64,
+    show: &mut dyn FnMut(Op, i64, &Event<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    if to < from {
+        return Ok(());
+    }
+    let mut stopped = None;
+    let walked = events.each(from, to, &mut |op, time_us, bytes| {
+        let event = codec::decode(bytes).map_err(|error| ExportError::Codec(op, error))?;
+        show(Op(op), time_us, &event).map_err(|error| {
+            stopped = Some(error);
+            ExportError::Refused("stopped".to_owned())
+        })
+    });
+    match stopped {
+        Some(error) => Err(error),
+        None => walked.map_err(E::from),
+    }
 }
 
 impl Events for Book {
@@ -173,6 +209,9 @@ fn balances_of(mut balances: Vec<AssetBalances>) -> Vec<AssetBalances> {
 trait Images {
     fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError>;
 
+    /// The members who went into others, and into whom.
+    fn merged(&self) -> &HashMap<MemberNo, MemberNo>;
+
     fn ids_of(&self, number: u32) -> Result<Vec<String>, ExportError> {
         let page = PageId { kind: PageKind::Names, number };
         let image = self.image(page)?;
@@ -192,7 +231,8 @@ trait Images {
                 held.len()
             )));
         }
-        let member = |((program, id), held): ((ProgramNo, &str), ledger::HoldingView)| MemberBooks {
+        let first = number.saturating_mul(MEMBERS_PER_PAGE);
+        let member = |(number, ((program, id), held)): (u32, ((ProgramNo, &str), ledger::HoldingView))| MemberBooks {
             program,
             id: id.to_owned(),
             balances: balances_of(held.balances),
@@ -200,8 +240,12 @@ trait Images {
             lots: held.lots,
             holds: held.holds,
             pending: held.pending,
+            standing: held.standing,
+            joined_day: held.joined_day,
+            tags: held.tags,
+            merged_into: self.merged().get(&MemberNo(number)).copied(),
         };
-        Ok(ids.into_iter().zip(held).map(member).collect())
+        Ok((first..).zip(ids.into_iter().zip(held)).map(member).collect())
     }
 }
 
@@ -209,6 +253,7 @@ trait Images {
 pub struct SnapshotAccounts<'a> {
     reader: &'a SnapshotReader,
     programs: Vec<BaseProgram>,
+    merged: HashMap<MemberNo, MemberNo>,
     pages: u32,
 }
 
@@ -221,8 +266,9 @@ impl<'a> SnapshotAccounts<'a> {
         let base = reader.base()?;
         let bad = |error| ExportError::Refused(format!("the base image: {error}"));
         let programs = ledger::programs_of(&base).map_err(bad)?;
+        let merged = ledger::merges_of(&base).map_err(bad)?.into_iter().collect();
         let names = reader.pages().filter(|(kind, _, _)| *kind == PageKind::Names.number()).count();
-        Ok(Self { reader, programs, pages: u32::try_from(names).unwrap_or(u32::MAX) })
+        Ok(Self { reader, programs, merged, pages: u32::try_from(names).unwrap_or(u32::MAX) })
     }
 }
 
@@ -230,6 +276,10 @@ impl Images for SnapshotAccounts<'_> {
     fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError> {
         let image = self.reader.page(page.kind.number(), page.number)?;
         image.ok_or_else(|| ExportError::Refused(format!("the snapshot lacks page {} of {:?}", page.number, page.kind)))
+    }
+
+    fn merged(&self) -> &HashMap<MemberNo, MemberNo> {
+        &self.merged
     }
 }
 
@@ -254,6 +304,7 @@ impl Accounts for SnapshotAccounts<'_> {
 /// The accounts of a ledger as it stands: for a proof that needs no snapshot.
 pub(super) struct LedgerAccounts {
     programs: Vec<BaseProgram>,
+    merged: HashMap<MemberNo, MemberNo>,
     pages: u32,
     images: HashMap<PageId, Vec<u8>>,
 }
@@ -263,6 +314,7 @@ impl LedgerAccounts {
         let captured = ledger.begin_capture(true);
         let bad = |error| ExportError::Refused(format!("the base image: {error}"));
         let programs = ledger::programs_of(&captured.base).map_err(bad)?;
+        let merged = ledger::merges_of(&captured.base).map_err(bad)?.into_iter().collect();
         let mut images = HashMap::new();
         while ledger.capturing() {
             for copy in ledger.capture_next(1) {
@@ -271,7 +323,7 @@ impl LedgerAccounts {
                 images.insert(copy.id(), image);
             }
         }
-        Ok(Self { programs, pages: captured.pages, images })
+        Ok(Self { programs, merged, pages: captured.pages, images })
     }
 }
 
@@ -279,6 +331,10 @@ impl Images for LedgerAccounts {
     fn image(&self, page: PageId) -> Result<Vec<u8>, ExportError> {
         let image = self.images.get(&page).cloned();
         image.ok_or_else(|| ExportError::Refused(format!("there is no page {} of {:?}", page.number, page.kind)))
+    }
+
+    fn merged(&self) -> &HashMap<MemberNo, MemberNo> {
+        &self.merged
     }
 }
 
@@ -389,6 +445,11 @@ impl Ids for SnapshotIds<'_> {
     fn reward(&self, program: ProgramNo, number: RewardNo) -> Option<&str> {
         let program = self.accounts.programs().get(usize::from(program.0))?;
         program.rewards.get(usize::from(number.0)).map(String::as_str)
+    }
+
+    fn tag(&self, program: ProgramNo, number: TagNo) -> Option<&str> {
+        let program = self.accounts.programs().get(usize::from(program.0))?;
+        program.tags.get(usize::from(number.0)).map(String::as_str)
     }
 
     fn member(&mut self, number: MemberNo) -> Result<String, ExportError> {

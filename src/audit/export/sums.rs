@@ -49,6 +49,18 @@ impl Sums {
         self.take([program, asset, account, member, lot], i128::from(units));
     }
 
+    /// One of a kind: a member, and what is said of him.
+    pub(super) fn one(&mut self, [program, member, said]: [&str; 3]) {
+        self.take([program, "", "", member, said], 1);
+    }
+
+    /// The first program in which these and `others` differ.
+    pub(super) fn differing<'s>(&'s self, others: &'s Self) -> Option<&'s str> {
+        let mut names = self.0.keys().chain(others.0.keys());
+        let (program, ..) = names.find(|name| self.0.get(*name) != others.0.get(*name))?;
+        Some(program)
+    }
+
     /// Those of some accounts.
     pub(super) fn only(&self, which: impl Fn(&str) -> bool) -> Self {
         let sums = self.0.iter().filter(|((_, _, account), _)| which(account));

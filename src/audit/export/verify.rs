@@ -17,6 +17,7 @@ use super::format::{self, Content, FileReader, Format, RowWriter};
 use super::manifest::{
     Counts, EXPORT_VERSION, FileEntry, MANIFEST_FILE, Manifest, ParentBook, Total, add_totals, chart, table_entry,
 };
+use super::members::Listed;
 use super::owned::Owned;
 use super::part::{CHUNK_BYTES, Totals, count};
 use super::sink::{ExportSink, read_manifest, reads_as_export};
@@ -42,7 +43,7 @@ pub struct ExportReport {
 
 /// Proves the export in `dir`: every file has the SHA-256, the rows and the totals that the manifest names, ops are dense, the legs of every event
 /// sum to zero, and the accounts are the trial balance, what the postings come to, where the export has all of them, and what lots,
-/// holds and pending earns come to. With the directory of a
+/// holds and pending earns come to; that the members are those who have accounts. With the directory of a
 /// `book`: head and state at the snapshot's op, and every row is what the book says.
 ///
 /// # Errors
@@ -126,6 +127,7 @@ struct Proof<'a> {
     /// Opening balances and postings.
     moved: Sums,
     owned: Owned,
+    listed: Listed,
     opened: bool,
     first_time_us: Option<i64>,
     /// The files that were read, in order: those before a journal's index.
@@ -145,6 +147,7 @@ impl<'a> Proof<'a> {
             accounts: Sums::default(),
             moved: Sums::default(),
             owned: Owned::default(),
+            listed: Listed::default(),
             opened: manifest.export.from_op == 1,
             first_time_us: None,
             files: Vec::new(),
@@ -207,11 +210,9 @@ impl<'a> Proof<'a> {
         let bad = |what| ExportError::damaged(&entry.name, what);
         match record {
             Record::Account(row) => self.account(entry.content, &row).map_err(bad),
+            Record::Member(row) => self.listed.member(&row).map_err(bad),
             Record::Lot(row) => self.owned.lot(&row).map_err(bad),
-            Record::Hold(row) => {
-                self.owned.hold(&row);
-                Ok(())
-            }
+            Record::Hold(row) => self.owned.hold(&row).map_err(bad),
             Record::Pending(row) => {
                 self.owned.pending(&row);
                 Ok(())
@@ -234,6 +235,7 @@ impl<'a> Proof<'a> {
             return Ok(());
         }
         self.accounts.account(row);
+        self.listed.account(row);
         Ok(())
     }
 
@@ -243,6 +245,7 @@ impl<'a> Proof<'a> {
         }
         self.next_op += 1;
         self.first_time_us.get_or_insert(row.book_time.0);
+        self.listed.event(row);
         if row.legs > 0 {
             self.due.push_back(Due { op: row.op, legs: row.legs, seen: 0, sums: BTreeMap::new() });
         }
@@ -289,10 +292,13 @@ impl<'a> Proof<'a> {
             return Err(bad_manifest(what));
         }
         let moved = || self.accounts.difference(&self.moved, ["the accounts", "the postings"]);
-        let owned = || self.owned.difference(&self.accounts);
+        let owned = || {
+            let listed = self.listed.difference(manifest.export.from_op == 1);
+            listed.or_else(|| self.owned.difference(&self.accounts))
+        };
         let differs = self.accounts.differs_from(&manifest.trial_balance);
         let differs = differs.or_else(|| self.opened.then(moved).flatten());
-        // A journal has no lots.
+        // A journal has no members and no lots.
         match differs.or_else(|| (manifest.export.format != Format::Hledger).then(owned).flatten()) {
             Some(what) => Err(bad_manifest(what)),
             None => Ok(self.counts),

@@ -20,10 +20,10 @@ use std::ops::Range;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::audit::explain::named_by;
 use crate::audit::export::ExportError;
-use crate::audit::export::source::Events;
+use crate::audit::export::source::{Events, each_event};
 use crate::journal::JournalError;
-use crate::ledger::codec::{self, CodecError};
 use crate::ledger::event::{Account, Event, Leg};
 use crate::ledger::ids::{AssetNo, MemberNo, Op, ProgramNo};
 
@@ -41,9 +41,6 @@ pub enum RollError {
     /// The book cannot be read.
     #[error(transparent)]
     Book(#[from] ExportError),
-    /// An event cannot be read.
-    #[error("op {0}: {1}")]
-    Codec(u64, CodecError),
     /// An event does not go with those before it.
     #[error("op {op}: {what}")]
     Stray {
@@ -128,7 +125,7 @@ struct Survey {
 /// The roll-forward of a period.
 ///
 /// # Errors
-/// `Book` and `Codec` where the book cannot be read; `Stray` and `Unbalanced` where it does not fit together; `Full`, `NamedFull`
+/// `Book` where the book cannot be read; `Stray` and `Unbalanced` where it does not fit together; `Full`, `NamedFull`
 /// and `Overflow` where a bound is met.
 pub fn roll_forward(events: &dyn Events, period: &Period) -> Result<RollForward, RollError> {
     roll_forward_within(events, period, RUNS_MAX)
@@ -140,16 +137,18 @@ pub fn roll_forward(events: &dyn Events, period: &Period) -> Result<RollForward,
 /// As [`roll_forward`].
 pub fn roll_forward_within(events: &dyn Events, period: &Period, runs_max: usize) -> Result<RollForward, RollError> {
     let mut survey = Survey::default();
-    let mut read = each(events, period.closing, &mut |op, _, event| survey.look(op, event, period.program))?;
+    let closing = period.closing.0;
+    each_event(events, 1, closing, &mut |op, _, event| survey.look(op, event, period.program))?;
+    let mut read = closing;
     let mut rows = rows::Rows::default();
     let all = 0..survey.members_end.max(1);
     let mut ranges = vec![all];
     while let Some(range) = ranges.pop() {
         let mut walk = Walk::new(period, (&survey.named, &survey.closeness), range.clone(), runs_max);
-        let walked = each(events, period.closing, &mut |op, time_us, event| walk.event(op, time_us, event));
-        match walked.and_then(|events| Ok((events, walk.end()?))) {
-            Ok((events, of_range)) => {
-                read = read.saturating_add(events);
+        let walked = each_event(events, 1, closing, &mut |op, time_us, event| walk.event(op, time_us, event));
+        match walked.and_then(|()| walk.end()) {
+            Ok(of_range) => {
+                read = read.saturating_add(closing);
                 rows.add(of_range)?;
             }
             Err(RollError::Full) if range.len() > 1 => ranges.extend(halves(&range)),
@@ -164,29 +163,6 @@ fn halves(range: &Range<u32>) -> [Range<u32>; 2] {
     [middle..range.end, range.start..middle]
 }
 
-/// Shows the events up to an op; how many there were.
-fn each(
-    events: &dyn Events,
-    upto: Op,
-    show: &mut dyn FnMut(Op, i64, &Event<'_>) -> Result<(), RollError>,
-) -> Result<u64, RollError> {
-    if upto == Op(0) {
-        return Ok(0);
-    }
-    let mut stopped = None;
-    let walked = events.each(1, upto.0, &mut |op, time_us, bytes| {
-        let event = codec::decode(bytes).map_err(|error| RollError::Codec(op, error));
-        event.and_then(|event| show(Op(op), time_us, &event)).map_err(|error| {
-            stopped = Some(error);
-            ExportError::Refused("stopped".to_owned())
-        })
-    });
-    match (stopped, walked) {
-        (Some(error), _) => Err(error),
-        (None, walked) => walked.map(|()| upto.0).map_err(RollError::Book),
-    }
-}
-
 impl Survey {
     fn look(&mut self, op: Op, event: &Event<'_>, program: ProgramNo) -> Result<(), RollError> {
         let mut first = None;
@@ -197,18 +173,13 @@ impl Survey {
                 Some(first) => self.closeness.bring_together(first, member),
             }
         }
-        if event.identity().0 != program {
-            return Ok(());
-        }
-        let link = match event {
-            Event::Reversed(reversed) => Some(reversed.original_link),
-            Event::Refunded(refunded) if refunded.legs.iter().any(|leg| is_breakage(&leg.account)) => {
-                refunded.from.as_ref().map(|from| from.original_link)
-            }
-            _ => None,
+        let undoes = match event {
+            Event::Reversed(_) => true,
+            Event::Refunded(refunded) => refunded.legs.iter().any(|leg| is_breakage(&leg.account)),
+            _ => false,
         };
-        if let Some(original) = link.and_then(|link| op.back(link)) {
-            self.named.insert(original);
+        if undoes && event.identity().0 == program {
+            self.named.extend(named_by(op, event));
         }
         if self.named.len() > NAMED_MAX { Err(RollError::NamedFull) } else { Ok(()) }
     }
@@ -216,9 +187,7 @@ impl Survey {
 
 /// The members of a program whom an event concerns, with the legs on their sides.
 fn sides_of<'e>(event: &'e Event<'_>, program: ProgramNo) -> impl Iterator<Item = (MemberNo, &'e [Leg])> {
-    let members = [event.member(), event.other().and_then(|other| other.member.number())];
-    let sides = event.sides().zip(members).filter(move |((of, _), _)| *of == program);
-    sides.filter_map(|((_, legs), member)| Some((member?, legs)))
+    event.sides().filter(move |side| side.program == program).filter_map(|side| Some((side.member?, side.legs)))
 }
 
 fn is_breakage(account: &Account) -> bool {

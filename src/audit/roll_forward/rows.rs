@@ -44,24 +44,6 @@ pub const COLUMNS: [Column; 9] = [
     Column::Settled,
 ];
 
-impl Column {
-    /// Its name, in tables and files.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Issued => "issued",
-            Self::MovedIn => "moved_in",
-            Self::Redeemed => "redeemed",
-            Self::Expired => "expired",
-            Self::TakenBack => "taken_back",
-            Self::Adjusted => "adjusted",
-            Self::Converted => "converted",
-            Self::Transferred => "transferred",
-            Self::Settled => "settled",
-        }
-    }
-}
-
 /// What a line is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LineKind {

@@ -154,7 +154,7 @@ impl<'a> Walk<'a> {
         if !self.begun && op > self.period.opening {
             self.begin();
         }
-        if event.sides().all(|(program, _)| program != self.period.program) {
+        if event.sides().all(|side| side.program != self.period.program) {
             return Ok(());
         }
         if let Event::ProgramPut(put) = event {

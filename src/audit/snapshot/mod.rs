@@ -37,7 +37,7 @@ use manifest::{Place, place, read_manifest};
 
 const MAGIC: &[u8; 8] = b"STAMPSNP";
 const TRAILER_MAGIC: &[u8; 8] = b"SNPTRAIL";
-/// The version of the file that is written, and the only one that is read.
+/// The version of the file that is written, and the only one whose state is read.
 pub const SNAPSHOT_VERSION: u16 = 2;
 /// The version before, whose states were hashed in another form: it is listed, and its files are held against its manifest.
 pub const SNAPSHOT_VERSION_BEFORE: u16 = 1;

@@ -7,9 +7,10 @@ use std::path::Path;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Value, json};
-use stampbook::constants::{ASSET_ID_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, POINTS_MAX};
+use stampbook::constants::{
+    ASSET_ID_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, OCCURRED_US_MAX, OCCURRED_US_MIN, POINTS_MAX,
+};
 use stampbook::ledger::spec::ASSETS_MAX;
 
 use super::super::{EXIT_BAD_INPUT, EXIT_IO, Failure};
@@ -243,9 +244,9 @@ fn instant(text: &str) -> Result<Option<i64>, String> {
     }
     let time: Timestamp =
         text.parse().map_err(|_| format!("is {text:?}, which is no time such as 2030-01-31T00:00:00Z"))?;
-    match time.to_zoned(TimeZone::UTC).year() {
-        1..=9999 => Ok(Some(time.as_microsecond())),
-        _ => Err(format!("is {text:?}, which is not of the years 1 to 9999")),
+    match time.as_microsecond() {
+        us @ OCCURRED_US_MIN..=OCCURRED_US_MAX => Ok(Some(us)),
+        _ => Err(format!("is {text:?}, which is not of the years 1 to 9999 in every time zone")),
     }
 }
 
@@ -390,6 +391,19 @@ mod tests {
         let expected =
             [(2, "source"), (3, "lapses_at"), (4, "lapses_at"), (5, "occurred_at"), (6, "lapses_at"), (7, "asset")];
         assert_eq!(named, expected.map(|(line, column)| (line, column.to_owned())));
+    }
+
+    #[test]
+    fn a_time_is_sound_where_the_server_takes_it_and_a_microsecond_beyond_is_named() {
+        for us in [OCCURRED_US_MIN, OCCURRED_US_MAX] {
+            let said = |us: i64| Timestamp::from_microsecond(us).unwrap().to_string();
+            assert_eq!(instant(&said(us)), Ok(Some(us)));
+            let beyond = said(if us < 0 { us - 1 } else { us + 1 });
+            let text =
+                format!("source_key,member,points,lapses_at,occurred_at\na,ann,5,{beyond},\nb,ann,5,,{beyond}\n");
+            let expected = [(2, "lapses_at"), (3, "occurred_at")];
+            assert_eq!(faults(text.as_bytes()), expected.map(|(line, column)| (line, column.to_owned())));
+        }
     }
 
     #[test]
