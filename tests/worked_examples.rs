@@ -15,6 +15,8 @@ mod explained;
 mod life;
 #[path = "worked_examples/moving.rs"]
 mod moving;
+#[path = "worked_examples/reserved.rs"]
+mod reserved;
 #[path = "worked_examples/rewards.rs"]
 mod rewards;
 #[path = "worked_examples/rolled.rs"]

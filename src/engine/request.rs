@@ -168,7 +168,8 @@ pub enum Refusal {
     /// The queue holds as many requests as it may.
     #[error("the queue is full")]
     QueueFull,
-    /// The request waited longer than its budget before it was decided. Nothing was written.
+    /// The request waited longer than its budget before it was decided, or more had fallen due before it than is written at a
+    /// time. Nothing was written of it.
     #[error("the request waited longer in the queue than it may")]
     QueueTooOld,
     /// As many bytes or commands are in flight as may be.

@@ -267,8 +267,14 @@ impl Core {
             let _gone = item.reply.send(Err(Refusal::ClockUnconfirmed(leap)));
             return Ok(());
         }
-        if let Work::Post { commands, .. } = &item.work {
-            self.tend(commands)?;
+        let tended = match &item.work {
+            Work::Post { commands, .. } => self.tend(commands)?,
+            Work::Admin(command) => self.tend_operator(command, commands_of(&item.work))?,
+            Work::Read(_) => true,
+        };
+        if !tended {
+            let _gone = item.reply.send(Err(Refusal::QueueTooOld));
+            return Ok(());
         }
         let (missing, found) = self.missing(&item.work, &item.attached);
         if !missing.is_empty() {

@@ -2,12 +2,12 @@
 //! sweep for the members of whom nobody asks.
 
 use super::run::{Broken, COMMANDS_PER_PASS, Core};
-use crate::constants::{COMMAND_BYTES_MAX, DUE_EVENTS_PER_FRAME, DUE_PAGES_PER_LOOK, DUE_REST_US};
+use crate::constants::{COMMAND_BYTES_MAX, DUE_EVENTS_PER_FRAME, DUE_PAGES_PER_LOOK, DUE_REST_US, FREEING_EVENTS_MAX};
 use crate::journal::FrameBuilder;
-use crate::ledger::Hashes;
-use crate::ledger::command::Command;
+use crate::ledger::command::{AdminCommand, Command};
 use crate::ledger::event::Event;
 use crate::ledger::ids::MemberNo;
+use crate::ledger::{Hashes, Wanted, WantedSoFar};
 
 /// Where the sweep stands.
 #[derive(Debug)]
@@ -61,31 +61,79 @@ impl Core {
         }
     }
 
-    /// Writes what is due of the members of a request, and leaves room in the open frame for its events, which lie in one
-    /// frame and have one time: where that frame is a new one, more may be due by then.
-    pub(super) fn tend(&mut self, commands: &[Command]) -> Result<(), Broken> {
+    /// Writes what is due of the members of a request, and of those whose holds are over and reserve what it wants; `false` where
+    /// that is more than one request has written, so that it cannot be decided yet.
+    pub(super) fn tend(&mut self, commands: &[Command]) -> Result<bool, Broken> {
         let events = commands.iter().map(Command::events).sum::<usize>();
-        self.sweep.asked = events;
-        loop {
-            self.make_room(events);
-            let at = self.next();
-            let mut written = 0;
+        let mut freeing = Some(FREEING_EVENTS_MAX);
+        self.tend_before(events, |core| {
+            let (mut written, mut so_far) = (0, WantedSoFar::default());
             for pass in commands.chunks(COMMANDS_PER_PASS) {
-                self.ledger.touch(pass);
+                core.ledger.touch(pass);
                 for command in pass {
                     let other = command.action.other().map(|named| named.hash);
                     for hash in [Some(command.member_hash), other].into_iter().flatten() {
-                        if let Some(member) = self.ledger.member(hash) {
-                            written += self.tend_member(member)?;
+                        if let Some(member) = core.ledger.member(hash) {
+                            written += core.tend_member(member)?;
+                        }
+                    }
+                    for part in std::iter::once(command).chain(command.parts()) {
+                        if let Some(wanted) = core.ledger.wanted(part) {
+                            written += core.free_pieces(so_far.add(wanted), &mut freeing)?;
                         }
                     }
                 }
             }
+            Ok(written)
+        })?;
+        Ok(freeing.is_some())
+    }
+
+    /// Writes what stands in the way of an operator's command that comes to so many events: the ends of holds that are over and
+    /// reserve pieces which it takes out of a stock; `false` as of [`Self::tend`].
+    pub(super) fn tend_operator(&mut self, command: &AdminCommand, events: usize) -> Result<bool, Broken> {
+        let Some(wanted) = self.ledger.wanted_by_operator(command) else { return Ok(true) };
+        let mut freeing = Some(FREEING_EVENTS_MAX);
+        self.tend_before(events, |core| core.free_pieces(wanted, &mut freeing))?;
+        Ok(freeing.is_some())
+    }
+
+    /// Writes what is due before a request, and leaves room in the open frame for its events, which lie in one frame and
+    /// have one time: where that frame is a new one, more may be due by then. `write` says how many events it wrote.
+    fn tend_before(
+        &mut self,
+        events: usize,
+        mut write: impl FnMut(&mut Self) -> Result<usize, Broken>,
+    ) -> Result<(), Broken> {
+        self.sweep.asked = events;
+        loop {
+            self.make_room(events);
+            let at = self.next();
+            let written = write(self)?;
             let most = events.saturating_mul(COMMAND_BYTES_MAX);
             let fits = |open: &FrameBuilder| open.bytes().saturating_add(most) <= self.frame_bytes_max;
             let same = self.open.as_ref().is_some_and(|open| open.book_time_us() == at.book_time_us && fits(open));
             if written == 0 || same {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Ends holds that are over until so many pieces of a reward are left as are wanted or no such hold is left; how many events that
+    /// took. `freeing` says how many more the request may have written, and is `None` once it needs more.
+    fn free_pieces(&mut self, wanted: Wanted, freeing: &mut Option<usize>) -> Result<usize, Broken> {
+        let mut written = 0;
+        loop {
+            let at = self.next();
+            let Some(event) = self.ledger.due_for(wanted, at) else { return Ok(written) };
+            *freeing = freeing.and_then(|left| left.checked_sub(1));
+            if freeing.is_none() {
+                return Ok(written);
+            }
+            self.write_due(&event)?;
+            written += 1;
+            if self.frame_is_full() {
+                self.hand_over_waiting();
             }
         }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::request::{AnswerBody, ItemResult, Read, Work};
 use super::tests::{Client, config, earn, redeem, spec};
 use super::*;
+use crate::constants::FREEING_EVENTS_MAX;
 use crate::io::sim::{SimClock, SimDisk};
 use crate::ledger::codec;
-use crate::ledger::command::{Action, AdminAction, Standing};
+use crate::ledger::command::{Action, AdminAction, Purpose, Standing};
 use crate::ledger::event::{DueKind, Event};
 use crate::ledger::ids::Op;
 use crate::ledger::later::Later;
@@ -171,5 +172,124 @@ fn a_book_with_no_room_for_lots_sheds_what_would_add_to_them_and_serves_the_rest
         [ItemResult::Fresh(Op(6)), ItemResult::MembersLimit],
         "the hold takes the room"
     );
+    engine.shut_down();
+}
+
+const BEGUN_US: i64 = 1_800_000_000_000_000;
+
+/// A mug for one point.
+fn mug(stocked: i64) -> AdminAction {
+    let (sku, name, asset) = ("mug".into(), "A mug".into(), "points".into());
+    AdminAction::PutReward { sku, name, asset, price: 1, open: true, stocked }
+}
+
+fn claim(pieces: u64) -> Action {
+    Action::Claim { sku: "mug".into(), pieces, purpose: Purpose::Gift }
+}
+
+/// A reservation of one mug for a fifth of a second.
+fn reserve() -> Action {
+    let until_us = Some(BEGUN_US + 200_000);
+    Action::Reserve { sku: "mug".into(), pieces: 1, until_us, purpose: Purpose::Gift }
+}
+
+/// Mugs that are left, and those that holds reserve.
+fn mugs(client: &Client) -> (i64, i64) {
+    match client.ask(Work::Read(Read::Rewards(ProgramNo(0)))).body {
+        AnswerBody::Rewards(rewards) => (rewards[0].left, rewards[0].reserved),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn op_of(result: ItemResult) -> u64 {
+    let ItemResult::Fresh(op) = result else { panic!("{result:?}") };
+    op.0
+}
+
+fn is_end(event: &Event<'_>) -> bool {
+    matches!(event, Event::Due(due) if matches!(due.kind, DueKind::HoldEnded { .. }))
+}
+
+/// Lets half a second pass. The sweep has been round before and rests for a whole one, so that it books nothing meanwhile.
+fn pass(client: &Client, clock: &SimClock) {
+    let turns = (0..50).map(|_| mugs(client));
+    assert_eq!(turns.count(), 50);
+    clock.advance(Duration::from_millis(500));
+}
+
+#[test]
+fn the_end_of_a_hold_is_written_before_the_command_that_wants_the_pieces_which_it_reserves() {
+    let (disk, clock) = (SimDisk::new(6), Arc::new(SimClock::new(BEGUN_US)));
+    let (engine, client) = start(&disk, &clock);
+    set_up(&client);
+    client.admin("w", mug(1));
+    let batch = [("a", "ada", earn(1_000)), ("b", "bob", earn(500)), ("c", "ada", reserve()), ("d", "bob", claim(1))];
+    let batch = batch.map(|(key, member, action)| client.command(key, member, action)).to_vec();
+    assert_eq!(client.post(batch, false), [3, 4, 5, 6].map(|op| ItemResult::Fresh(Op(op))));
+    assert!(with_event(&client, 6, |event| matches!(event, Event::Rejected(_))), "the hold is not over");
+    pass(&client, &clock);
+    assert_eq!(client.post(vec![client.command("e", "bob", claim(1))], false), [ItemResult::Fresh(Op(8))]);
+    assert!(with_event(&client, 7, is_end));
+    assert!(with_event(&client, 8, |event| matches!(event, Event::Redeemed(_))));
+    assert_eq!((mugs(&client), balance(&client, "member/held")), ((0, 0), 0));
+    let hash = client.state_hash();
+    engine.shut_down();
+    let (engine, client) = start(&disk, &clock);
+    assert_eq!(client.state_hash(), hash);
+    engine.shut_down();
+}
+
+#[test]
+fn an_atomic_batch_has_what_its_commands_want_together_and_undoes_no_end_of_a_hold() {
+    let (disk, clock) = (SimDisk::new(7), Arc::new(SimClock::new(BEGUN_US)));
+    let (engine, client) = start(&disk, &clock);
+    set_up(&client);
+    client.admin("w", mug(3));
+    let members = ["ada", "bob", "cid"];
+    client.post(members.map(|member| client.command(member, member, earn(1_000))).to_vec(), false);
+    let holds = ["ada", "bob", "ada"].into_iter().enumerate();
+    client.post(holds.map(|(at, member)| client.command(&format!("h{at}"), member, reserve())).collect(), false);
+    pass(&client, &clock);
+    let wants = |key: &str| client.command(key, "cid", claim(1));
+    let refused = client.post(vec![wants("a"), wants("b"), client.command("c", "cid", redeem(1_000))], true);
+    assert_eq!(refused[..2], [ItemResult::Aborted; 2]);
+    // Of three that are reserved the batch wanted two.
+    assert_eq!((op_of(refused[2]), mugs(&client)), (11, (2, 1)));
+    assert!(with_event(&client, 9, is_end) && with_event(&client, 10, is_end));
+    let checkout = Action::Checkout { parts: vec![client.command("", "cid", claim(2))] };
+    let batch = vec![wants("d"), client.command("e", "cid", checkout)];
+    let ops: Vec<u64> = client.post(batch, true).into_iter().map(op_of).collect();
+    assert_eq!((ops, mugs(&client)), (vec![13, 15], (0, 0)), "nothing stands between the events of a batch");
+    assert!(with_event(&client, 12, is_end));
+    engine.shut_down();
+}
+
+#[test]
+fn a_request_that_more_holds_stand_in_the_way_of_than_it_may_end_is_shed_and_finds_the_others_ended_when_it_comes_again()
+ {
+    let (disk, clock) = (SimDisk::new(8), Arc::new(SimClock::new(BEGUN_US)));
+    let (engine, client) = start(&disk, &clock);
+    set_up(&client);
+    let each = 32;
+    let members = FREEING_EVENTS_MAX / each + 1;
+    let pieces = members * each;
+    let stock = i64::try_from(pieces).unwrap();
+    client.admin("w", mug(stock));
+    let named = |at: usize| format!("m{}", at % members);
+    client.post((0..members).map(|at| client.command(&format!("e{at}"), &named(at), earn(1_000))).collect(), false);
+    let holds: Vec<_> = (0..pieces).map(|at| client.command(&format!("h{at}"), &named(at), reserve())).collect();
+    let held: Vec<ItemResult> = holds.chunks(1_000).flat_map(|some| client.post(some.to_vec(), false)).collect();
+    let before = op_of(held[pieces - 1]);
+    assert_eq!(mugs(&client), (0, stock));
+    pass(&client, &clock);
+    // What it would be refused for is not so: it is to come again, and by then finds the others.
+    let wants = || client.admin_command("x", mug(-stock));
+    let early = client.handle.submit(Work::Admin(Box::new(wants()))).unwrap().blocking_recv().unwrap();
+    assert_eq!(early.err(), Some(Refusal::QueueTooOld));
+    let rest = stock - i64::try_from(FREEING_EVENTS_MAX).unwrap();
+    assert_eq!(mugs(&client), (stock - rest, rest));
+    let taken = op_of(client.admin("x", mug(-stock)));
+    assert_eq!((taken, mugs(&client)), (before + stock.unsigned_abs() + 1, (0, 0)));
+    assert!(with_event(&client, taken, |event| matches!(event, Event::RewardPut(_))));
     engine.shut_down();
 }

@@ -278,7 +278,7 @@ impl Ledger {
             return Err("the event's link does not lead to the member's previous event");
         }
         holding.head = op;
-        self.count(program, &before, &holding)?;
+        self.count((program, number), &before, &holding)?;
         self.members.set_holding(number, &holding).ok_or("the event's member is unknown")?;
         Ok(holding)
     }

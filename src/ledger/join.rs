@@ -178,8 +178,8 @@ impl Ledger {
         }
         self.note(|_| Some(Undo::Holding(goer, Box::new(goes.clone()))));
         self.note(|_| Some(Undo::Holding(stayer, Box::new(stays.clone()))));
-        self.count(program, &goes, &left)?;
-        self.count(program, &stays, &holding)?;
+        self.count((program, goer), &goes, &left)?;
+        self.count((program, stayer), &stays, &holding)?;
         self.members.set_holding(goer, &left).ok_or("the event's member is unknown")?;
         self.members.set_holding(stayer, &holding).ok_or("the event's member is unknown")?;
         self.add_caps(goer, stayer)?;

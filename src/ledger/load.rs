@@ -85,6 +85,7 @@ impl Ledger {
             let program =
                 program.and_then(|program| self.program_mut(program)).ok_or(wrong("a member has no program"))?;
             program.count_lapsing(holding).map_err(wrong)?;
+            program.rewards.reserving.follow(MemberNo(member), &[], &holding.holds);
             self.members.set_holding(MemberNo(member), holding);
         }
         caps.into_iter().for_each(|(key, used)| self.members.set_cap(key, Some(used)));

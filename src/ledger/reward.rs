@@ -1,7 +1,7 @@
 //! Things that units buy: rewards with a stock. Pieces leave it in the event that spends the units, lie beside it while a
 //! hold reserves them, and come back with what is let go or undone (POINTS: spending).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::command::{Action, AdminAction, AdminCommand, Command, Purpose};
 use super::decide::{AMOUNT, Halt, REWARD, Refused};
@@ -12,6 +12,7 @@ use super::ids::{AssetNo, MemberNo, Op, ProgramNo, RewardNo};
 use super::posting::{Posting, units};
 use super::reason::Reason;
 use super::refund::part_of;
+use super::reserved::Reservations;
 use super::spec::AssetKind;
 use super::state::{Ledger, Moment, Posted, Program, Undo, Version};
 use super::view::RewardView;
@@ -42,6 +43,8 @@ pub(crate) struct Reward {
 pub(crate) struct Rewards {
     list: Vec<Reward>,
     numbers: HashMap<Box<str>, RewardNo>,
+    /// The holds that reserve pieces.
+    pub(super) reserving: Reservations,
 }
 
 impl Rewards {
@@ -73,17 +76,9 @@ impl Program {
     }
 
     /// A reward by its id.
-    fn reward_named(&self, sku: &str) -> Option<(RewardNo, &Reward)> {
+    pub(super) fn reward_named(&self, sku: &str) -> Option<(RewardNo, &Reward)> {
         let number = *self.rewards.numbers.get(sku)?;
         Some((number, self.reward(number)?))
-    }
-}
-
-impl Hold {
-    /// The reward whose pieces the hold reserves, and how many.
-    pub(crate) fn reserves(&self) -> Option<(RewardNo, u64)> {
-        let (reward, price) = self.reward?;
-        Some((reward, self.units().checked_div(price)?))
     }
 }
 
@@ -352,23 +347,6 @@ impl Ledger {
         if let Some(known) = self.program_mut(program).and_then(|program| program.reward_mut(reward)) {
             (known.stock, known.reserved) = (stock, reserved);
         }
-    }
-
-    /// Whether so many pieces as the members' holds reserve stand on the rewards' accounts.
-    ///
-    /// # Errors
-    /// A sentence that names program and reward.
-    pub(super) fn check_reserved(&self, held: &BTreeMap<(ProgramNo, RewardNo), i128>) -> Result<(), String> {
-        for (number, program) in (0..=u16::MAX).map(ProgramNo).zip(&self.programs) {
-            for (place, reward) in (0..=u16::MAX).map(RewardNo).zip(program.rewards.list()) {
-                let held = held.get(&(number, place)).copied().unwrap_or_default();
-                if held != i128::from(reward.reserved.balance) {
-                    let (sku, id) = (&reward.sku, &program.id);
-                    return Err(format!("the holds of program {id} reserve other pieces of {sku} than its account"));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Whether an event moves the pieces that it tells.

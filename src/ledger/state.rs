@@ -11,9 +11,10 @@ use super::decide::LATE_MAX_US;
 use super::event::{AssetBalances, Balances, CapSpan, Expiry};
 use super::evolve::Hashes;
 use super::generation::Generation;
-use super::holding::{Hold, Holding, Lot, LotKey};
+use super::holding::{Holding, Lot, LotKey};
 use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo, VersionNo};
 use super::members::Members;
+use super::reserved::Reserved;
 use super::reward::Rewards;
 use super::spec::{ASSETS_MAX, AssetSpec, CampaignSpec, CapPer, ProgramMore, ProgramSpec, Rule};
 use super::view::{CampaignStatus, Closing, SnapshotView};
@@ -479,8 +480,16 @@ impl Ledger {
     ///
     /// # Errors
     /// What would overflow, or a program or asset that there is not.
-    pub(crate) fn count(&mut self, program: ProgramNo, before: &Holding, after: &Holding) -> Result<(), &'static str> {
+    pub(crate) fn count(
+        &mut self,
+        (program, member): (ProgramNo, MemberNo),
+        before: &Holding,
+        after: &Holding,
+    ) -> Result<(), &'static str> {
         let program = self.program_mut(program).ok_or("the event's program is unknown")?;
+        if before.holds != after.holds {
+            program.rewards.reserving.follow(member, &before.holds, &after.holds);
+        }
         let rolled = before.rolls != after.rolls;
         let same = |lot: &Lot, other: Option<&Lot>| {
             // A rolling lot moves in time without a change of its own.
@@ -531,13 +540,11 @@ impl Ledger {
     pub fn check_sums(&self) -> Result<(), String> {
         let mut summed: Vec<Vec<Sums>> =
             self.programs.iter().map(|program| vec![Sums::default(); program.assets.len()]).collect();
-        let mut reserved: BTreeMap<(ProgramNo, RewardNo), i128> = BTreeMap::new();
-        for (program, holding) in self.members.iter() {
+        let mut reserved = Reserved::default();
+        for (member, (program, holding)) in (0..=u32::MAX).map(MemberNo).zip(self.members.iter()) {
             let sums = summed.get_mut(usize::from(program.0)).ok_or("a member's program is unknown")?;
             add_holding(sums, &holding).map_err(str::to_owned)?;
-            for (reward, pieces) in holding.holds.iter().filter_map(Hold::reserves) {
-                *reserved.entry((program, reward)).or_default() += i128::from(pieces);
-            }
+            reserved.add(program, member, &holding.holds);
         }
         self.check_reserved(&reserved)?;
         for (program, summed) in self.programs.iter().zip(summed) {
@@ -612,7 +619,7 @@ impl Ledger {
                 Undo::Holding(member, before) => {
                     if let (Some(after), Some(program)) = (self.members.holding(member), self.members.program(member)) {
                         // What was summed once can be summed back.
-                        let _summed = self.count(program, &after, &before);
+                        let _summed = self.count((program, member), &after, &before);
                         self.members.set_holding(member, &before);
                     }
                 }

@@ -24,6 +24,9 @@ impl Model {
             return known;
         }
         let number = self.programs.iter().position(|program| program.id == command.program_id);
+        if let Some(number) = number {
+            self.free_for_operator(number, &command.action, book_time_us);
+        }
         let decided = match (&command.action, number) {
             (AdminAction::PutProgram { expected_version, spec, .. }, _) => {
                 self.put(&command.program_id, *expected_version, spec, book_time_us)

@@ -11,13 +11,14 @@ use stampbook::engine::names::Names;
 use stampbook::ledger::codec::Named;
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Named as NamedMember, Notes, Original};
 use stampbook::ledger::event::{Balances, Event};
-use stampbook::ledger::ids::{MemberNo, Op, ProgramNo};
+use stampbook::ledger::ids::{Op, ProgramNo};
 use stampbook::ledger::original::{Sought, named_by};
 use stampbook::ledger::own::End;
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::{
-    Decision, Found, Generation, Hashes, Ledger, Limits, Lookup, Moment, Need, Resolved, codec, hashes_of, key_bits,
+    Decision, Found, Generation, Hashes, Ledger, Limits, Lookup, Moment, Need, Resolved, Wanted, WantedSoFar, codec,
+    hashes_of, key_bits,
 };
 
 #[path = "images.rs"]
@@ -160,6 +161,11 @@ impl Book {
             return known;
         }
         self.both_fall_due(command, book_time_us);
+        let mut so_far = WantedSoFar::default();
+        for part in std::iter::once(command).chain(command.parts()) {
+            let wanted = self.ledger.wanted(part).map(|wanted| so_far.add(wanted));
+            self.free_pieces(wanted, book_time_us);
+        }
         match &command.action {
             Action::Checkout { parts } => self.check_out(command, parts, book_time_us),
             _ => self.post_one(command, book_time_us).0,
@@ -248,9 +254,20 @@ impl Book {
     /// Writes what is due of a member by now, until nothing is.
     fn fall_due(&mut self, member_hash: u128, book_time_us: i64) {
         let Some(member) = self.ledger.member(member_hash) else { return };
+        self.write_due(book_time_us, |ledger, at| ledger.due(member, at));
+    }
+
+    /// Writes the ends of holds that are over and reserve pieces which are wanted.
+    fn free_pieces(&mut self, wanted: Option<Wanted>, book_time_us: i64) {
+        let Some(wanted) = wanted else { return };
+        self.write_due(book_time_us, |ledger, at| ledger.due_for(wanted, at));
+    }
+
+    fn write_due(&mut self, book_time_us: i64, due: impl Fn(&Ledger, Moment) -> Option<Event<'static>>) {
         loop {
             let at = self.begin(book_time_us);
-            let Some(event) = due_of(&self.ledger, member, at) else { return };
+            let Some(event) = due(&self.ledger, at) else { return };
+            self.ledger.prove(at, &event, None, &self.prints).unwrap();
             let id = |number: ProgramNo| Some(self.shelf.program_id(usize::from(number.0)));
             let hashes = hashes_of(&Named::from(&event), at.op, id, &self.prints).unwrap();
             self.write(at, &event, hashes);
@@ -262,6 +279,7 @@ impl Book {
         if let Some(known) = self.known(command.key_print, &command.key, command.body_hash) {
             return known;
         }
+        self.free_pieces(self.ledger.wanted_by_operator(command), book_time_us);
         let at = self.begin(book_time_us);
         let event = self.ledger.decide_admin(command, at);
         self.write(at, &event, Hashes { key: command.key_print, member: 0, other: 0 })
@@ -382,9 +400,4 @@ pub(crate) fn prints() -> Prints {
 pub(crate) fn body_hash(command: &(impl Clone + std::fmt::Debug)) -> [u8; 16] {
     let whole = blake3::hash(format!("{command:?}").as_bytes());
     *whole.as_bytes().first_chunk().unwrap()
-}
-
-/// The next thing that is due of a member, if anything is.
-fn due_of(ledger: &Ledger, member: MemberNo, at: Moment) -> Option<Event<'static>> {
-    ledger.due(member, at)
 }

@@ -4,7 +4,7 @@ use stampbook::ledger::command::{Action, Basis, Command, Purpose};
 use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
 
 use super::book::Book;
-use super::generate::{Character, Generator, SKUS};
+use super::generate::{Character, Generator, SKUS, Shelved};
 use super::orders::is_hold;
 use super::rules::{COUPON, DAY, GROWTH, STARS, WALLET};
 
@@ -87,6 +87,28 @@ impl Generator {
         // Most are put on, so that a member may come to have as many as may be.
         let remove = tags.split_off(tags.len() - kept / 4);
         Action::MemberSet { joined_day, add: tags, remove }
+    }
+
+    /// More pieces of a reward than are left, where a hold is over that reserves some and nobody booked its end.
+    pub(super) fn shelved(&mut self, program: usize) -> Option<(String, i64)> {
+        let over = |shelved: &&Shelved| shelved.program == program && shelved.until_us <= self.now_us;
+        let over: Vec<Shelved> = self.shelved.iter().filter(over).cloned().collect();
+        if over.is_empty() || !self.rng.chance(300) {
+            return None;
+        }
+        let Shelved { sku, pieces, left, .. } = self.rng.pick(&over);
+        let more = self.rng.between(1, i64::try_from(pieces).unwrap());
+        Some((sku, i64::try_from(left).unwrap() + more))
+    }
+
+    /// A claim or a reservation of pieces that holds which are over reserve, where there are any.
+    pub(super) fn want_shelved(&mut self, program: usize) -> Option<Action> {
+        let (sku, pieces) = self.shelved(program)?;
+        let (pieces, purpose) = (u64::try_from(pieces).unwrap(), self.rng.pick(&Purpose::ALL[..6]));
+        Some(match self.rng.chance(700) {
+            true => Action::Claim { sku, pieces, purpose },
+            false => Action::Reserve { sku, pieces, until_us: None, purpose },
+        })
     }
 
     fn pieces(&mut self) -> (String, u64, Purpose) {

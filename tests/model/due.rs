@@ -163,29 +163,33 @@ impl Model {
     /// Writes what is due of a member by now, until nothing is.
     pub(crate) fn fall_due(&mut self, program: usize, name: &str, now_us: i64) {
         let name = self.programs[program].root(name).to_owned();
-        loop {
-            let Some(member) = self.programs[program].members.get(&name) else { return };
-            let op = self.history.len() + 1;
-            let Some((mut said, draft)) = next(&name, member, op, now_us) else { return };
-            said.legs.clone_from(&draft.legs);
-            said.positions = draft.positions.clone();
-            let touched = draft.touched.clone();
-            let member = draft.finish();
-            said.others = touched.into_iter().map(|asset| (asset, member.balances(asset))).collect();
-            said.untils = member.untils.iter().map(|(asset, minute)| (*asset, i128::from(*minute))).collect();
-            let program = &mut self.programs[program];
-            balanced(said.legs.iter());
-            program.post(&said.legs);
-            program.members.insert(name.clone(), member);
-            self.history.push(Happened {
-                program: program.id.clone(),
-                key: String::new(),
-                body_hash: [0; 16],
-                member: Some(name.clone()),
-                reference: String::new(),
-                what: What::Other,
-            });
-            self.said.push(said);
-        }
+        while self.one_falls_due(program, &name, now_us) {}
+    }
+
+    /// Writes what is due first of a member by now; whether anything was.
+    pub(crate) fn one_falls_due(&mut self, program: usize, name: &str, now_us: i64) -> bool {
+        let Some(member) = self.programs[program].members.get(name) else { return false };
+        let op = self.history.len() + 1;
+        let Some((mut said, draft)) = next(name, member, op, now_us) else { return false };
+        said.legs.clone_from(&draft.legs);
+        said.positions = draft.positions.clone();
+        let touched = draft.touched.clone();
+        let member = draft.finish();
+        said.others = touched.into_iter().map(|asset| (asset, member.balances(asset))).collect();
+        said.untils = member.untils.iter().map(|(asset, minute)| (*asset, i128::from(*minute))).collect();
+        let program = &mut self.programs[program];
+        balanced(said.legs.iter());
+        program.post(&said.legs);
+        program.members.insert(name.to_owned(), member);
+        self.history.push(Happened {
+            program: program.id.clone(),
+            key: String::new(),
+            body_hash: [0; 16],
+            member: Some(name.to_owned()),
+            reference: String::new(),
+            what: What::Other,
+        });
+        self.said.push(said);
+        true
     }
 }

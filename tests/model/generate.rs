@@ -33,6 +33,17 @@ pub(super) struct Known {
     pub action: Action,
 }
 
+/// Pieces of a reward that a hold reserves.
+#[derive(Clone, Debug)]
+pub(crate) struct Shelved {
+    pub program: usize,
+    pub sku: String,
+    pub until_us: i64,
+    pub pieces: i128,
+    /// Pieces of the reward that are left beside them.
+    pub left: i128,
+}
+
 /// What a book is to be full of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Character {
@@ -63,6 +74,8 @@ pub(crate) struct Generator {
     pub waiting: Vec<(usize, Op)>,
     /// Units that the open holds pin for pieces of rewards, by op, and the price of one.
     pub reserved: BTreeMap<Op, (i128, i128)>,
+    /// What they reserve, by the hold.
+    pub shelved: Vec<Shelved>,
     /// Members that went into another, by program.
     pub gone: BTreeSet<(usize, String)>,
     /// Instants at which something of a member falls due.
@@ -97,6 +110,7 @@ impl Generator {
             holds: Vec::new(),
             waiting: Vec::new(),
             reserved: BTreeMap::new(),
+            shelved: Vec::new(),
             gone: BTreeSet::new(),
             soon: Vec::new(),
             edges: Vec::new(),

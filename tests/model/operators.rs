@@ -13,7 +13,7 @@ impl Generator {
         }
         let number = usize::from(self.rng.chance(400));
         if self.rng.chance(350) {
-            let action = self.reward();
+            let action = self.reward(number);
             return book.admin(PROGRAMS[number], &self.key(), action);
         }
         let id = if self.rng.chance(20) { "no-such-program" } else { PROGRAMS[number] };
@@ -48,8 +48,9 @@ impl Generator {
     }
 
     /// A reward of which there are so few that they run out.
-    fn reward(&mut self) -> AdminAction {
-        let sku = self.rng.pick(&SKUS).to_owned();
+    fn reward(&mut self, program: usize) -> AdminAction {
+        let shelved = self.shelved(program);
+        let sku = shelved.as_ref().map_or_else(|| self.rng.pick(&SKUS).to_owned(), |(sku, _)| sku.clone());
         let asset = match self.rng.between(0, 99) {
             0..=1 => "wallet",
             2 => "rubles",
@@ -61,10 +62,11 @@ impl Generator {
             4..=8 => self.rng.between(1, 300),
             _ => 1_000_000_000_000,
         };
-        let stocked = match self.rng.between(0, 9) {
-            0 => 0,
-            1..=2 => self.rng.between(-3, -1),
-            3..=7 => self.rng.between(1, 5),
+        let stocked = match (shelved, self.rng.between(0, 9)) {
+            (Some((_, pieces)), _) => -pieces,
+            (None, 0) => 0,
+            (None, 1..=2) => self.rng.between(-3, -1),
+            (None, 3..=7) => self.rng.between(1, 5),
             _ => self.rng.between(1, 60),
         };
         let (name, price) = ("A thing".to_owned(), u64::try_from(price).unwrap());

@@ -84,6 +84,9 @@ impl Generator {
         if self.character == Character::Waiting && self.rng.chance(250) {
             return self.hold(program, member);
         }
+        if let Some(action) = self.want_shelved(program) {
+            return action;
+        }
         if self.rng.chance(170) {
             return self.crossing(program, member, book);
         }

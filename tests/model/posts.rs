@@ -103,6 +103,7 @@ impl Model {
             return known;
         }
         self.both_fall_due(command, now_us);
+        self.free_for(command, now_us);
         match &command.action {
             Action::Checkout { parts } => self.check_out(command, parts, now_us),
             _ => self.post_one(command, now_us),

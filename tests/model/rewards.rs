@@ -1,6 +1,8 @@
 //! Things that are bought with units: put on offer, bought, reserved, brought back.
 
-use stampbook::ledger::command::{Action, AdminAction};
+use std::collections::BTreeMap;
+
+use stampbook::ledger::command::{Action, AdminAction, Command};
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::AssetKind;
 
@@ -9,7 +11,7 @@ use super::book::{Said, prefix, tell};
 use super::holds::{HOLDS_MAX, pin, until};
 use super::member::{Draft, Hold, PIECES};
 use super::moves::spend;
-use super::{Case, Decided, Program, Refusal, Reward, What, add, more_of};
+use super::{Case, Decided, Model, Program, Refusal, Reward, What, add, more_of};
 
 /// Rewards that a program may have.
 const REWARDS_MAX: usize = 1_024;
@@ -23,6 +25,43 @@ impl Program {
     /// Pieces of it that holds reserve.
     pub(crate) fn reserved(&self, sku: &str) -> i128 {
         self.balance(&format!("{}reward/{sku}/reserved", prefix(PIECES)))
+    }
+}
+
+impl Model {
+    /// What a hold reserves is anybody's once the hold is over: who wants more pieces than are left has such holds ended, the one
+    /// that was over first before the others, until there are enough or none is left.
+    fn free_pieces(&mut self, program: usize, sku: &str, wanted: i128, now_us: i64) {
+        while self.programs[program].stock(sku) < wanted {
+            let over = self.programs[program].members.iter().flat_map(|(name, member)| {
+                let of_reward = |hold: &&Hold| hold.reserves.as_ref().is_some_and(|(of, _)| of == sku);
+                let over = member.holds.iter().filter(of_reward).filter(|hold| hold.until_us <= now_us);
+                over.map(move |hold| (hold.until_us, hold.op, name))
+            });
+            let Some((_, _, name)) = over.min() else { return };
+            let name = name.clone();
+            self.one_falls_due(program, &name, now_us);
+        }
+    }
+
+    /// Frees the pieces that a command wants, all that its parts want of a reward together.
+    pub(crate) fn free_for(&mut self, command: &Command, now_us: i64) {
+        let mut wanted: BTreeMap<&str, i128> = BTreeMap::new();
+        for part in std::iter::once(command).chain(command.parts()) {
+            if let Action::Claim { sku, pieces, .. } | Action::Reserve { sku, pieces, .. } = &part.action {
+                *wanted.entry(sku).or_default() += i128::from(*pieces);
+                self.free_pieces(usize::from(command.program.0), sku, wanted[sku.as_str()], now_us);
+            }
+        }
+    }
+
+    /// Frees the pieces that an operator takes out of a stock, or all, where the reward is to cost another asset.
+    pub(crate) fn free_for_operator(&mut self, program: usize, action: &AdminAction, now_us: i64) {
+        let AdminAction::PutReward { sku, asset, stocked, .. } = action else { return };
+        let assets = more_of(self.programs[program].newest()).assets;
+        let Some(known) = self.programs[program].rewards.get(sku) else { return };
+        let same = assets[usize::from(known.asset)].id == *asset;
+        self.free_pieces(program, sku, if same { -i128::from(*stocked) } else { i128::MAX }, now_us);
     }
 }
 

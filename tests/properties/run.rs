@@ -11,7 +11,7 @@ use stampbook::ledger::reason::Reason;
 use stampbook::ledger::view::{ProgramTrial, TrialRow};
 
 use super::model::book::{Book, Posted, Said, asset_of};
-use super::model::generate::{Generator, PROGRAMS, Sent};
+use super::model::generate::{Generator, PROGRAMS, Sent, Shelved};
 use super::model::member::{Hold, Member, PIECES};
 use super::model::rules::more_of;
 use super::model::{Model, Program, Verdict, What, due};
@@ -21,13 +21,16 @@ pub(crate) struct Run {
     pub book: Book,
     pub model: Model,
     pub generator: Generator,
+    /// Holds that were ended for others, who wanted the pieces that they reserved.
+    pub freed: usize,
     /// What was sent, and when.
     sent: Vec<(i64, Sent)>,
 }
 
 impl Run {
     pub(crate) fn new(seed: u64, limits: Limits) -> Self {
-        Self { book: Book::new(limits), model: Model::new(limits), generator: Generator::new(seed), sent: Vec::new() }
+        let (book, model, generator) = (Book::new(limits), Model::new(limits), Generator::new(seed));
+        Self { book, model, generator, freed: 0, sent: Vec::new() }
     }
 
     /// Posts the next random command.
@@ -41,12 +44,19 @@ impl Run {
         (self.generator.soon, self.generator.available) = (Vec::new(), BTreeMap::new());
         (self.generator.holds, self.generator.waiting) = (Vec::new(), Vec::new());
         (self.generator.reserved, self.generator.gone) = (BTreeMap::new(), BTreeSet::new());
+        self.generator.shelved = Vec::new();
         let op = |at: usize| Op(u64::try_from(at).unwrap());
         for (number, program) in self.model.programs.iter().enumerate() {
             self.generator.gone.extend(program.merged.keys().map(|name| (number, name.clone())));
             for (name, member) in &program.members {
                 let reserves = |hold: &Hold| Some((op(hold.op), (hold.units(), hold.reserves.as_ref()?.1)));
                 self.generator.reserved.extend(member.holds.iter().filter_map(reserves));
+                let shelved = |hold: &Hold| {
+                    let (sku, price) = hold.reserves.clone()?;
+                    let (pieces, left, until_us) = (hold.units() / price, program.stock(&sku), hold.until_us);
+                    Some(Shelved { program: number, sku, until_us, pieces, left })
+                };
+                self.generator.shelved.extend(member.holds.iter().filter_map(shelved));
                 self.generator.soon.extend(due::instants(member));
                 self.generator.holds.extend(member.holds.iter().map(|hold| (number, op(hold.op))));
                 self.generator.waiting.extend(member.waiting.iter().map(|entry| (number, op(entry.op))));
@@ -99,6 +109,7 @@ impl Run {
             );
         }
         assert_eq!(self.book.shelf.events.len(), self.model.said.len(), "events, after {sent:?} at {now_us}");
+        self.freed += self.freed_since(before, sent);
         let agree = match (posted, &expected) {
             (Posted::Fresh(op), Verdict::Fresh(said)) => {
                 self.generator.stands_at(sent, op, said.refused.is_some());
@@ -112,6 +123,19 @@ impl Run {
         };
         assert!(agree, "the ledger says {posted:?} and the model {expected:?} of {sent:?} at {now_us}");
         expected
+    }
+
+    /// Holds that ended since there were so many events, since others wanted what they reserve.
+    fn freed_since(&self, before: usize, sent: &Sent) -> usize {
+        let own = match sent {
+            Sent::Member(command) if command.action.other().is_none() => {
+                format!("member/{}/", self.model.programs[usize::from(command.program.0)].root(&command.member))
+            }
+            Sent::Admin(_) => "nobody".to_owned(),
+            _ => return 0,
+        };
+        let ended = self.model.said.iter().skip(before).filter(|said| said.what == "hold ended");
+        ended.filter(|said| !said.legs.keys().any(|account| account.contains(&own))).count()
     }
 
     /// Posts so many random commands. Where one fails, those up to it are the shortest run that does: it is told.

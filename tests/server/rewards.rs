@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
+use stampbook::config::{ClockSetting, Config};
 use stampbook::proto as pb;
 use stampbook::proto::command::Action;
 use stampbook::proto::get_trial_balance_request::AsOf;
 use stampbook::proto::{Kind, Outcome, Purpose, Reason};
 use tonic::Code;
 
-use crate::house::{House, PROGRAM, fields, first, gift, reason, redeem};
+use crate::house::{DEFINITION, House, PROGRAM, fields, first, gift, reason, redeem, small};
 
 const PRICE: i64 = 100;
 
@@ -187,6 +188,40 @@ async fn an_atomic_batch_that_fails_takes_no_piece() {
     let receipts = house.batch(vec![claim("d", "ann", 1), reserve("e", "ann", 1)], true).await.unwrap();
     assert!(receipts.iter().all(|receipt| receipt.outcome() == Outcome::Applied));
     assert_eq!((got(&mut house).await.left, got(&mut house).await.reserved), (0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_piece_whose_hold_is_over_goes_to_whoever_asks_first_and_the_book_proves_it() {
+    const BEGUN_US: i64 = 1_577_836_800_000_000;
+    let config = Config { clock: ClockSetting::Driven, clock_start_us: Some(BEGUN_US), ..small() };
+    let mut house = House::open(tempfile::tempdir().unwrap(), &config).await;
+    house.put(DEFINITION, None, "put-1").await.unwrap();
+    put(&mut house, mug("w1", 1)).await;
+    for member in ["ann", "bob"] {
+        house.post(gift(&format!("g-{member}"), member, PRICE)).await.unwrap();
+    }
+    // Sooner than the sweep, which has been round, comes by again.
+    let until_us = BEGUN_US + 500_000;
+    let mut held = reserve("h", "ann", 1);
+    if let Some(Action::Hold(hold)) = &mut held.action {
+        hold.until_us = Some(until_us);
+    }
+    let held = house.post(held).await.unwrap();
+    assert_eq!(held.outcome(), Outcome::Applied);
+    let early = house.post(claim("c1", "bob", 1)).await.unwrap();
+    assert_eq!(early.reason(), Reason::OutOfStock);
+    house.admin.drive_clock(pb::DriveClockRequest { to_us: until_us }).await.unwrap();
+    let bought = house.post(claim("c2", "bob", 1)).await.unwrap();
+    assert_eq!((bought.outcome(), bought.op), (Outcome::Applied, early.op + 2));
+    let ended = house.event(early.op + 1).await.unwrap();
+    let told = (ended.kind(), ended.reward.as_str(), ended.effective_at_us);
+    assert_eq!(told, (Kind::HoldEnded, "mug", Some(until_us)));
+    assert_eq!((got(&mut house).await.left, got(&mut house).await.reserved), (0, 0));
+    assert_eq!(house.balance("ann").await.available, PRICE);
+    let again = house.post(claim("c2", "bob", 1)).await.unwrap();
+    assert_eq!(first(&again), bought);
+    let (dir, _) = house.close().await;
+    assert_eq!(stampbook(&["verify", "--rules", "--data", dir.path().to_str().unwrap()])["sound"], true);
 }
 
 fn stampbook(arguments: &[&str]) -> serde_json::Value {

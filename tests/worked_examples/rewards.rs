@@ -16,25 +16,25 @@ use super::till::{Till, capture, hold, points, release, reverse};
 
 const PRICE: u64 = 100;
 
-fn unlapsing() -> ProgramMore {
+pub(super) fn unlapsing() -> ProgramMore {
     points(NEVER, DebtPolicy::Debt, None)
 }
 
 /// A mug for 100 points.
-fn mug(stocked: i64, open: bool) -> AdminAction {
+pub(super) fn mug(stocked: i64, open: bool) -> AdminAction {
     let (sku, name, asset) = ("mug".to_owned(), "A mug".to_owned(), "points".to_owned());
     AdminAction::PutReward { sku, name, asset, price: PRICE, open, stocked }
 }
 
 /// A till with so many mugs, whose member has 1,000 points.
-fn stocked(more: ProgramMore, mugs: i64) -> Till {
+pub(super) fn stocked(more: ProgramMore, mugs: i64) -> Till {
     let mut till = Till::new(more);
     till.operator(mug(mugs, true));
     till.lot(1_000, None);
     till
 }
 
-fn claim(pieces: u64) -> Action {
+pub(super) fn claim(pieces: u64) -> Action {
     Action::Claim { sku: "mug".to_owned(), pieces, purpose: Purpose::Gift }
 }
 
@@ -43,7 +43,7 @@ fn reserve(pieces: u64) -> Action {
 }
 
 /// Mugs that are left, reserved and bought. In all they are those that were put in.
-fn mugs(till: &Till) -> [i64; 3] {
+pub(super) fn mugs(till: &Till) -> [i64; 3] {
     till.book.ledger.check_sums().unwrap();
     let view = till.book.ledger.rewards(ProgramNo(0)).remove(0);
     let trial = till.book.ledger.trial_balance().remove(0);
@@ -59,7 +59,7 @@ fn spendable(till: &mut Till) -> i64 {
 }
 
 /// Puts a reward and says why it was refused.
-fn refused(till: &mut Till, action: AdminAction) -> Option<(Reason, String)> {
+pub(super) fn refused(till: &mut Till, action: AdminAction) -> Option<(Reason, String)> {
     let key = format!("put-{}", till.book.shelf.events.len());
     let command = till.book.admin("high-street", &key, action);
     till.book.post_admin(&command, till.now_us);
@@ -216,7 +216,7 @@ fn a_program_has_at_most_1024_rewards() {
 }
 
 /// The same state from its images.
-fn loaded(till: &mut Till) -> Ledger {
+pub(super) fn loaded(till: &mut Till) -> Ledger {
     Images::whole(&mut till.book.ledger).load(&till.book).unwrap()
 }
 
