@@ -261,7 +261,7 @@ impl PaperBook {
         &mut self,
         (member, legs): (usize, &[Leg]),
         (to, to_legs): (usize, &[Leg]),
-        make: impl for<'e> FnOnce(Common<'e>, Legs, Other<'e>) -> Event<'e>,
+        make: impl for<'e> FnOnce(Common<'e>, Legs, Box<Other<'e>>) -> Event<'e>,
     ) {
         let (op, head) = (self.next(), self.heads.last().unwrap()[to]);
         let after = self.move_units(to, to_legs);
@@ -269,14 +269,14 @@ impl PaperBook {
         let moved = self.states.pop().unwrap();
         let before = std::mem::replace(self.states.last_mut().unwrap(), moved);
         let (number, (id, program)) = (MemberNo(u32::try_from(to).unwrap()), MEMBERS[to]);
-        let other = Other {
+        let other = Box::new(Other {
             program,
             member: if head.0 == 0 { MemberRef::Opened(number, id) } else { MemberRef::Known(number) },
             member_link: op.distance_from(head),
             after,
             rolls: Vec::new(),
             legs: legs_of(to_legs),
-        };
+        });
         self.post(member, legs, |common, legs| make(common, legs, other));
         let place = self.states.len() - 2;
         self.states[place] = before;

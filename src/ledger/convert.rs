@@ -56,14 +56,14 @@ impl Ledger {
         let lot = lot_for(there, rules, to_asset, Source::Transferred, occurred);
         let lapsed = other.credit(there, to_asset, &[(lot, taken)], AMOUNT)?;
         let common = common_of(command, member, &posting, at);
-        let other = Other {
+        let other = Box::new(Other {
             program: to_program,
             member: receiver,
             member_link: at.op.distance_from(other.holding.head),
             after: vec![other.holding.balances(to_asset)],
             rolls: rolled.map(|until| (to_asset, until)).into_iter().collect(),
             legs: other.legs_checked(AMOUNT)?,
-        };
+        });
         let (asked, legs) = (asked.units, posting.legs_checked(AMOUNT)?);
         let (units, to_units) = (given, taken);
         Ok(Event::Converted(Converted { common, asset, asked, units, to_asset, to_units, lapsed, rolls, other, legs }))

@@ -121,16 +121,13 @@ impl Ledger {
             // Its parts are decided one after another; see `Ledger::check_out`.
             Action::Checkout { .. } => Err((Reason::AmountOverflow, "checkout").into()),
         };
-        let outcome = outcome.and_then(|event| {
-            if self.fits(&event) { Ok(event) } else { Err(Halt::Refused(Reason::AmountOverflow, AMOUNT)) }
-        });
-        match outcome {
-            Ok(event) => Decision::Event(event),
-            Err(Halt::Limit) => Decision::LimitReached,
-            Err(Halt::Refused(reason, field)) => {
-                Decision::Event(self.reject(command, reason, path_of(command, field), at))
-            }
-        }
+        let (reason, field) = match outcome {
+            Ok(event) if self.fits(&event) => return Decision::Event(event),
+            Ok(_) => (Reason::AmountOverflow, AMOUNT),
+            Err(Halt::Refused(reason, field)) => (reason, field),
+            Err(Halt::Limit) => return Decision::LimitReached,
+        };
+        Decision::Event(self.reject(command, reason, path_of(command, field), at))
     }
 
     /// The event that remembers a command's refusal.

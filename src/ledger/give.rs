@@ -39,14 +39,14 @@ impl Ledger {
             roll_with(&posting.holding, &mut received, asset, &given).map(|until| (asset, until)).into_iter().collect();
         received.credit(program, asset, &given, AMOUNT)?;
         let common = common_of(command, member, &posting, at);
-        let other = Other {
+        let other = Box::new(Other {
             program: command.program,
             member: receiver,
             member_link: at.op.distance_from(received.holding.head),
             after: vec![received.holding.balances(asset)],
             rolls,
             legs: received.legs_checked(AMOUNT)?,
-        };
+        });
         let legs = posting.legs_checked(AMOUNT)?;
         Ok(Event::Transferred(Transferred { common, asset, units: wanted, other, legs }))
     }

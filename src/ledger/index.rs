@@ -5,7 +5,7 @@
 //! [`Index::touch`] can bring it near before it is needed: at ten million members the wait for memory is most of what a
 //! command costs. In shards, so that growth holds up no more than a shard's share.
 
-use std::hint::black_box;
+use super::near;
 
 const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 10;
@@ -172,12 +172,11 @@ impl Index {
         }
     }
 
-    /// Loads the place where the fingerprint would be. Loads for several fingerprints, one after another, wait for memory
-    /// together; the look-ups after them do not wait.
+    /// Asks for the place where the fingerprint would be, see [`near::ask`].
     pub(crate) fn touch(&self, print: u128) {
         let (shard, sought) = split(print);
-        if let Some(shard) = self.shards.get(shard) {
-            black_box(shard.slots.get(shard.home(sought.second)).map(|slot| slot.value));
+        if let Some(slot) = self.shards.get(shard).and_then(|shard| shard.slots.get(shard.home(sought.second))) {
+            near::ask(slot);
         }
     }
 

@@ -133,7 +133,7 @@ impl Members {
         self.numbers.touch(hash);
     }
 
-    /// Loads what the member owns.
+    /// Asks for what the member owns, see [`super::near::ask`].
     pub(crate) fn touch_number(&self, number: MemberNo) {
         let (page, place) = place(number);
         if let Some(slot) = self.pages.get(page).and_then(|page| page.slots.get(place)) {

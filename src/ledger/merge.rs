@@ -50,14 +50,14 @@ impl Ledger {
         merge.move_lots(version)?;
         merge.move_pending()?;
         merge.move_holds();
-        let other = Other {
+        let other = Box::new(Other {
             program: command.program,
             member: MemberRef::Known(stayer),
             member_link: at.op.distance_from(merge.other.holding.head),
             after: merge.after(),
             rolls,
             legs: merge.other.legs_checked(OTHER).map_err(|_| TOO_LARGE)?,
-        };
+        });
         let common = common_of(command, MemberRef::Known(goer), &merge.own, at);
         let legs = merge.own.legs_checked(OTHER).map_err(|_| TOO_LARGE)?;
         let (actor, reason) = (clear(actor), clear(reason));

@@ -36,6 +36,7 @@ mod merging_tests;
 pub mod move_event;
 #[cfg(test)]
 mod moving_tests;
+mod near;
 pub mod original;
 pub mod own;
 mod owned;

@@ -35,7 +35,7 @@ pub struct Transferred<'a> {
     /// Units.
     pub units: u64,
     /// The receiver.
-    pub other: Other<'a>,
+    pub other: Box<Other<'a>>,
     /// The giver's legs.
     pub legs: Legs,
 }
@@ -60,7 +60,7 @@ pub struct Converted<'a> {
     /// Until when the giver's rolling units live now, in minutes since the Unix epoch.
     pub rolls: Option<u32>,
     /// The member who receives.
-    pub other: Other<'a>,
+    pub other: Box<Other<'a>>,
     /// The giver's legs, and those of his program.
     pub legs: Legs,
 }
@@ -80,7 +80,7 @@ pub struct MembersMerged<'a> {
     /// Why.
     pub reason: Text<'a>,
     /// The member who stays.
-    pub other: Other<'a>,
+    pub other: Box<Other<'a>>,
     /// The legs of the member who goes.
     pub legs: Legs,
 }

@@ -1,14 +1,13 @@
 //! How what a member owns lies in a page: small and in place for most members, in memory of its own for those with more
 //! than a few lots.
 
-use std::hint::black_box;
-
 use smallvec::{Array, SmallVec};
 
 use super::command::Standing;
 use super::event::{Expiry, LotId, Source};
 use super::holding::{Hold, Holding, Lot, LotKey, Pending, instant_of};
 use super::ids::{AssetNo, Op, ProgramNo, TagNo};
+use super::near;
 use super::profile::Profile;
 
 /// The greatest op that a slot can hold.
@@ -81,6 +80,7 @@ struct Rich {
 
 /// A member's place in a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Slot {
     debt: i64,
     floor: u64,
@@ -197,9 +197,11 @@ impl Slot {
         self.rich.as_ref().map_or(usize::from(self.count), |rich| rich.lots.len())
     }
 
-    /// Loads both ends of it.
+    /// Asks for all of it: two or three cache lines.
     pub(crate) fn touch(&self) {
-        black_box((self.debt, self.head));
+        near::ask(&self.debt);
+        self.lots.iter().for_each(near::ask);
+        near::ask(&self.count);
     }
 
     /// Bytes beside the slot's own.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::capture::Capture;
-use super::command::{Command, Purpose};
+use super::command::{Action, Command, Purpose};
 use super::decide::LATE_MAX_US;
 use super::event::{AssetBalances, Balances, CapSpan, Expiry};
 use super::evolve::Hashes;
@@ -14,6 +14,7 @@ use super::generation::Generation;
 use super::holding::{Holding, Lot, LotKey};
 use super::ids::{AssetNo, CampaignNo, MemberNo, Op, ProgramNo, RewardNo, VersionNo};
 use super::members::Members;
+use super::near;
 use super::reserved::Reserved;
 use super::reward::Rewards;
 use super::spec::{ASSETS_MAX, AssetSpec, CampaignSpec, CapPer, ProgramMore, ProgramSpec, Rule};
@@ -400,10 +401,15 @@ impl Ledger {
         self.newest
     }
 
-    /// Loads what deciding these commands will look up: each pass waits for memory once and not once a command. It
-    /// changes nothing and says nothing.
+    /// Asks for what deciding these commands will look up, so that each pass waits for memory once and not once a command.
+    /// It changes nothing and says nothing.
     pub fn touch(&self, commands: &[Command]) {
         for command in commands {
+            // The network's threads wrote them: they lie near another core.
+            near::ask(command.key.as_str());
+            if let Action::Earn { event_kind: Some(kind), .. } = &command.action {
+                near::ask(kind.as_str());
+            }
             self.touch_key(command.key_print);
             self.members.touch(command.member_hash);
         }
@@ -414,7 +420,7 @@ impl Ledger {
         }
     }
 
-    /// Loads what replaying an event will look up, so that events ahead wait for memory together; see [`Self::touch`].
+    /// Asks for what replaying an event will look up, so that events ahead wait for memory together; see [`Self::touch`].
     pub fn touch_event(&self, hashes: Hashes, member: Option<MemberNo>) {
         self.touch_newest(hashes.key);
         match member {

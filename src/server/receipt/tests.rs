@@ -40,9 +40,9 @@ pub(in crate::server) fn names() -> Names {
 }
 
 /// The other side of an event: a member of that program who has so much of asset 1 after it.
-pub(in crate::server) fn other(program: u16, member: MemberRef<'static>, legs: Legs) -> Other<'static> {
+pub(in crate::server) fn other(program: u16, member: MemberRef<'static>, legs: Legs) -> Box<Other<'static>> {
     let after = vec![AssetBalances { asset: GROWTH, available: 7, ..AssetBalances::default() }];
-    Other { program: ProgramNo(program), member, member_link: 0, after, rolls: vec![(GROWTH, 9)], legs }
+    Box::new(Other { program: ProgramNo(program), member, member_link: 0, after, rolls: vec![(GROWTH, 9)], legs })
 }
 
 pub(in crate::server) fn info() -> BookInfo {
