@@ -176,10 +176,12 @@ impl Accounts {
     async fn shown(&self, stored: &StoredEvent, program: &str, key: Option<&str>) -> Result<Option<pb::Event>, Status> {
         let handle = self.desk.handle();
         let event = decoded(stored)?;
-        let member = match event.common().map(|common| common.member) {
-            Some(MemberRef::Known(number)) => self.member_id(number).await?,
-            Some(MemberRef::Opened(_, id) | MemberRef::Unknown(id)) => id.to_owned(),
-            None => String::new(),
+        let member = match (event.common().map(|common| common.member), &event) {
+            (Some(MemberRef::Known(number)), _) => self.member_id(number).await?,
+            (Some(MemberRef::Opened(_, id) | MemberRef::Unknown(id)), _) => id.to_owned(),
+            // What fell due is nobody's command, but it is a member's.
+            (None, Event::Due(due)) => self.member_id(due.member).await?,
+            (None, _) => String::new(),
         };
         let names = handle.names();
         let scribe = Scribe { info: handle.book_info(), names: &names };

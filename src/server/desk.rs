@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::mem;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+use prost::Message;
 use tonic::Status;
 
 use super::convert::Converter;
@@ -17,6 +19,9 @@ use crate::ledger::command::Command;
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::proto as pb;
+
+/// What most receipts have room in.
+const RECEIPT_BYTES: usize = 192;
 
 /// The engine as the services see it.
 #[derive(Clone)]
@@ -132,11 +137,12 @@ impl Desk {
         self.ask(Work::Read(read)).await
     }
 
-    /// The receipts of a request's commands, in order.
+    /// The receipts of a request's commands, in order, encoded as they are made: no more than one of them is in memory as a
+    /// message.
     ///
     /// # Errors
     /// A status where the book cannot be read; every command of the request is settled all the same.
-    pub(super) async fn receipts(&self, body: AnswerBody, atomic: bool) -> Result<Vec<pb::Receipt>, Status> {
+    pub(super) async fn receipts(&self, body: AnswerBody, atomic: bool) -> Result<Vec<Bytes>, Status> {
         let AnswerBody::Posted { results, frame, mut commands } = body else {
             return Err(status::unexpected());
         };
@@ -144,7 +150,21 @@ impl Desk {
             return Err(status::unexpected());
         }
         let sent = commands.iter_mut().map(Sent::of);
-        self.settle(&results, frame, sent, atomic).await
+        let mut bytes = BytesMut::with_capacity(results.len().saturating_mul(RECEIPT_BYTES));
+        self.settle(&results, frame, sent, atomic, |receipt| encoded(&receipt, &mut bytes)).await
+    }
+
+    /// The receipt of a member's command that was sent by itself.
+    ///
+    /// # Errors
+    /// A status where the book cannot be read; the command is settled all the same.
+    pub(super) async fn receipt_of(&self, mut body: AnswerBody) -> Result<pb::Receipt, Status> {
+        let command = match &mut body {
+            AnswerBody::Posted { commands, .. } => commands.pop(),
+            _ => None,
+        };
+        let mut command = command.ok_or_else(status::unexpected)?;
+        self.receipt(body, Sent::of(&mut command)).await
     }
 
     /// The receipt of an operator's command.
@@ -155,39 +175,40 @@ impl Desk {
         let AnswerBody::Posted { results, frame, .. } = body else {
             return Err(status::unexpected());
         };
-        let mut receipts = self.settle(&results, frame, std::iter::once(sent), false).await?;
+        let mut receipts = self.settle(&results, frame, std::iter::once(sent), false, |receipt| receipt).await?;
         receipts.pop().ok_or_else(status::unexpected)
     }
 
-    async fn settle(
+    async fn settle<T>(
         &self,
         results: &[ItemResult],
         frame: Option<Arc<FrameBody>>,
         sent: impl Iterator<Item = Sent>,
         atomic: bool,
-    ) -> Result<Vec<pb::Receipt>, Status> {
+        mut show: impl FnMut(pb::Receipt) -> T,
+    ) -> Result<Vec<T>, Status> {
         let names = self.handle.names();
         let scribe = Scribe { info: self.info(), names: &names };
+        if !results.iter().any(|result| matches!(result, ItemResult::Known(_))) {
+            let settled = |(result, sent)| new_receipt(&scribe, frame.as_deref(), result, sent).map(&mut show);
+            return results.iter().zip(sent).map(settled).collect();
+        }
         let mut receipts = Vec::with_capacity(results.len());
         let mut known = Vec::new();
         for (place, (result, sent)) in results.iter().zip(sent).enumerate() {
             receipts.push(match *result {
-                ItemResult::Fresh(op) => fresh(&scribe, frame.as_deref(), op, sent)?,
-                ItemResult::MembersLimit => members_limit(scribe.info, sent.key),
-                ItemResult::Aborted => aborted(scribe.info, sent.key),
                 ItemResult::Known(op) => {
                     known.push(Known { place, sent, op });
                     pb::Receipt::default()
                 }
+                _ => new_receipt(&scribe, frame.as_deref(), result, sent)?,
             });
         }
-        if !known.is_empty() {
-            self.settle_known(&mut receipts, known, frame).await?;
-            if atomic {
-                refuse_mixture(self.info(), &mut receipts, results);
-            }
+        self.settle_known(&mut receipts, known, frame).await?;
+        if atomic {
+            refuse_mixture(self.info(), &mut receipts, results);
         }
-        Ok(receipts)
+        Ok(receipts.into_iter().map(show).collect())
     }
 
     /// Reads what the known keys stand for, off the runtime, in one task for all of them.
@@ -232,6 +253,29 @@ where
     match tokio::task::spawn_blocking(task).await {
         Ok(done) => done.map_err(|error| status::unreadable(&error)),
         Err(error) => Err(status::unreadable(&error)),
+    }
+}
+
+/// A receipt as bytes behind those that were encoded before it.
+pub(super) fn encoded(receipt: &pb::Receipt, bytes: &mut BytesMut) -> Bytes {
+    bytes.reserve(receipt.encoded_len());
+    // There is room for it.
+    let _ = receipt.encode(bytes);
+    bytes.split().freeze()
+}
+
+/// The receipt of a command whose key was new.
+fn new_receipt(
+    scribe: &Scribe<'_>,
+    frame: Option<&FrameBody>,
+    result: &ItemResult,
+    sent: Sent,
+) -> Result<pb::Receipt, Status> {
+    match *result {
+        ItemResult::Fresh(op) => fresh(scribe, frame, op, sent),
+        ItemResult::MembersLimit => Ok(members_limit(scribe.info, sent.key)),
+        ItemResult::Aborted => Ok(aborted(scribe.info, sent.key)),
+        ItemResult::Known(_) => Err(status::unexpected()),
     }
 }
 

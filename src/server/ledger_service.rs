@@ -9,6 +9,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Charge;
 use super::desk::Desk;
+use super::ready_made::ledger_service_server::LedgerService;
+use super::ready_made::{PostBatchResponse, PostStreamResponse};
 use super::shape::Fault;
 use super::status;
 use super::stream;
@@ -16,7 +18,6 @@ use crate::constants::COMMANDS_PER_BATCH_MAX;
 use crate::engine::request::{StreamId, Work};
 use crate::ledger::command::{Command, MERGE_EVENTS, TRANSFER_EVENTS};
 use crate::proto as pb;
-use crate::proto::ledger_service_server::LedgerService;
 
 /// The service.
 pub(super) struct Ledger {
@@ -44,7 +45,7 @@ impl LedgerService for Ledger {
         let converted = self.desk.converter().convert(sent);
         let command = converted.map_err(|fault| status::invalid(&[fault.within("command.")]))?;
         let answer = self.desk.ask(self.post_of(vec![command], false)).await?;
-        let receipt = self.desk.receipts(answer.body, false).await?.pop().ok_or_else(status::unexpected)?;
+        let receipt = self.desk.receipt_of(answer.body).await?;
         match receipt.outcome() {
             pb::Outcome::Applied | pb::Outcome::Rejected => {
                 Ok(Response::new(pb::PostResponse { receipt: Some(receipt) }))
@@ -53,18 +54,15 @@ impl LedgerService for Ledger {
         }
     }
 
-    async fn post_batch(
-        &self,
-        request: Request<pb::PostBatchRequest>,
-    ) -> Result<Response<pb::PostBatchResponse>, Status> {
+    async fn post_batch(&self, request: Request<pb::PostBatchRequest>) -> Result<Response<PostBatchResponse>, Status> {
         let pb::PostBatchRequest { items, atomic } = request.into_inner();
         let commands = batch(&self.desk, items, atomic).map_err(|fault| status::invalid(&[fault]))?;
         let answer = self.desk.ask(self.post_of(commands, atomic)).await?;
         let receipts = self.desk.receipts(answer.body, atomic).await?;
-        Ok(Response::new(pb::PostBatchResponse { receipts }))
+        Ok(Response::new(PostBatchResponse { receipts }))
     }
 
-    type PostStreamStream = ReceiverStream<Result<pb::PostStreamResponse, Status>>;
+    type PostStreamStream = ReceiverStream<Result<PostStreamResponse, Status>>;
 
     async fn post_stream(
         &self,

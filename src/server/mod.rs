@@ -12,6 +12,7 @@ mod desk;
 mod ledger_service;
 mod parcel;
 mod past;
+mod ready_made;
 pub mod receipt;
 mod rolls;
 pub mod rules;

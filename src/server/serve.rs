@@ -24,6 +24,7 @@ use super::admission::{Admission, AdmissionLayer};
 use super::audit_service::Audit;
 use super::desk::Desk;
 use super::ledger_service::Ledger;
+use super::ready_made::ledger_service_server::LedgerServiceServer;
 use crate::audit::room::SnapshotFiles;
 use crate::config::{ClockSetting, Config, ConfigError};
 use crate::constants::{
@@ -37,7 +38,6 @@ use crate::journal::{JournalError, genesis_of};
 use crate::proto::account_service_server::AccountServiceServer;
 use crate::proto::admin_service_server::AdminServiceServer;
 use crate::proto::audit_service_server::AuditServiceServer;
-use crate::proto::ledger_service_server::LedgerServiceServer;
 use crate::store::SledShelves;
 
 /// The command line or the settings make no sense.

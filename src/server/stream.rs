@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::admission::{Charge, Load};
-use super::desk::Desk;
+use super::desk::{Desk, encoded};
 use super::ledger_service::events_of;
+use super::ready_made::PostStreamResponse;
 use super::shape::Fault;
 use super::{receipt, status};
 use crate::constants::{
@@ -39,7 +41,7 @@ const _: () = assert!(
     "what is just short of a group and one message more come to no more events than a batch, and so lie in one frame"
 );
 
-type Responses = mpsc::Sender<Result<pb::PostStreamResponse, Status>>;
+type Responses = mpsc::Sender<Result<PostStreamResponse, Status>>;
 type Pending = oneshot::Receiver<Result<Answer, Refusal>>;
 
 /// Begins to serve a stream; what is returned yields its responses.
@@ -50,7 +52,7 @@ pub(super) fn run(
     inbound: Streaming<pb::PostStreamRequest>,
     charge: Option<Arc<Charge>>,
     stopping: watch::Receiver<bool>,
-) -> ReceiverStream<Result<pb::PostStreamResponse, Status>> {
+) -> ReceiverStream<Result<PostStreamResponse, Status>> {
     let (responses, outbound) = mpsc::channel(RESPONSES_WAITING_MAX);
     let pipeline = Pipeline { desk, stream, inbound, charge, groups: VecDeque::new(), commands: 0, end: None };
     tokio::spawn(pipeline.serve(responses, stopping));
@@ -225,14 +227,14 @@ impl Pipeline {
             Some(Err(refusal)) => Err(status::refused(refusal)),
         };
         let response =
-            sound.map(|sound| pb::PostStreamResponse { receipts: self.in_order(sound, group.items, group.faults) });
+            sound.map(|sound| PostStreamResponse { receipts: self.in_order(sound, group.items, group.faults) });
         drop(group.load);
         let failed = response.is_err();
         responses.send(response).await.is_ok() && !failed
     }
 
     /// The receipts of a group's items, the unsound in their places among the others.
-    fn in_order(&self, sound: Vec<pb::Receipt>, items: usize, faults: Vec<(usize, Fault)>) -> Vec<pb::Receipt> {
+    fn in_order(&self, sound: Vec<Bytes>, items: usize, faults: Vec<(usize, Fault)>) -> Vec<Bytes> {
         if faults.is_empty() {
             return sound;
         }
@@ -240,7 +242,7 @@ impl Pipeline {
         let mut sound = sound.into_iter();
         for (place, fault) in faults {
             receipts.extend(sound.by_ref().take(place.saturating_sub(receipts.len())));
-            receipts.push(receipt::invalid(self.desk.info(), fault));
+            receipts.push(encoded(&receipt::invalid(self.desk.info(), fault), &mut BytesMut::new()));
         }
         receipts.extend(sound);
         receipts

@@ -214,8 +214,8 @@ async fn a_piece_whose_hold_is_over_goes_to_whoever_asks_first_and_the_book_prov
     let bought = house.post(claim("c2", "bob", 1)).await.unwrap();
     assert_eq!((bought.outcome(), bought.op), (Outcome::Applied, early.op + 2));
     let ended = house.event(early.op + 1).await.unwrap();
-    let told = (ended.kind(), ended.reward.as_str(), ended.effective_at_us);
-    assert_eq!(told, (Kind::HoldEnded, "mug", Some(until_us)));
+    let told = (ended.kind(), ended.member.as_str(), ended.reward.as_str(), ended.effective_at_us);
+    assert_eq!(told, (Kind::HoldEnded, "ann", "mug", Some(until_us)));
     assert_eq!((got(&mut house).await.left, got(&mut house).await.reserved), (0, 0));
     assert_eq!(house.balance("ann").await.available, PRICE);
     let again = house.post(claim("c2", "bob", 1)).await.unwrap();
