@@ -268,7 +268,14 @@ impl Core {
             return Ok(());
         }
         let tended = match &item.work {
-            Work::Post { commands, .. } => self.tend(commands)?,
+            Work::Post { commands, stream, .. } => {
+                let mut tended = self.tend(commands)?;
+                // What is of a stream is not shed here: what lies behind it in the stream would be decided without it.
+                while !tended && stream.is_some() {
+                    tended = self.tend(commands)?;
+                }
+                tended
+            }
             Work::Admin(command) => self.tend_operator(command, commands_of(&item.work))?,
             Work::Read(_) => true,
         };

@@ -78,7 +78,9 @@ impl Core {
                         }
                     }
                     for part in std::iter::once(command).chain(command.parts()) {
-                        if let Some(wanted) = core.ledger.wanted(part) {
+                        // Whatever holds what, a key that is known gets its first answer.
+                        let is_new = || core.ledger.key(command.key_print).is_none();
+                        if let Some(wanted) = core.ledger.wanted(part).filter(|_| is_new()) {
                             written += core.free_pieces(so_far.add(wanted), &mut freeing)?;
                         }
                     }
@@ -92,7 +94,8 @@ impl Core {
     /// Writes what stands in the way of an operator's command that comes to so many events: the ends of holds that are over and
     /// reserve pieces which it takes out of a stock; `false` as of [`Self::tend`].
     pub(super) fn tend_operator(&mut self, command: &AdminCommand, events: usize) -> Result<bool, Broken> {
-        let Some(wanted) = self.ledger.wanted_by_operator(command) else { return Ok(true) };
+        let wanted = self.ledger.wanted_by_operator(command);
+        let Some(wanted) = wanted.filter(|_| self.ledger.key(command.key_print).is_none()) else { return Ok(true) };
         let mut freeing = Some(FREEING_EVENTS_MAX);
         self.tend_before(events, |core| core.free_pieces(wanted, &mut freeing))?;
         Ok(freeing.is_some())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::request::{AnswerBody, ItemResult, Read, Work};
+use super::request::{AnswerBody, ItemResult, Read, StreamId, Work};
 use super::tests::{Client, config, earn, redeem, spec};
 use super::*;
 use crate::constants::FREEING_EVENTS_MAX;
@@ -13,6 +13,7 @@ use crate::ledger::command::{Action, AdminAction, Purpose, Standing};
 use crate::ledger::event::{DueKind, Event};
 use crate::ledger::ids::Op;
 use crate::ledger::later::Later;
+use crate::ledger::reason::Reason;
 use crate::ledger::spec::{AssetSpec, ExpiryPolicy, Lifetime, ProgramMore, RoundUp};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -264,12 +265,9 @@ fn an_atomic_batch_has_what_its_commands_want_together_and_undoes_no_end_of_a_ho
     engine.shut_down();
 }
 
-#[test]
-fn a_request_that_more_holds_stand_in_the_way_of_than_it_may_end_is_shed_and_finds_the_others_ended_when_it_comes_again()
- {
-    let (disk, clock) = (SimDisk::new(8), Arc::new(SimClock::new(BEGUN_US)));
-    let (engine, client) = start(&disk, &clock);
-    set_up(&client);
+/// Has a stock that holds reserve all of, all of them over, and more than one request ends. The stock, and the last op.
+fn reserve_all(client: &Client, clock: &SimClock) -> (i64, u64) {
+    set_up(client);
     let each = 32;
     let members = FREEING_EVENTS_MAX / each + 1;
     let pieces = members * each;
@@ -279,9 +277,37 @@ fn a_request_that_more_holds_stand_in_the_way_of_than_it_may_end_is_shed_and_fin
     client.post((0..members).map(|at| client.command(&format!("e{at}"), &named(at), earn(1_000))).collect(), false);
     let holds: Vec<_> = (0..pieces).map(|at| client.command(&format!("h{at}"), &named(at), reserve())).collect();
     let held: Vec<ItemResult> = holds.chunks(1_000).flat_map(|some| client.post(some.to_vec(), false)).collect();
-    let before = op_of(held[pieces - 1]);
-    assert_eq!(mugs(&client), (0, stock));
-    pass(&client, &clock);
+    assert_eq!(mugs(client), (0, stock));
+    pass(client, clock);
+    (stock, op_of(held[pieces - 1]))
+}
+
+#[test]
+fn what_is_of_a_stream_is_not_shed_for_holds_in_its_way_so_that_nothing_overtakes_it() {
+    let (disk, clock) = (SimDisk::new(8), Arc::new(SimClock::new(BEGUN_US)));
+    let (engine, client) = start(&disk, &clock);
+    let (stock, before) = reserve_all(&client, &clock);
+    let stream = Some(StreamId(1));
+    let claims = client.command("c", "m0", claim(stock.unsigned_abs()));
+    let works = [claims, client.command("e", "m0", earn(1_000))].map(|command| vec![command]);
+    let posted = works.map(|commands| client.handle.submit(Work::Post { commands, atomic: false, stream }).unwrap());
+    let ops = posted.map(|answer| match answer.blocking_recv().unwrap().unwrap().body {
+        AnswerBody::Posted { results, .. } => op_of(results[0]),
+        other => panic!("{other:?}"),
+    });
+    let ended = before + stock.unsigned_abs();
+    assert_eq!((ops, mugs(&client)), ([ended + 1, ended + 2], (stock, 0)), "refused for its price, not for its pieces");
+    let reason = with_event(&client, ops[0], |event| event.rejection().map(|(reason, _)| reason));
+    assert_eq!(reason, Some(Reason::InsufficientPoints));
+    engine.shut_down();
+}
+
+#[test]
+fn a_request_that_more_holds_stand_in_the_way_of_than_it_may_end_is_shed_and_finds_the_others_ended_when_it_comes_again()
+ {
+    let (disk, clock) = (SimDisk::new(8), Arc::new(SimClock::new(BEGUN_US)));
+    let (engine, client) = start(&disk, &clock);
+    let (stock, before) = reserve_all(&client, &clock);
     // What it would be refused for is not so: it is to come again, and by then finds the others.
     let wants = || client.admin_command("x", mug(-stock));
     let early = client.handle.submit(Work::Admin(Box::new(wants()))).unwrap().blocking_recv().unwrap();
