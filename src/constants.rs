@@ -148,7 +148,8 @@ pub const COMMAND_BYTES_MAX: usize = 5 * 1024 + 640;
 /// Events of what falls due by itself that one frame takes on beside what callers ask.
 pub const DUE_EVENTS_PER_FRAME: usize = 128;
 /// Events of what falls due that one request has written of members whose holds are over and reserve pieces which it wants: one
-/// for each command of the greatest batch. Where more are needed it is not decided, and to be sent again.
+/// for each command of the greatest batch. Where more are needed it is not decided, and to be sent
+/// again; what is of a stream goes on instead, so much at a time.
 pub const FREEING_EVENTS_MAX: usize = COMMANDS_PER_BATCH_MAX;
 /// Pages of members that the sweep looks through at a time.
 pub const DUE_PAGES_PER_LOOK: usize = 4;
