@@ -2,9 +2,6 @@
 //! a state that was never touched. A failure names the seed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-#[allow(dead_code, reason = "the naive ledger is for other tests")]
-mod model;
-
 use std::collections::BTreeMap;
 
 use stampbook::ledger::codec::Named;

@@ -7,7 +7,6 @@
 mod altered;
 #[path = "properties/explained.rs"]
 mod explained;
-mod model;
 #[path = "properties/rolled.rs"]
 mod rolled;
 #[path = "properties/run.rs"]

@@ -4,9 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::inconsistent_digit_grouping, reason = "amounts of money read as pounds and pence")]
 
-#[allow(dead_code, reason = "shared with the random commands, which use more of it")]
-#[path = "model/book.rs"]
-mod book;
 #[path = "worked_examples/dates.rs"]
 mod dates;
 #[path = "worked_examples/explained.rs"]
@@ -21,9 +18,6 @@ mod reserved;
 mod rewards;
 #[path = "worked_examples/rolled.rs"]
 mod rolled;
-#[allow(dead_code, reason = "shared with the random commands, which use more of it")]
-#[path = "model/rules.rs"]
-mod rules;
 #[path = "worked_examples/taking_back.rs"]
 mod taking_back;
 #[path = "worked_examples/till.rs"]
@@ -31,8 +25,8 @@ mod till;
 
 use std::collections::BTreeMap;
 
-use book::{Book, Part, Posted, ROOMY, Said};
-use rules::{campaign, program, put, ratio, refund, rule, spend};
+use model::book::{Book, Part, Posted, ROOMY, Said};
+use model::rules::{campaign, program, put, ratio, refund, rule, spend};
 use stampbook::ledger::command::{Action, AdminAction, Original, Purpose};
 use stampbook::ledger::ids::{AssetNo, Op};
 use stampbook::ledger::reason::Reason;

@@ -8,7 +8,7 @@ use stampbook::ledger::ids::Op;
 use stampbook::ledger::reward::pieces_of;
 
 use super::Run;
-use super::model::book::ROOMY;
+use model::book::ROOMY;
 
 /// What the random books hold, in the words of an explanation.
 const KINDS: [&str; 31] = [

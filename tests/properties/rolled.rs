@@ -10,7 +10,7 @@ use stampbook::ledger::codec;
 use stampbook::ledger::event::Event;
 use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
 
-use crate::model::book::Book;
+use model::book::Book;
 
 /// What the legs of a program's events after `opening` up to `closing` come to, by asset and class; those of operators apart.
 fn legs(book: &Book, program: ProgramNo, opening: Op, closing: Op) -> BTreeMap<(AssetNo, Class), i128> {

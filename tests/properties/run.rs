@@ -10,11 +10,10 @@ use stampbook::ledger::ids::{Op, ProgramNo};
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::view::{ProgramTrial, TrialRow};
 
-use super::model::book::{Book, Posted, Said, asset_of};
-use super::model::generate::{Generator, PROGRAMS, Sent, Shelved};
-use super::model::member::{Hold, Member, PIECES};
-use super::model::rules::more_of;
-use super::model::{Model, Program, Verdict, What, due};
+use model::book::{Book, Posted, Said};
+use model::generate::{Generator, PROGRAMS, Sent, Shelved};
+use model::member::{Hold, Member};
+use model::{Model, Program, Verdict, What, due};
 
 /// A book, the model beside it, and where the next command comes from.
 pub(crate) struct Run {
@@ -191,7 +190,7 @@ impl Run {
             assert_eq!(usize::try_from(trial.members).unwrap(), program.members.len());
             let rows = rows_of(trial);
             assert_eq!(rows.values().sum::<i128>(), 0);
-            assert_eq!(nonzero(rows), nonzero(trial_of(program)));
+            assert_eq!(nonzero(rows), nonzero(program.trial()));
         }
         for (number, program) in self.model.programs.iter().enumerate() {
             for (name, member) in &program.members {
@@ -287,29 +286,6 @@ fn rows_of(trial: &ProgramTrial) -> BTreeMap<String, i128> {
         asset => format!("{asset}:{}", row.account),
     };
     trial.rows.iter().map(|row| (named(row), row.balance.into())).collect()
-}
-
-/// The model's accounts as a trial balance has them: members' accounts by class.
-fn trial_of(program: &Program) -> BTreeMap<String, i128> {
-    let assets = more_of(program.newest()).assets;
-    let named = |asset: usize, account: &str| match asset {
-        0 => account.to_owned(),
-        _ if asset == usize::from(PIECES) => format!("pieces:{account}"),
-        _ => format!("{}:{account}", assets[asset].id),
-    };
-    let mut rows = BTreeMap::new();
-    for (account, balance) in &program.accounts {
-        let own = account.split_once(':').map_or(account.as_str(), |(_, own)| own);
-        *rows.entry(named(usize::from(asset_of(account)), own)).or_default() += balance;
-    }
-    for asset in 0..assets.len() {
-        let [available, held, pending, debt] = program.sums(u8::try_from(asset).unwrap());
-        rows.insert(named(asset, "member/available"), available);
-        rows.insert(named(asset, "member/held"), held);
-        rows.insert(named(asset, "member/pending"), pending);
-        rows.insert(named(asset, "member/debt"), -debt);
-    }
-    rows
 }
 
 fn nonzero(rows: BTreeMap<String, i128>) -> BTreeMap<String, i128> {

@@ -5,8 +5,8 @@ use stampbook::ledger::ids::AssetNo;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{DebtPolicy, ExpiryPolicy, Lifetime, RoundUp};
 
-use super::rules::living;
 use super::till::{Till, at, earn, points, redeem, rules_of};
+use model::rules::living;
 
 const EVERY: [RoundUp; 4] = [RoundUp::Day, RoundUp::Month, RoundUp::Quarter, RoundUp::Year];
 

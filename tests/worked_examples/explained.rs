@@ -5,10 +5,10 @@ use stampbook::ledger::command::{AdminAction, Matures};
 use stampbook::ledger::ids::Op;
 use stampbook::ledger::spec::{CampaignSpec, Cap, CapPer, DebtPolicy, Lifetime, Offset, ProgramMore, Ratio};
 
-use super::book::Book;
-use super::rules::{NEVER, campaign, living, put, ratio, spend};
 use super::till::{Till, activate, at, earn, points, redeem, refund, reverse, rules_of};
 use super::{admin, night, post, ten_a_pound};
+use model::book::Book;
+use model::rules::{NEVER, campaign, living, put, ratio, spend};
 
 fn line<'l>(lines: &'l [Line], name: &str) -> &'l Line {
     lines.iter().find(|line| line.name == name).unwrap_or_else(|| panic!("no {name} in {lines:#?}"))

@@ -7,10 +7,10 @@ use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{DebtPolicy, Lifetime, Offset, PendingRule, ProgramMore, RuleMore};
 
 use super::legs;
-use super::rules::{COUPON, GROWTH, NEVER, STARS, WALLET, living};
 use super::till::{
     Till, activate, at, capture, earn, hold, minute, points, redeem, refund, release, reverse, rules_of, standing,
 };
+use model::rules::{COUPON, GROWTH, NEVER, STARS, WALLET, living};
 
 fn unlapsing() -> ProgramMore {
     points(NEVER, DebtPolicy::Debt, None)

@@ -9,10 +9,10 @@ use stampbook::ledger::later::Later;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{ConversionRate, DebtPolicy, Lifetime, ProgramMore};
 
-use super::book::{Posted, Said};
 use super::legs;
-use super::rules::{COUPON, GROWTH, NEVER, WALLET, living, put};
 use super::till::{Till, at, earn, hold, minute, points, redeem, refund, rules_of, standing};
+use model::book::{Posted, Said};
+use model::rules::{COUPON, GROWTH, NEVER, WALLET, living, put};
 
 const JAN: &str = "2026-02-01T00:00";
 const MAR: &str = "2026-04-01T00:00";
@@ -245,7 +245,7 @@ fn a_conversion_needs_a_rate_on_one_side_and_consent_on_the_other() {
     for (asset, to_asset, units, reason) in [
         (AssetNo::POINTS, AssetNo::POINTS, 2, Reason::ConversionTooSmall),
         (AssetNo::POINTS, AssetNo::POINTS, 204, Reason::InsufficientPoints),
-        (AssetNo::POINTS, super::rules::STARS, 3, Reason::ConversionUnknown),
+        (AssetNo::POINTS, model::rules::STARS, 3, Reason::ConversionUnknown),
         (WALLET, AssetNo::POINTS, 3, Reason::AssetKindMismatch),
         (AssetNo::POINTS, COUPON, 3, Reason::AssetKindMismatch),
     ] {

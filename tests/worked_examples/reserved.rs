@@ -4,9 +4,9 @@ use stampbook::ledger::command::{Action, AdminAction, Purpose};
 use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
 use stampbook::ledger::reason::Reason;
 
-use super::book::{Posted, Said};
 use super::rewards::{claim, loaded, mug, mugs, refused, stocked, unlapsing};
 use super::till::{Till, at, release};
+use model::book::{Posted, Said};
 
 /// Posts for any member.
 fn by(till: &mut Till, member: &str, action: Action) -> Op {

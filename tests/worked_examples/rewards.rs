@@ -9,10 +9,10 @@ use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{DebtPolicy, Offset, ProgramMore};
 use stampbook::ledger::{Ledger, codec};
 
-use super::book::images::Images;
-use super::book::{ROOMY, Said};
-use super::rules::NEVER;
 use super::till::{Till, capture, hold, points, release, reverse};
+use model::book::images::Images;
+use model::book::{ROOMY, Said};
+use model::rules::NEVER;
 
 const PRICE: u64 = 100;
 
@@ -320,7 +320,7 @@ impl Told {
                 }
             }
             6 => {
-                till.now_us += 9 * super::rules::DAY;
+                till.now_us += 9 * model::rules::DAY;
                 till.sweep();
             }
             _ => {

@@ -13,8 +13,8 @@ use stampbook::ledger::ids::{AssetNo, Op, ProgramNo};
 use stampbook::ledger::spec::{DebtPolicy, FairValue, Lifetime, ProgramMore, Ratio};
 
 use super::moving::{done, give_points, merge};
-use super::rules::{NEVER, living};
 use super::till::{Till, at, earn, points, redeem, refund, reverse, rules_of};
+use model::rules::{NEVER, living};
 
 /// From a local time up to another.
 fn rolled(till: &Till, from: &str, until: &str) -> RollForward {

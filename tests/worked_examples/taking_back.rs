@@ -5,9 +5,9 @@ use stampbook::ledger::ids::{AssetNo, Op};
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{AlsoAward, DebtPolicy, Lifetime, Rounding, RuleMore};
 
-use super::rules::{GROWTH, NEVER, living, ratio};
 use super::till::{Till, at, earn, hold, points, redeem, refund, rules_of};
 use super::{legs, part};
+use model::rules::{GROWTH, NEVER, living, ratio};
 
 const POLICIES: [DebtPolicy; 3] = [DebtPolicy::Debt, DebtPolicy::Clamp, DebtPolicy::Reject];
 

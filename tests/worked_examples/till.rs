@@ -5,8 +5,8 @@ use stampbook::ledger::ids::{AssetNo, Op};
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{DebtPolicy, ExpiryPolicy, ProgramMore, ProgramSpec};
 
-use super::book::{Book, Posted, ROOMY, Said};
-use super::rules::{NEVER, assets, campaign, program, put, ratio, rule};
+use model::book::{Book, Posted, ROOMY, Said};
+use model::rules::{NEVER, assets, campaign, program, put, ratio, rule};
 
 /// The till.
 pub(crate) struct Till {

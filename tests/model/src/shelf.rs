@@ -11,7 +11,7 @@ use super::said::{lot_name, prefix};
 
 /// The events of a book.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shelf {
+pub struct Shelf {
     pub events: Vec<(Moment, Vec<u8>)>,
     program_ids: Vec<String>,
     campaign_ids: BTreeMap<(ProgramNo, CampaignNo), String>,
@@ -40,15 +40,15 @@ struct Contents {
 }
 
 impl Shelf {
-    pub(crate) fn program_id(&self, number: usize) -> &str {
+    pub fn program_id(&self, number: usize) -> &str {
         &self.program_ids[number]
     }
 
-    pub(crate) fn campaign_id(&self, program: ProgramNo, number: CampaignNo) -> String {
+    pub fn campaign_id(&self, program: ProgramNo, number: CampaignNo) -> String {
         self.campaign_ids[&(program, number)].clone()
     }
 
-    pub(crate) fn member_id(&self, number: MemberNo) -> &str {
+    pub fn member_id(&self, number: MemberNo) -> &str {
         &self.member_ids[&number].1
     }
 
@@ -61,7 +61,7 @@ impl Shelf {
     }
 
     /// Keeps names, links and balances, and checks them.
-    pub(crate) fn learn(&mut self, op: Op, event: &Event<'_>) {
+    pub fn learn(&mut self, op: Op, event: &Event<'_>) {
         if let Event::ProgramPut(put) = event {
             if usize::from(put.common.program.0) == self.program_ids.len() {
                 self.program_ids.push(put.common.program_id.unwrap().to_owned());
@@ -288,13 +288,13 @@ impl Shelf {
     }
 
     /// Until when the member's rolling units live after the event at an op.
-    pub(crate) fn untils_at(&self, op: Op, member: MemberNo) -> BTreeMap<u8, i128> {
+    pub fn untils_at(&self, op: Op, member: MemberNo) -> BTreeMap<u8, i128> {
         let told = self.untils.range((member, 0)..=(member, u8::MAX));
         let newest = |told: &[(Op, i128)]| told.iter().rev().find(|(at, _)| *at <= op).map(|(_, until)| *until);
         told.filter_map(|((_, asset), told)| Some((*asset, newest(told)?))).collect()
     }
 
-    pub(crate) fn account_name(&self, op: Op, program: ProgramNo, member: &str, account: &Account) -> String {
+    pub fn account_name(&self, op: Op, program: ProgramNo, member: &str, account: &Account) -> String {
         match account {
             Account::Available { lot, .. } | Account::Free { lot } => lot_name(member, *lot),
             Account::Held { lot, .. } => format!("{}/held", lot_name(member, *lot)),

@@ -20,7 +20,7 @@ fn receiver(program: &Program, name: &str, like: &Draft) -> Result<Draft, Refusa
 }
 
 /// Decides a transfer.
-pub(crate) fn transfer(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn transfer(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Transfer { to, asset, units } = &case.command.action else { unreachable!() };
     let (asset, units) = (asset.0, i128::from(*units));
     if case.program.root(&to.id) == case.draft.name {
@@ -54,7 +54,7 @@ pub(crate) fn transfer(mut case: Case<'_>) -> Result<Decided, Refusal> {
 
 impl Model {
     /// What is given and received by the rate of the giver's program, if the other one takes it.
-    pub(crate) fn rate(
+    pub fn rate(
         &self,
         program: &Program,
         spec: &ProgramSpec,
@@ -82,7 +82,7 @@ impl Model {
     }
 
     /// Decides a conversion: two programs settle with each other what one member gives and another one receives.
-    pub(crate) fn convert(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
+    pub fn convert(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Convert { to_program, to, asset, to_asset, units: asked } = &case.command.action else {
             unreachable!()
         };

@@ -18,7 +18,7 @@ const BALANCE_MAX: i128 = i64::MAX as i128;
 
 impl Model {
     /// Decides an operator's command and keeps what it does.
-    pub(crate) fn post_admin(&mut self, command: &AdminCommand, book_time_us: i64) -> Verdict {
+    pub fn post_admin(&mut self, command: &AdminCommand, book_time_us: i64) -> Verdict {
         self.sweep(book_time_us);
         if let Some(known) = self.known(&command.program_id, &command.key, command.body_hash) {
             return known;
@@ -53,7 +53,7 @@ impl Model {
             balanced(said.legs.iter());
             program.post(&said.legs);
         }
-        self.history.push(Happened {
+        self.keep(Happened {
             program: command.program_id.clone(),
             key: command.key.clone(),
             body_hash: command.body_hash,

@@ -22,7 +22,7 @@ use stampbook::ledger::{
 };
 
 #[path = "images.rs"]
-pub(crate) mod images;
+pub mod images;
 #[path = "said.rs"]
 mod said;
 #[path = "said_moves.rs"]
@@ -31,12 +31,12 @@ mod said_moves;
 mod shelf;
 
 #[allow(unused_imports, reason = "the worked examples need fewer of them")]
-pub(crate) use said::{Part, Said, Side, asset_of, lot_name, number_of, prefix, tell};
-pub(crate) use shelf::Shelf;
+pub use said::{Part, Said, Side, asset_of, lot_name, number_of, prefix, tell};
+pub use shelf::Shelf;
 
 /// What the book did with a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Posted {
+pub enum Posted {
     /// It was decided now and stands at that op.
     Fresh(Op),
     /// The same key and body stand at that op.
@@ -50,7 +50,7 @@ pub(crate) enum Posted {
 }
 
 /// The ledger, its book, and the hasher of both.
-pub(crate) struct Book {
+pub struct Book {
     pub ledger: Ledger,
     pub prints: Prints,
     pub shelf: Shelf,
@@ -59,14 +59,14 @@ pub(crate) struct Book {
 
 /// What the ledger sealed: keys and take-backs that it need not hold any more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Runs {
+pub struct Runs {
     keys: BTreeMap<u128, Op>,
     taken: BTreeMap<Op, Op>,
 }
 
 impl Runs {
     /// Takes a sealed generation in; generations come in the order of their ops.
-    pub(crate) fn take(&mut self, sealed: &Generation) {
+    pub fn take(&mut self, sealed: &Generation) {
         assert_eq!(usize::try_from(sealed.last().0).unwrap() - self.keys.len(), sealed.keys().count());
         for (bits, op) in sealed.keys() {
             assert!(sealed.after() < op && op <= sealed.last());
@@ -92,21 +92,20 @@ impl Events for Book {
 }
 
 /// Limits that no test but one comes near.
-pub(crate) const ROOMY: Limits =
-    Limits { members_max: 1_000_000, cap_counters_max: 1_000_000, lots_bytes_max: usize::MAX };
+pub const ROOMY: Limits = Limits { members_max: 1_000_000, cap_counters_max: 1_000_000, lots_bytes_max: usize::MAX };
 
 impl Book {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         Self { ledger: Ledger::new(limits), prints: prints(), shelf: Shelf::default(), runs: Runs::default() }
     }
 
     /// A command as the server would make it, without notes.
-    pub(crate) fn command(&self, program: usize, key: &str, member: &str, action: Action) -> Command {
+    pub fn command(&self, program: usize, key: &str, member: &str, action: Action) -> Command {
         self.noted(program, key, member, "", action)
     }
 
     /// A command with a reference.
-    pub(crate) fn noted(&self, program: usize, key: &str, member: &str, reference: &str, action: Action) -> Command {
+    pub fn noted(&self, program: usize, key: &str, member: &str, reference: &str, action: Action) -> Command {
         let id = self.shelf.program_id(program);
         let notes = Notes { reference: reference.to_owned(), ..Notes::default() };
         let mut command = Command {
@@ -126,12 +125,12 @@ impl Book {
     }
 
     /// Another member, as the server would name it.
-    pub(crate) fn named(&self, program: usize, id: &str) -> NamedMember {
+    pub fn named(&self, program: usize, id: &str) -> NamedMember {
         NamedMember { id: id.to_owned(), hash: self.prints.member(self.shelf.program_id(program), id) }
     }
 
     /// Gives the parts of a checkout all that the command says, but for its key.
-    pub(crate) fn fill_parts(&self, command: &mut Command) {
+    pub fn fill_parts(&self, command: &mut Command) {
         let whole = Command { key: String::new(), key_print: 0, body_hash: [0; 16], ..command.clone() };
         if let Action::Checkout { parts } = &mut command.action {
             for part in parts {
@@ -141,7 +140,7 @@ impl Book {
     }
 
     /// An operator's command as the server would make it.
-    pub(crate) fn admin(&self, program_id: &str, key: &str, action: AdminAction) -> AdminCommand {
+    pub fn admin(&self, program_id: &str, key: &str, action: AdminAction) -> AdminCommand {
         let mut command = AdminCommand {
             program_id: program_id.to_owned(),
             key: key.to_owned(),
@@ -156,7 +155,7 @@ impl Book {
     }
 
     /// Decides a member's command and writes its event.
-    pub(crate) fn post(&mut self, command: &Command, book_time_us: i64) -> Posted {
+    pub fn post(&mut self, command: &Command, book_time_us: i64) -> Posted {
         if let Some(known) = self.known(command.key_print, &command.key, command.body_hash) {
             return known;
         }
@@ -245,7 +244,7 @@ impl Book {
     }
 
     /// Writes what is due of a member, as a sweep does.
-    pub(crate) fn sweep(&mut self, program: usize, member: &str, book_time_us: i64) -> Posted {
+    pub fn sweep(&mut self, program: usize, member: &str, book_time_us: i64) -> Posted {
         let hash = self.prints.member(self.shelf.program_id(program), member);
         self.fall_due(hash, book_time_us);
         Posted::Swept
@@ -275,7 +274,7 @@ impl Book {
     }
 
     /// Decides an operator's command and writes its event.
-    pub(crate) fn post_admin(&mut self, command: &AdminCommand, book_time_us: i64) -> Posted {
+    pub fn post_admin(&mut self, command: &AdminCommand, book_time_us: i64) -> Posted {
         if let Some(known) = self.known(command.key_print, &command.key, command.body_hash) {
             return known;
         }
@@ -298,7 +297,7 @@ impl Book {
     }
 
     /// The event at an op, from its bytes.
-    pub(crate) fn event(&self, op: Op) -> Event<'_> {
+    pub fn event(&self, op: Op) -> Event<'_> {
         let at = usize::try_from(op.0).unwrap() - 1;
         codec::decode(&self.shelf.events[at].1).unwrap()
     }
@@ -362,12 +361,12 @@ impl Book {
     }
 
     /// What the event at an op says.
-    pub(crate) fn said(&self, op: Op) -> Said {
+    pub fn said(&self, op: Op) -> Said {
         self.shelf.said(op, &self.event(op))
     }
 
     /// The event at an op, explained.
-    pub(crate) fn explained(&self, op: Op) -> Vec<Line> {
+    pub fn explained(&self, op: Op) -> Vec<Line> {
         let event = self.event(op);
         let rules = self.ledger.rules(event.identity().0, explain::version_of(&event));
         let named = explain::named_by(op, &event).map(|op| (op, self.event(op)));
@@ -378,26 +377,26 @@ impl Book {
     }
 
     /// The member's balances as readers are shown them; `None` for an id that names no member.
-    pub(crate) fn balances(&self, program: usize, member: &str) -> Option<Balances> {
+    pub fn balances(&self, program: usize, member: &str) -> Option<Balances> {
         let id = self.shelf.program_id(program);
         let member = self.ledger.member(self.prints.member(id, member))?;
         Some(self.ledger.balances(member))
     }
 
     /// The campaign's budget left.
-    pub(crate) fn budget(&self, program: usize, campaign: &str) -> i64 {
+    pub fn budget(&self, program: usize, campaign: &str) -> i64 {
         let number = ProgramNo(u16::try_from(program).unwrap());
         self.ledger.campaigns(number).iter().find(|view| view.spec.id == campaign).unwrap().left
     }
 }
 
 /// The hasher of every test's book.
-pub(crate) fn prints() -> Prints {
+pub fn prints() -> Prints {
     Prints::new([7; 32])
 }
 
 /// A stand-in for the server's hash of the body: it covers everything that the caller sent.
-pub(crate) fn body_hash(command: &(impl Clone + std::fmt::Debug)) -> [u8; 16] {
+pub fn body_hash(command: &(impl Clone + std::fmt::Debug)) -> [u8; 16] {
     let whole = blake3::hash(format!("{command:?}").as_bytes());
     *whole.as_bytes().first_chunk().unwrap()
 }

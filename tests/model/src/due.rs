@@ -46,7 +46,7 @@ fn left_by_closed(member: &Member, now_us: i64) -> Option<(i64, Item)> {
 }
 
 /// The instants at which something of a member falls due.
-pub(crate) fn instants(member: &Member) -> impl Iterator<Item = i64> {
+pub fn instants(member: &Member) -> impl Iterator<Item = i64> {
     items(member).into_iter().map(|(at_us, _)| at_us)
 }
 
@@ -136,7 +136,7 @@ fn available(draft: &mut Draft, earn: usize) -> Vec<(u8, LotId, i128)> {
 }
 
 /// Credits what is pending of an earn before its time, or without one; what of it had lapsed, by asset.
-pub(crate) fn activate(draft: &mut Draft, earn: usize) -> BTreeMap<u8, i128> {
+pub fn activate(draft: &mut Draft, earn: usize) -> BTreeMap<u8, i128> {
     let mut lapsed = BTreeMap::new();
     for (asset, id, units) in available(draft, earn) {
         *lapsed.entry(asset).or_default() += draft.credit(asset, id, units, earn);
@@ -161,13 +161,13 @@ fn merge(draft: &mut Draft, asset: u8, earlier: LotId, later: LotId) {
 
 impl Model {
     /// Writes what is due of a member by now, until nothing is.
-    pub(crate) fn fall_due(&mut self, program: usize, name: &str, now_us: i64) {
+    pub fn fall_due(&mut self, program: usize, name: &str, now_us: i64) {
         let name = self.programs[program].root(name).to_owned();
         while self.one_falls_due(program, &name, now_us) {}
     }
 
     /// Writes what is due first of a member by now; whether anything was.
-    pub(crate) fn one_falls_due(&mut self, program: usize, name: &str, now_us: i64) -> bool {
+    pub fn one_falls_due(&mut self, program: usize, name: &str, now_us: i64) -> bool {
         let Some(member) = self.programs[program].members.get(name) else { return false };
         let op = self.history.len() + 1;
         let Some((mut said, draft)) = next(name, member, op, now_us) else { return false };
@@ -180,9 +180,10 @@ impl Model {
         let program = &mut self.programs[program];
         balanced(said.legs.iter());
         program.post(&said.legs);
-        program.members.insert(name.to_owned(), member);
-        self.history.push(Happened {
-            program: program.id.clone(),
+        program.put_member(name.to_owned(), member);
+        let program = program.id.clone();
+        self.keep(Happened {
+            program,
             key: String::new(),
             body_hash: [0; 16],
             member: Some(name.to_owned()),

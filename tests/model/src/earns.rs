@@ -16,10 +16,10 @@ use super::refunds::is_reversible;
 use super::{Award, Case, Decided, Earned, Model, Program, Refusal, What, asset_of_campaign, dates};
 
 /// Pending earns that a member may have.
-pub(crate) const PENDING_MAX: usize = 64;
+pub const PENDING_MAX: usize = 64;
 
 /// The base award, and the second one that the rule gives for the same spend.
-pub(crate) fn awards_of(
+pub fn awards_of(
     spec: &ProgramSpec,
     basis: Basis,
     kind: Option<&str>,
@@ -44,7 +44,7 @@ pub(crate) fn awards_of(
 
 impl Model {
     /// Decides an earn.
-    pub(crate) fn earn(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
+    pub fn earn(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Earn { basis, event_kind, asset, matures } = &case.command.action else { unreachable!() };
         let (asset, kind, spec) = (asset.0, event_kind.as_deref(), case.spec);
         let (base, also) = awards_of(spec, *basis, kind, "earn.event_kind")?;
@@ -117,7 +117,7 @@ impl Model {
     }
 
     /// Decides what makes an earn available that is pending.
-    pub(crate) fn activate(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
+    pub fn activate(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Activate { original } = &case.command.action else { unreachable!() };
         let at = self.named(&case, original).ok_or((Reason::OriginalNotFound, "original"))?;
         let what = &self.history[at].what;
@@ -166,7 +166,7 @@ fn campaign<'s>(spec: &'s ProgramSpec, part: &Part) -> &'s CampaignSpec {
 }
 
 /// Tells what had lapsed before it was booked, by asset.
-pub(crate) fn say_lapsed(said: &mut Said, lapsed: &BTreeMap<u8, i128>) {
+pub fn say_lapsed(said: &mut Said, lapsed: &BTreeMap<u8, i128>) {
     for (asset, units) in lapsed {
         tell(&mut said.more, &format!("lapsed of {asset}"), *units);
     }
@@ -213,7 +213,7 @@ fn credits(
 }
 
 /// Where a campaign's share goes back to.
-pub(crate) fn budget_or_issuance(program: &Program, campaign: &str) -> String {
+pub fn budget_or_issuance(program: &Program, campaign: &str) -> String {
     match program.campaigns[campaign] {
         CampaignStatus::Closed => "issuance".to_owned(),
         _ => format!("campaign/{campaign}"),

@@ -7,12 +7,12 @@ use super::book::{Said, tell};
 use super::{Case, Decided, Refusal, What};
 
 /// Tags that a member may have.
-pub(crate) const TAGS_MAX: usize = 32;
+pub const TAGS_MAX: usize = 32;
 /// Names of tags that a program may have.
 const NAMES_MAX: usize = 1_000;
 
 /// Decides what a member is from now on; the event tells what changes.
-pub(crate) fn member_set(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn member_set(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::MemberSet { joined_day, add, remove } = &case.command.action else { unreachable!() };
     let mut said = Said { what: "member set".to_owned(), ..Said::default() };
     let member = &mut case.draft.member;

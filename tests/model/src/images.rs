@@ -9,7 +9,7 @@ use super::{Book, ROOMY};
 
 /// A capture: pages that did not change stay from the captures before.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Images {
+pub struct Images {
     pub op: Op,
     pub base: Vec<u8>,
     pub pages: BTreeMap<PageId, Vec<u8>>,
@@ -17,19 +17,19 @@ pub(crate) struct Images {
 
 impl Images {
     /// All of a state at once.
-    pub(crate) fn whole(ledger: &mut Ledger) -> Self {
+    pub fn whole(ledger: &mut Ledger) -> Self {
         let Captured { op, base, .. } = ledger.begin_capture(true);
         let mut images = Self { op, base, pages: BTreeMap::new() };
         while images.copy(ledger, 3) > 0 {}
         images
     }
 
-    pub(crate) fn hash(&self) -> [u8; 32] {
+    pub fn hash(&self) -> [u8; 32] {
         state_hash_of(self.op, &self.base, self.pages.values().map(|bytes| *blake3::hash(bytes).as_bytes()))
     }
 
     /// Takes what a capture copied, all of it or up to so many pages at a time.
-    pub(crate) fn copy(&mut self, ledger: &mut Ledger, pages_max: usize) -> usize {
+    pub fn copy(&mut self, ledger: &mut Ledger, pages_max: usize) -> usize {
         let copies = ledger.capture_next(pages_max);
         for copy in &copies {
             let mut bytes = Vec::new();
@@ -40,7 +40,7 @@ impl Images {
     }
 
     /// The state again, of a book's ledger.
-    pub(crate) fn load(&self, book: &Book) -> Result<Ledger, ImageError> {
+    pub fn load(&self, book: &Book) -> Result<Ledger, ImageError> {
         let mut ledger = Ledger::from_base(ROOMY, &self.base)?;
         for (id, bytes) in &self.pages {
             ledger.load_page(*id, bytes, &book.prints)?;

@@ -5,19 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stampbook::ledger::event::{Expiry, LotId, Purpose, Source, Standing};
 use stampbook::ledger::ids::AssetNo;
-use stampbook::ledger::spec::AssetKind;
 
 use super::add;
 use super::book::{lot_name, prefix};
 use super::dates::MINUTE;
-use super::rules::KINDS_OF_ASSETS;
 
 /// The number by which pieces of rewards are counted.
-pub(crate) const PIECES: u8 = AssetNo::PIECES.0;
+pub const PIECES: u8 = AssetNo::PIECES.0;
 
 /// A lot that lies here or lay here.
 #[derive(Clone, Debug)]
-pub(crate) struct Lot {
+pub struct Lot {
     pub asset: u8,
     pub id: LotId,
     /// Units that entered it and that left it so far.
@@ -31,7 +29,7 @@ pub(crate) struct Lot {
 
 /// Units pinned.
 #[derive(Clone, Debug)]
-pub(crate) struct Hold {
+pub struct Hold {
     pub op: usize,
     pub asset: u8,
     pub purpose: Purpose,
@@ -43,14 +41,14 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    pub(crate) fn units(&self) -> i128 {
+    pub fn units(&self) -> i128 {
         self.parts.iter().map(|(_, units)| units).sum()
     }
 }
 
 /// An earn that is pending.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiting {
+pub struct Waiting {
     pub op: usize,
     /// `None`: when it is activated.
     pub matures_us: Option<i64>,
@@ -60,7 +58,7 @@ pub(crate) struct Waiting {
 
 /// A member.
 #[derive(Clone, Debug)]
-pub(crate) struct Member {
+pub struct Member {
     pub standing: Standing,
     pub debts: BTreeMap<u8, i128>,
     /// Until when rolling units live, in minutes.
@@ -100,35 +98,41 @@ fn is_dated(id: LotId) -> bool {
 
 impl Member {
     /// Units in a lot, pinned ones too.
-    pub(crate) fn units(&self, asset: u8, id: LotId) -> i128 {
+    pub fn units(&self, asset: u8, id: LotId) -> i128 {
         let lot = self.lots.iter().find(|lot| lot.asset == asset && lot.id == id);
         lot.map_or(0, |lot| lot.units.iter().map(|(_, units)| units).sum())
     }
 
     /// Units of a lot that holds pin.
-    pub(crate) fn held(&self, asset: u8, id: LotId) -> i128 {
+    pub fn held(&self, asset: u8, id: LotId) -> i128 {
         let holds = self.holds.iter().filter(|hold| hold.asset == asset);
         holds.flat_map(|hold| &hold.parts).filter(|(of, _)| *of == id).map(|(_, units)| units).sum()
     }
 
     /// Units of a lot that nothing pins.
-    pub(crate) fn free(&self, asset: u8, id: LotId) -> i128 {
+    pub fn free(&self, asset: u8, id: LotId) -> i128 {
         self.units(asset, id) - self.held(asset, id)
     }
 
     /// Of the units that an event put into a lot those that are still there, and free.
-    pub(crate) fn own(&self, asset: u8, id: LotId, op: usize) -> i128 {
+    pub fn own(&self, asset: u8, id: LotId, op: usize) -> i128 {
         let lot = self.lots.iter().find(|lot| lot.asset == asset && lot.id == id).unwrap();
         let own: i128 = lot.units.iter().filter(|(of, _)| *of == op).map(|(_, units)| units).sum();
         own.min(self.free(asset, id))
     }
 
-    pub(crate) fn debt(&self, asset: u8) -> i128 {
+    pub fn debt(&self, asset: u8) -> i128 {
         self.debts.get(&asset).copied().unwrap_or(0)
     }
 
+    /// The assets that the member has something of, or owes, some of them more than once.
+    pub fn assets(&self) -> impl Iterator<Item = u8> {
+        let pending = self.waiting.iter().flat_map(|entry| &entry.parts).map(|(asset, _, _)| *asset);
+        self.lots.iter().map(|lot| lot.asset).chain(pending).chain(self.debts.keys().copied())
+    }
+
     /// Available, held, pending and owed units of an asset.
-    pub(crate) fn balances(&self, asset: u8) -> [i128; 4] {
+    pub fn balances(&self, asset: u8) -> [i128; 4] {
         let ids: Vec<LotId> = self.lots.iter().filter(|lot| lot.asset == asset).map(|lot| lot.id).collect();
         let available = ids.iter().map(|id| self.free(asset, *id)).sum();
         let held = ids.iter().map(|id| self.held(asset, *id)).sum();
@@ -138,7 +142,7 @@ impl Member {
     }
 
     /// The instant at which a lot lapses.
-    pub(crate) fn lapses_us(&self, asset: u8, id: LotId) -> Option<i64> {
+    pub fn lapses_us(&self, asset: u8, id: LotId) -> Option<i64> {
         let minute = match id.expiry {
             Expiry::Never => None,
             Expiry::At(minute) => Some(minute),
@@ -147,17 +151,17 @@ impl Member {
         minute.map(|minute| i64::from(minute) * MINUTE)
     }
 
-    pub(crate) fn has_lapsed(&self, asset: u8, id: LotId, now_us: i64) -> bool {
+    pub fn has_lapsed(&self, asset: u8, id: LotId, now_us: i64) -> bool {
         self.lapses_us(asset, id).is_some_and(|lapses_us| lapses_us <= now_us)
     }
 
     /// The lots of an asset with free units, in the order in which they are spent.
-    pub(crate) fn spending_order(&self, asset: u8) -> Vec<LotId> {
-        let stored_value = KINDS_OF_ASSETS[usize::from(asset)] == AssetKind::StoredValue;
+    pub fn spending_order(&self, asset: u8) -> Vec<LotId> {
         let mut lots: Vec<&Lot> =
             self.lots.iter().filter(|lot| lot.asset == asset && self.free(asset, lot.id) > 0).collect();
         lots.sort_by_key(|lot| {
-            let gift = stored_value && lot.id.source == Source::Bonus;
+            // What a top-up gave on top; there are top-ups of stored value alone.
+            let gift = lot.id.source == Source::Bonus;
             let lapses_us = self.lapses_us(asset, lot.id).unwrap_or(i64::MAX);
             (gift, lapses_us, lot.opened, lot.id.source, lot.id.expiry)
         });
@@ -167,7 +171,7 @@ impl Member {
 
 /// A member's account in the making of one event.
 #[derive(Clone, Debug)]
-pub(crate) struct Draft {
+pub struct Draft {
     pub name: String,
     pub member: Member,
     pub op: usize,
@@ -181,13 +185,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(name: &str, member: Member, op: usize, now_us: i64) -> Self {
+    pub fn new(name: &str, member: Member, op: usize, now_us: i64) -> Self {
         let (legs, touched, positions) = Default::default();
         Self { name: name.to_owned(), member, op, now_us, legs, touched, positions }
     }
 
     /// Puts an amount on one of the program's accounts.
-    pub(crate) fn put(&mut self, asset: u8, account: &str, amount: i128) {
+    pub fn put(&mut self, asset: u8, account: &str, amount: i128) {
         if amount != 0 && asset != PIECES {
             self.touched.insert(asset);
         }
@@ -199,20 +203,20 @@ impl Draft {
         self.put(asset, &account, amount);
     }
 
-    pub(crate) fn put_free(&mut self, asset: u8, id: LotId, amount: i128) {
+    pub fn put_free(&mut self, asset: u8, id: LotId, amount: i128) {
         self.put_own(asset, id, "", amount);
     }
 
-    pub(crate) fn put_held(&mut self, asset: u8, id: LotId, amount: i128) {
+    pub fn put_held(&mut self, asset: u8, id: LotId, amount: i128) {
         self.put_own(asset, id, "/held", amount);
     }
 
-    pub(crate) fn put_pending(&mut self, asset: u8, id: LotId, earn: usize, amount: i128) {
+    pub fn put_pending(&mut self, asset: u8, id: LotId, earn: usize, amount: i128) {
         self.put_own(asset, id, &format!("/pending/{earn}"), amount);
     }
 
     /// Owes more, or less.
-    pub(crate) fn owe(&mut self, asset: u8, more: i128) {
+    pub fn owe(&mut self, asset: u8, more: i128) {
         *self.member.debts.entry(asset).or_default() += more;
         let account = format!("member/{}/debt", self.name);
         self.put(asset, &account, -more);
@@ -235,7 +239,7 @@ impl Draft {
     }
 
     /// Puts units into a lot without a leg.
-    pub(crate) fn enter(&mut self, asset: u8, id: LotId, units: &[(usize, i128)]) {
+    pub fn enter(&mut self, asset: u8, id: LotId, units: &[(usize, i128)]) {
         if units.iter().all(|(_, units)| *units == 0) {
             return;
         }
@@ -253,7 +257,7 @@ impl Draft {
 
     /// Takes the units out of a lot, without a leg, that have been in it for longest; whose they are. A dated lot that holds
     /// nothing is gone.
-    pub(crate) fn leave(&mut self, asset: u8, id: LotId, mut units: i128) -> Vec<(usize, i128)> {
+    pub fn leave(&mut self, asset: u8, id: LotId, mut units: i128) -> Vec<(usize, i128)> {
         if units == 0 {
             return Vec::new();
         }
@@ -279,7 +283,7 @@ impl Draft {
     }
 
     /// Units lapse, whosever they are.
-    pub(crate) fn lapse(&mut self, asset: u8, units: &[(usize, i128)]) {
+    pub fn lapse(&mut self, asset: u8, units: &[(usize, i128)]) {
         for (op, units) in units {
             *self.member.lapsed.entry((*op, asset)).or_default() += units;
             self.put(asset, "breakage", *units);
@@ -287,7 +291,7 @@ impl Draft {
     }
 
     /// Settles what the member owes with units that it is to get; what is left of them.
-    pub(crate) fn settle(&mut self, asset: u8, units: i128) -> i128 {
+    pub fn settle(&mut self, asset: u8, units: i128) -> i128 {
         let settled = units.min(self.member.debt(asset));
         self.owe(asset, -settled);
         units - settled
@@ -295,7 +299,7 @@ impl Draft {
 
     /// Credits the member with units of an event: what is owed first, then the lot, if that has not lapsed. How many
     /// lapsed.
-    pub(crate) fn credit(&mut self, asset: u8, id: LotId, units: i128, of: usize) -> i128 {
+    pub fn credit(&mut self, asset: u8, id: LotId, units: i128, of: usize) -> i128 {
         let rest = self.settle(asset, units);
         if rest == 0 {
             return 0;
@@ -310,7 +314,7 @@ impl Draft {
     }
 
     /// Takes free units of one lot, at most those that are there; how many.
-    pub(crate) fn debit(&mut self, asset: u8, id: LotId, units: i128) -> i128 {
+    pub fn debit(&mut self, asset: u8, id: LotId, units: i128) -> i128 {
         let taken = units.min(self.member.free(asset, id));
         self.leave(asset, id, taken);
         self.put_free(asset, id, -taken);
@@ -318,7 +322,7 @@ impl Draft {
     }
 
     /// Takes free units in spending order; what was taken of which lot.
-    pub(crate) fn spend(&mut self, asset: u8, units: i128) -> Vec<(LotId, i128)> {
+    pub fn spend(&mut self, asset: u8, units: i128) -> Vec<(LotId, i128)> {
         let (mut rest, mut taken) = (units, Vec::new());
         for id in self.member.spending_order(asset) {
             let here = self.debit(asset, id, rest);
@@ -331,7 +335,7 @@ impl Draft {
     }
 
     /// The member after the event.
-    pub(crate) fn finish(mut self) -> Member {
+    pub fn finish(mut self) -> Member {
         for lot in &self.member.lots {
             let held: i128 = lot.units.iter().map(|(_, units)| units).sum();
             assert_eq!(lot.entered - lot.left, held, "the model's own lot {lot:?}");

@@ -26,7 +26,7 @@ fn asset_of(id: &str) -> AssetNo {
 
 impl Generator {
     /// The currency of a program.
-    pub(crate) fn currency(&self, number: usize) -> &'static str {
+    pub fn currency(&self, number: usize) -> &'static str {
         self.zone(number).1
     }
 
@@ -120,7 +120,7 @@ impl Generator {
     }
 
     /// Rules of a program, mostly such as may follow on those that it has.
-    pub(crate) fn spec(&mut self, number: usize) -> ProgramSpec {
+    pub fn spec(&mut self, number: usize) -> ProgramSpec {
         let first = self.sent_count() <= 2;
         let (zone, currency) = match self.rng.chance(20) && !first {
             true => ("America/New_York", "USD"),

@@ -20,7 +20,7 @@ fn amount_of(basis: Basis) -> i128 {
 
 /// What a take-back found of what it asked for in an asset.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Found {
+pub struct Found {
     /// Units that came from what had lapsed of the original's own.
     pub lapsed: i128,
     /// Units that count as taken and were not.
@@ -37,7 +37,7 @@ fn shared(asked: [i128; 2], there: [i128; 2]) -> [i128; 2] {
 
 /// Takes units of an asset back that an event gave, asked for by the source of the lots that they went to. `of` is the
 /// event; none for a refund that names no original.
-pub(crate) fn take_back(
+pub fn take_back(
     draft: &mut Draft,
     policy: &AssetSpec,
     asset: u8,
@@ -108,7 +108,7 @@ fn take_own(draft: &mut Draft, asset: u8, of: usize, asked: [(Source, i128); 2])
 
 impl Model {
     /// Decides a refund.
-    pub(crate) fn refund(&self, case: Case<'_>) -> Result<Decided, Refusal> {
+    pub fn refund(&self, case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Refund { original, basis, .. } = &case.command.action else { unreachable!() };
         if *original == Original::None {
             return refund_alone(case);
@@ -130,19 +130,19 @@ impl Model {
     }
 
     fn refunds_of(&self, at: usize) -> impl Iterator<Item = &Refunded> {
-        self.history.iter().filter_map(move |event| match &event.what {
-            What::Refunded(refunded) if refunded.original == at => Some(refunded),
+        self.take_backs_of(at).filter_map(|what| match what {
+            What::Refunded(refunded) => Some(refunded),
             _ => None,
         })
     }
 
     /// Where in the history stands what a command names, whosever it is; a reference names the newest applied
     /// earn with it, or the newest event that can be undone.
-    pub(crate) fn named(&self, case: &Case<'_>, original: &Original) -> Option<usize> {
+    pub fn named(&self, case: &Case<'_>, original: &Original) -> Option<usize> {
         let at = self.named_itself(case, original)?;
         match (&self.history[at].what, &case.command.action) {
             // What several commands earned is the earn among them.
-            (What::CheckedOut { earn: Some(earn) }, Action::Refund { .. } | Action::Activate { .. }) => Some(*earn),
+            (What::CheckedOut { earn: Some(earn), .. }, Action::Refund { .. } | Action::Activate { .. }) => Some(*earn),
             _ => Some(at),
         }
     }
@@ -151,12 +151,7 @@ impl Model {
         match original {
             Original::None => None,
             Original::Op(op) => usize::try_from(op.0).ok()?.checked_sub(1).filter(|at| *at < self.history.len()),
-            Original::Key(print) => {
-                let prints = super::book::prints();
-                let is_it =
-                    |event: &Happened| !event.key.is_empty() && prints.key(&event.program, &event.key) == *print;
-                self.history.iter().position(is_it)
-            }
+            Original::Key(print) => self.stands.get(print).copied(),
             Original::Reference(reference) => {
                 let reverses = matches!(case.command.action, Action::Reverse { .. });
                 let is_it = |event: &Happened| {
@@ -171,7 +166,7 @@ impl Model {
     }
 
     /// The same, if it is this member's.
-    pub(crate) fn original(&self, case: &Case<'_>, original: &Original) -> Result<usize, Refusal> {
+    pub fn original(&self, case: &Case<'_>, original: &Original) -> Result<usize, Refusal> {
         let at = self.named(case, original).ok_or((Reason::OriginalNotFound, "original"))?;
         if self.history[at].program != case.program.id {
             return Err((Reason::OriginalNotFound, "original"));
@@ -189,7 +184,7 @@ fn is_of(case: &Case<'_>, event: &Happened) -> bool {
 }
 
 /// Whether an event can be undone.
-pub(crate) fn is_reversible(what: &What) -> bool {
+pub fn is_reversible(what: &What) -> bool {
     match what {
         What::Spent { account, .. } => account != "redemption/charity",
         What::Given { .. } => true,

@@ -11,10 +11,10 @@ use super::rules::DAY;
 use super::{Case, Decided, Model, Refusal, What, more_of, rewards};
 
 /// Holds that a member may have open.
-pub(crate) const HOLDS_MAX: usize = 32;
+pub const HOLDS_MAX: usize = 32;
 
 /// Until when a hold lasts that is asked for now.
-pub(crate) fn until(spec: &ProgramSpec, asked_us: Option<i64>, now_us: i64) -> Result<i64, Refusal> {
+pub fn until(spec: &ProgramSpec, asked_us: Option<i64>, now_us: i64) -> Result<i64, Refusal> {
     let latest = now_us + i64::from(more_of(spec).hold_days_max) * DAY;
     let until_us = asked_us.unwrap_or(latest);
     match until_us <= now_us || until_us > latest {
@@ -24,7 +24,7 @@ pub(crate) fn until(spec: &ProgramSpec, asked_us: Option<i64>, now_us: i64) -> R
 }
 
 /// Decides a hold.
-pub(crate) fn hold(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn hold(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Hold { asset, units, until_us, purpose } = &case.command.action else { unreachable!() };
     let (asset, units, purpose) = (asset.0, i128::from(*units), *purpose);
     let until_us = until(case.spec, *until_us, case.now_us)?;
@@ -45,7 +45,7 @@ pub(crate) fn hold(mut case: Case<'_>) -> Result<Decided, Refusal> {
 }
 
 /// Pins free units in spending order: of which lots how many.
-pub(crate) fn pin(draft: &mut Draft, asset: u8, units: i128) -> Vec<(LotId, i128)> {
+pub fn pin(draft: &mut Draft, asset: u8, units: i128) -> Vec<(LotId, i128)> {
     let (mut rest, mut parts) = (units, Vec::new());
     for id in draft.member.spending_order(asset) {
         let here = rest.min(draft.member.free(asset, id));
@@ -86,7 +86,7 @@ impl Model {
     }
 
     /// Decides a capture.
-    pub(crate) fn capture(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
+    pub fn capture(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Capture { hold, units, last } = &case.command.action else { unreachable!() };
         let at = self.hold_of(&case, hold)?;
         let units = i128::from(*units);
@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// Decides a release.
-    pub(crate) fn release(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
+    pub fn release(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Release { hold } = &case.command.action else { unreachable!() };
         let at = self.hold_of(&case, hold)?;
         let hold = case.draft.member.holds.remove(at);

@@ -14,7 +14,7 @@ type Amounts = BTreeMap<String, i128>;
 
 /// A campaign's part in an award or a take-back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
+pub struct Part {
     /// The campaign's id.
     pub campaign: String,
     /// What the multiplier asked for; in a refund what the original awarded.
@@ -27,7 +27,7 @@ pub(crate) struct Part {
 
 /// What an event says, by names and amounts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub struct Said {
     /// What happened.
     pub what: String,
     /// The reason and field of a refusal.
@@ -56,7 +56,7 @@ pub(crate) struct Said {
 
 /// What an event says of the other of two members, as of the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Side {
+pub struct Side {
     /// The program's id.
     pub program: String,
     /// The member's id.
@@ -72,7 +72,7 @@ pub(crate) struct Side {
 }
 
 /// Adds to what an event says, if it is not 0.
-pub(crate) fn tell(more: &mut BTreeMap<String, i128>, name: &str, value: impl TryInto<i128>) {
+pub fn tell(more: &mut BTreeMap<String, i128>, name: &str, value: impl TryInto<i128>) {
     let Ok(value) = value.try_into() else { unreachable!() };
     if value != 0 {
         more.insert(name.to_owned(), value);
@@ -80,17 +80,17 @@ pub(crate) fn tell(more: &mut BTreeMap<String, i128>, name: &str, value: impl Tr
 }
 
 /// What the accounts of an asset begin with.
-pub(crate) fn prefix(asset: u8) -> String {
+pub fn prefix(asset: u8) -> String {
     if asset == 0 { String::new() } else { format!("{asset}:") }
 }
 
 /// The asset of an account.
-pub(crate) fn asset_of(account: &str) -> u8 {
+pub fn asset_of(account: &str) -> u8 {
     account.split_once(':').map_or(0, |(asset, _)| asset.parse().unwrap())
 }
 
 /// The name of a member's lot.
-pub(crate) fn lot_name(member: &str, lot: LotId) -> String {
+pub fn lot_name(member: &str, lot: LotId) -> String {
     let source = match lot.source {
         Source::Base => "base",
         Source::Campaign => "campaign",
@@ -107,7 +107,7 @@ pub(crate) fn lot_name(member: &str, lot: LotId) -> String {
 }
 
 /// The number by which a standing is told.
-pub(crate) fn number_of(standing: Standing) -> i64 {
+pub fn number_of(standing: Standing) -> i64 {
     match standing {
         Standing::Open => 0,
         Standing::Frozen => 1,
@@ -122,7 +122,7 @@ pub(super) fn back(op: Op, link: u64) -> i128 {
 
 impl Shelf {
     /// What the event at an op says.
-    pub(crate) fn said(&self, op: Op, event: &Event<'_>) -> Said {
+    pub fn said(&self, op: Op, event: &Event<'_>) -> Said {
         let mut said = Said { refused: event.rejection().map(|(r, f)| (r, f.to_owned())), ..Said::default() };
         if let Some(common) = event.common() {
             say_common(&mut said, common);

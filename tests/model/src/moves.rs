@@ -8,13 +8,7 @@ use super::book::{Said, tell};
 use super::{Case, Decided, Refusal, What, dates, more_of};
 
 /// Takes free units in spending order and puts them on one account: all of them, or the command is refused.
-pub(crate) fn spend(
-    case: &mut Case<'_>,
-    asset: u8,
-    account: &str,
-    units: i128,
-    field: &'static str,
-) -> Result<What, Refusal> {
+pub fn spend(case: &mut Case<'_>, asset: u8, account: &str, units: i128, field: &'static str) -> Result<What, Refusal> {
     if case.draft.member.balances(asset)[0] < units {
         return Err((Reason::InsufficientPoints, field));
     }
@@ -24,7 +18,7 @@ pub(crate) fn spend(
 }
 
 /// Decides a redemption.
-pub(crate) fn redeem(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn redeem(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Redeem { asset, points, purpose } = &case.command.action else { unreachable!() };
     let (asset, asked, purpose) = (asset.0, i128::from(*points), *purpose);
     let (mut units, mut minor) = (asked, 0);
@@ -59,7 +53,7 @@ fn give(mut case: Case<'_>, mut said: Said, asset: u8, parts: Vec<(String, LotId
 }
 
 /// Decides an adjustment.
-pub(crate) fn adjust(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn adjust(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Adjust { asset, points, .. } = &case.command.action else { unreachable!() };
     let (asset, units) = (asset.0, i128::from(*points));
     let mut said = Said { what: "adjusted".to_owned(), ..Said::default() };
@@ -84,7 +78,7 @@ fn lot_until(case: &Case<'_>, asset: u8, source: Source, lapses_us: Option<i64>)
 }
 
 /// Decides an opening balance.
-pub(crate) fn opening(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn opening(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Opening { asset, points, lapses_us, .. } = &case.command.action else { unreachable!() };
     let (asset, units) = (asset.0, i128::from(*points));
     let mut said = Said { what: "opened".to_owned(), ..Said::default() };
@@ -102,7 +96,7 @@ pub(crate) fn opening(mut case: Case<'_>) -> Result<Decided, Refusal> {
 }
 
 /// Decides a top-up: what was paid, and what is given with it.
-pub(crate) fn top_up(case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn top_up(case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::TopUp { asset, principal, bonus } = &case.command.action else { unreachable!() };
     let (asset, principal, bonus) = (asset.0, i128::from(*principal), i128::from(*bonus));
     let mut said = Said { what: "granted".to_owned(), ..Said::default() };
@@ -114,7 +108,7 @@ pub(crate) fn top_up(case: Case<'_>) -> Result<Decided, Refusal> {
 }
 
 /// Decides an entitlement given.
-pub(crate) fn grant(case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn grant(case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Grant { asset, units, lapses_us } = &case.command.action else { unreachable!() };
     let (asset, units) = (asset.0, i128::from(*units));
     let id = lot_until(&case, asset, Source::Granted, *lapses_us)?;

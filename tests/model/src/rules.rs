@@ -9,22 +9,22 @@ use stampbook::ledger::spec::{
 };
 
 /// Microseconds of a second.
-pub(crate) const SECOND: i64 = 1_000_000;
+pub const SECOND: i64 = 1_000_000;
 /// Microseconds of a day of 24 hours.
-pub(crate) const DAY: i64 = 86_400 * SECOND;
+pub const DAY: i64 = 86_400 * SECOND;
 
 /// `numerator / denominator`.
-pub(crate) fn ratio(numerator: u64, denominator: u64) -> Ratio {
+pub fn ratio(numerator: u64, denominator: u64) -> Ratio {
     Ratio { numerator, denominator }
 }
 
 /// What an event kind earns, rounded down.
-pub(crate) fn rule(kind: &str, rate: Ratio) -> Rule {
+pub fn rule(kind: &str, rate: Ratio) -> Rule {
     Rule { kind: kind.to_owned(), rate, rounding: Rounding::Floor, more: Later::default() }
 }
 
 /// A campaign for every event kind, at any time, without cap, that clips.
-pub(crate) fn campaign(id: &str, group: &str, multiplier: Ratio) -> CampaignSpec {
+pub fn campaign(id: &str, group: &str, multiplier: Ratio) -> CampaignSpec {
     CampaignSpec {
         id: id.to_owned(),
         start_us: -1_000_000 * DAY,
@@ -39,7 +39,7 @@ pub(crate) fn campaign(id: &str, group: &str, multiplier: Ratio) -> CampaignSpec
 }
 
 /// A program in import mode, in pounds and London time.
-pub(crate) fn program(rules: Vec<Rule>, campaigns: Vec<CampaignSpec>) -> ProgramSpec {
+pub fn program(rules: Vec<Rule>, campaigns: Vec<CampaignSpec>) -> ProgramSpec {
     ProgramSpec {
         name: "High Street Club".to_owned(),
         currency: "GBP".to_owned(),
@@ -55,12 +55,12 @@ pub(crate) fn program(rules: Vec<Rule>, campaigns: Vec<CampaignSpec>) -> Program
 }
 
 /// Applies rules, whatever version the program has.
-pub(crate) fn put(spec: ProgramSpec) -> AdminAction {
+pub fn put(spec: ProgramSpec) -> AdminAction {
     AdminAction::PutProgram { expected_version: None, spec: Box::new(spec), definition: String::new() }
 }
 
 /// An earn by spend.
-pub(crate) fn spend(minor_units: u64, kind: &str) -> Action {
+pub fn spend(minor_units: u64, kind: &str) -> Action {
     Action::Earn {
         basis: Basis::Spend(minor_units),
         event_kind: Some(kind.to_owned()),
@@ -70,25 +70,25 @@ pub(crate) fn spend(minor_units: u64, kind: &str) -> Action {
 }
 
 /// A refund of money.
-pub(crate) fn refund(original: Original, minor_units: u64) -> Action {
+pub fn refund(original: Original, minor_units: u64) -> Action {
     Action::Refund { original, basis: Basis::Spend(minor_units), event_kind: None }
 }
 
 /// Growth, beside `points`: earned and never spent.
-pub(crate) const GROWTH: AssetNo = AssetNo(1);
+pub const GROWTH: AssetNo = AssetNo(1);
 /// Money in a wallet.
-pub(crate) const WALLET: AssetNo = AssetNo(2);
+pub const WALLET: AssetNo = AssetNo(2);
 /// A coupon.
-pub(crate) const COUPON: AssetNo = AssetNo(3);
+pub const COUPON: AssetNo = AssetNo(3);
 /// Stars, which are spent as points are.
-pub(crate) const STARS: AssetNo = AssetNo(4);
+pub const STARS: AssetNo = AssetNo(4);
 
 /// The kind of each asset of [`assets`], by number.
-pub(crate) const KINDS_OF_ASSETS: [AssetKind; 5] =
+pub const KINDS_OF_ASSETS: [AssetKind; 5] =
     [AssetKind::Spendable, AssetKind::Qualifying, AssetKind::StoredValue, AssetKind::Entitlement, AssetKind::Spendable];
 
 /// Five assets of the four kinds, each of which lapses and is taken back as `policy` says of its number.
-pub(crate) fn assets(mut policy: impl FnMut(usize) -> (ExpiryPolicy, DebtPolicy, Option<u64>)) -> Vec<AssetSpec> {
+pub fn assets(mut policy: impl FnMut(usize) -> (ExpiryPolicy, DebtPolicy, Option<u64>)) -> Vec<AssetSpec> {
     let names = [("points", "point"), ("growth", "step"), ("wallet", "penny"), ("coupon", "coupon"), ("stars", "star")];
     let asset = |(number, (id, unit)): (usize, (&str, &str))| {
         let (expiry, debt, debt_max) = policy(number);
@@ -99,14 +99,14 @@ pub(crate) fn assets(mut policy: impl FnMut(usize) -> (ExpiryPolicy, DebtPolicy,
 }
 
 /// Units that never lapse.
-pub(crate) const NEVER: ExpiryPolicy = ExpiryPolicy { lifetime: Lifetime::Never, round_up: RoundUp::Month };
+pub const NEVER: ExpiryPolicy = ExpiryPolicy { lifetime: Lifetime::Never, round_up: RoundUp::Month };
 
 /// Units that live so long, and to the end of their last day.
-pub(crate) fn living(lifetime: Lifetime) -> ExpiryPolicy {
+pub fn living(lifetime: Lifetime) -> ExpiryPolicy {
     ExpiryPolicy { lifetime, round_up: RoundUp::Day }
 }
 
 /// What a version of a program says beside rules and campaigns.
-pub(crate) fn more_of(spec: &ProgramSpec) -> ProgramMore {
+pub fn more_of(spec: &ProgramSpec) -> ProgramMore {
     spec.more.as_deref().cloned().unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use super::book::{Said, number_of, tell};
 use super::{Case, Decided, Refusal, What};
 
 /// Decides a change of standing: closed is for good.
-pub(crate) fn standing(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn standing(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Standing { change, .. } = &case.command.action else { unreachable!() };
     let now = case.draft.member.standing;
     if now == Standing::Closed {

@@ -15,7 +15,7 @@ use super::{Case, Counterpart, Decided, Refusal, What};
 const ALIASES_MAX: usize = 1_000;
 
 /// Decides a merge: all that the member has and owes, and what he is, becomes another's.
-pub(crate) fn merge(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn merge(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Merge { into, .. } = &case.command.action else { unreachable!() };
     let too_large = (Reason::MergeTooLarge, "merge.into");
     let stays = case.program.root(&into.id).to_owned();

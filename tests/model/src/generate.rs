@@ -13,7 +13,7 @@ use super::rules::{DAY, SECOND, put};
 
 /// A command as it is sent.
 #[derive(Clone, Debug)]
-pub(crate) enum Sent {
+pub enum Sent {
     /// On a member's account.
     Member(Command),
     /// On a program.
@@ -35,7 +35,7 @@ pub(super) struct Known {
 
 /// Pieces of a reward that a hold reserves.
 #[derive(Clone, Debug)]
-pub(crate) struct Shelved {
+pub struct Shelved {
     pub program: usize,
     pub sku: String,
     pub until_us: i64,
@@ -46,7 +46,7 @@ pub(crate) struct Shelved {
 
 /// What a book is to be full of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Character {
+pub enum Character {
     /// Everything.
     Mixed,
     /// Members with as many lots as they may have.
@@ -59,7 +59,7 @@ pub(crate) enum Character {
 
 /// Makes commands and the times at which they arrive.
 #[derive(Clone, Debug)]
-pub(crate) struct Generator {
+pub struct Generator {
     pub rng: Rng,
     pub now_us: i64,
     /// Members that commands are for, but for passers-by.
@@ -88,16 +88,16 @@ pub(crate) struct Generator {
     pub(super) known: Vec<Known>,
 }
 
-pub(crate) const PROGRAMS: [&str; 2] = ["high-street", "night-market"];
-pub(crate) const KINDS: [&str; 3] = ["purchase", "review", "birthday"];
-pub(crate) const SKUS: [&str; 3] = ["mug", "tent", "voucher"];
-pub(crate) const CAMPAIGNS: [&str; 7] = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf"];
+pub const PROGRAMS: [&str; 2] = ["high-street", "night-market"];
+pub const KINDS: [&str; 3] = ["purchase", "review", "birthday"];
+pub const SKUS: [&str; 3] = ["mug", "tent", "voucher"];
+pub const CAMPAIGNS: [&str; 7] = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf"];
 pub(super) const HOUR: i64 = 3_600 * SECOND;
 /// 2026-03-20, nine days before the clocks change in London.
 const BEGIN_US: i64 = 1_773_964_800 * SECOND;
 
 impl Generator {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let of = |count: u64| usize::try_from(seed % count).unwrap();
         let character = [Character::Mixed, Character::ManyLots, Character::Rolling, Character::Waiting][of(4)];
         Self {
@@ -120,12 +120,12 @@ impl Generator {
         }
     }
 
-    pub(crate) fn sent_count(&self) -> usize {
+    pub fn sent_count(&self) -> usize {
         self.sent.len()
     }
 
     /// The next command, at a time not before the last.
-    pub(crate) fn next(&mut self, book: &Book) -> Sent {
+    pub fn next(&mut self, book: &Book) -> Sent {
         if self.sent.len() >= PROGRAMS.len() {
             self.now_us = self.later();
         }
@@ -167,7 +167,7 @@ impl Generator {
     }
 
     /// Tells the generator where a command came to stand, so that it can come back to it: to few that were refused.
-    pub(crate) fn stands_at(&mut self, sent: &Sent, op: Op, refused: bool) {
+    pub fn stands_at(&mut self, sent: &Sent, op: Op, refused: bool) {
         let Sent::Member(command) = sent else { return };
         let back_to = |action: &Action| !matches!(action, Action::Standing { .. } | Action::Activate { .. });
         if !back_to(&command.action) || refused && !op.0.is_multiple_of(20) {

@@ -7,11 +7,11 @@ use stampbook::ledger::reason::Reason;
 use stampbook::ledger::spec::{AssetKind, ProgramSpec};
 use stampbook::ledger::view::CampaignStatus;
 
-use super::book::{Said, Side};
+use super::book::{Said, Side, prints};
 use super::member::{Draft, Member};
 use super::{
-    Case, Counterpart, Decided, Happened, Model, Program, Refusal, Verdict, What, balanced, earns, gives, holds, life,
-    merges, more_of, moves, profiles, rewards,
+    Case, Counterpart, Decided, Happened, Model, Program, Refunded, Refusal, Verdict, What, balanced, earns, gives,
+    holds, life, merges, more_of, moves, profiles, rewards,
 };
 
 const LATE_MAX_US: i64 = 30 * 86_400 * 1_000_000;
@@ -88,15 +88,15 @@ fn may(standing: Standing, action: &Action) -> Result<(), Refusal> {
 }
 
 impl Model {
-    pub(crate) fn known(&self, program: &str, key: &str, body_hash: [u8; 16]) -> Option<Verdict> {
-        let at = self.history.iter().position(|event| event.program == program && event.key == key)?;
+    pub fn known(&self, program: &str, key: &str, body_hash: [u8; 16]) -> Option<Verdict> {
+        let at = *self.stands.get(&prints().key(program, key))?;
         let op = u64::try_from(at).unwrap() + 1;
         let same = self.history[at].body_hash == body_hash;
         Some(if same { Verdict::Replayed(op) } else { Verdict::Conflict(op) })
     }
 
     /// Decides a member's command and keeps what it does, after what was due and before what it makes due.
-    pub(crate) fn post(&mut self, command: &Command, now_us: i64) -> Verdict {
+    pub fn post(&mut self, command: &Command, now_us: i64) -> Verdict {
         self.sweep(now_us);
         let number = usize::from(command.program.0);
         if let Some(known) = self.known(&self.programs[number].id, &command.key, command.body_hash) {
@@ -119,7 +119,7 @@ impl Model {
     }
 
     /// Decides one command, or a part of several, that is not known.
-    pub(crate) fn post_one(&mut self, command: &Command, now_us: i64) -> Verdict {
+    pub fn post_one(&mut self, command: &Command, now_us: i64) -> Verdict {
         let number = usize::from(command.program.0);
         let decided = self.decide(number, command, now_us).and_then(|decided| {
             let fits = match &decided.other {
@@ -181,7 +181,7 @@ impl Model {
         let (name, touched) = (draft.name.clone(), draft.touched.iter().copied().collect::<Vec<_>>());
         let member = draft.finish();
         say_after(&mut said, &member, &touched);
-        program.members.insert(name.clone(), member);
+        program.put_member(name.clone(), member);
         said.other = other.map(|other| Box::new(self.apply_other(number, other)));
         self.remember(number, command, Some(name), what);
         said
@@ -206,12 +206,12 @@ impl Model {
         let member = draft.finish();
         side.after = touched.into_iter().map(|asset| (asset, member.balances(asset))).collect();
         side.untils = untils_of(&member);
-        program.members.insert(side.member.clone(), member);
+        program.put_member(side.member.clone(), member);
         side
     }
 
     /// Remembers a refusal.
-    pub(crate) fn refuse(&mut self, number: usize, command: &Command, refused: (Reason, String)) -> Said {
+    pub fn refuse(&mut self, number: usize, command: &Command, refused: (Reason, String)) -> Said {
         let mut said = Said { what: "rejected".to_owned(), refused: Some(refused), ..Said::default() };
         let program = &self.programs[number];
         let name = program.root(&command.member).to_owned();
@@ -225,8 +225,8 @@ impl Model {
     }
 
     /// Keeps what happened for later decisions to look back at.
-    pub(crate) fn remember(&mut self, number: usize, command: &Command, member: Option<String>, what: What) {
-        self.history.push(Happened {
+    pub fn remember(&mut self, number: usize, command: &Command, member: Option<String>, what: What) {
+        self.keep(Happened {
             program: self.programs[number].id.clone(),
             key: command.key.clone(),
             body_hash: command.body_hash,
@@ -234,6 +234,27 @@ impl Model {
             reference: command.notes.as_ref().map_or(String::new(), |notes| notes.reference.clone()),
             what,
         });
+    }
+
+    /// Puts an event behind all others, and keeps where it stands.
+    pub fn keep(&mut self, event: Happened) {
+        let at = self.history.len();
+        if !event.key.is_empty() {
+            self.stands.entry(prints().key(&event.program, &event.key)).or_insert(at);
+        }
+        match &event.what {
+            What::Refunded(Refunded { original, .. }) | What::Reversed { original, .. } => {
+                self.take_backs.entry(*original).or_default().push(at);
+            }
+            _ => {}
+        }
+        self.count(&event);
+        self.history.push(event);
+    }
+
+    /// The refunds and reversals of an event, in order.
+    pub fn take_backs_of(&self, at: usize) -> impl Iterator<Item = &What> {
+        self.take_backs.get(&at).into_iter().flatten().map(|at| &self.history[*at].what)
     }
 
     fn members_count(&self) -> u32 {
@@ -324,7 +345,7 @@ fn other_of(command: &Command) -> Option<(usize, &Named)> {
 
 /// What an event tells of the member's balances: `points` as ever, and in whole the other assets that it touches, and
 /// `points` where some are held or pending.
-pub(crate) fn say_after(said: &mut Said, member: &Member, touched: &[u8]) {
+pub fn say_after(said: &mut Said, member: &Member, touched: &[u8]) {
     let points = member.balances(0);
     said.after = (points[0], points[3]);
     if points[1] > 0 || points[2] > 0 {

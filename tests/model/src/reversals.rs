@@ -10,7 +10,7 @@ use super::{Case, Decided, Model, Refusal, What, dates, more_of, rewards};
 
 impl Model {
     /// Decides a reversal.
-    pub(crate) fn reverse(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
+    pub fn reverse(&self, mut case: Case<'_>) -> Result<Decided, Refusal> {
         let Action::Reverse { original, units } = &case.command.action else { unreachable!() };
         let at = self.named(&case, original).ok_or((Reason::OriginalNotFound, "original"))?;
         if !is_reversible(&self.history[at].what) {
@@ -23,10 +23,8 @@ impl Model {
         };
         self.original(&case, original)?;
         let (mut before, mut bonus_before) = (0, 0);
-        for event in &self.history {
-            if let What::Reversed { original, units, bonus } = event.what
-                && original == at
-            {
+        for what in self.take_backs_of(at) {
+            if let What::Reversed { units, bonus, .. } = what {
                 before += units;
                 bonus_before += bonus;
             }

@@ -6,11 +6,11 @@ use stampbook::ledger::spec::{Ratio, Rounding};
 use super::book::Part;
 
 /// The most that one command may speak of, and that a base award may come to.
-pub(crate) const AMOUNT_MAX: i128 = 1_000_000_000_000;
+pub const AMOUNT_MAX: i128 = 1_000_000_000_000;
 
 /// A campaign that takes part, and what it has to give to this member.
 #[derive(Clone, Debug)]
-pub(crate) struct Candidate {
+pub struct Candidate {
     pub id: String,
     pub group: String,
     pub multiplier: Ratio,
@@ -23,7 +23,7 @@ fn fraction(ratio: Ratio) -> (i128, i128) {
 }
 
 /// The award of a sum of money at a rate.
-pub(crate) fn of_spend(rate: Ratio, rounding: Rounding, minor_units: i128) -> i128 {
+pub fn of_spend(rate: Ratio, rounding: Rounding, minor_units: i128) -> i128 {
     let (numerator, denominator) = fraction(rate);
     let exact = minor_units * numerator;
     match rounding {
@@ -84,7 +84,7 @@ fn split(bonus: i128, winners: &[Candidate]) -> Vec<i128> {
 }
 
 /// The campaigns' parts in an award of `base` points, by id.
-pub(crate) fn parts(base: i128, greatest_total: Ratio, candidates: &[Candidate]) -> Vec<Part> {
+pub fn parts(base: i128, greatest_total: Ratio, candidates: &[Candidate]) -> Vec<Part> {
     let winners = winners(base, candidates);
     let mut total = winners.iter().fold((1, 1), |(n, d), winner| {
         let (numerator, denominator) = fraction(winner.multiplier);

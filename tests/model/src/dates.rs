@@ -12,7 +12,7 @@ use stampbook::ledger::spec::{ExpiryPolicy, Lifetime, PendingRule, ProgramSpec, 
 use super::rules::SECOND;
 
 /// Microseconds of a minute.
-pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub const MINUTE: i64 = 60 * SECOND;
 /// No clock changes but on the quarter of an hour.
 const STEP: i64 = 15 * MINUTE;
 
@@ -21,13 +21,13 @@ thread_local! {
 }
 
 /// The date that a wall calendar shows at an instant.
-pub(crate) fn local_date(spec: &ProgramSpec, at_us: i64) -> Date {
+pub fn local_date(spec: &ProgramSpec, at_us: i64) -> Date {
     let zone = TimeZone::get(&spec.time_zone).unwrap();
     Timestamp::from_microsecond(at_us).unwrap().to_zoned(zone).date()
 }
 
 /// The first instant at which a wall calendar shows the date.
-pub(crate) fn first_instant(spec: &ProgramSpec, date: Date) -> i64 {
+pub fn first_instant(spec: &ProgramSpec, date: Date) -> i64 {
     let key = (spec.time_zone.clone(), date);
     if let Some(known) = FIRST_INSTANTS.with_borrow(|known| known.get(&key).copied()) {
         return known;
@@ -76,7 +76,7 @@ fn minute(at_us: i64) -> u32 {
 }
 
 /// The minute at which units lapse whose life began at an instant; `None` for never.
-pub(crate) fn lapse_minute(spec: &ProgramSpec, policy: &ExpiryPolicy, start_us: i64) -> Option<u32> {
+pub fn lapse_minute(spec: &ProgramSpec, policy: &ExpiryPolicy, start_us: i64) -> Option<u32> {
     let first_day = local_date(spec, start_us);
     let last_day = match policy.lifetime {
         Lifetime::Never => return None,
@@ -90,12 +90,12 @@ pub(crate) fn lapse_minute(spec: &ProgramSpec, policy: &ExpiryPolicy, start_us: 
 }
 
 /// Whether units live on with the member's activity.
-pub(crate) fn rolls(policy: &ExpiryPolicy) -> bool {
+pub fn rolls(policy: &ExpiryPolicy) -> bool {
     matches!(policy.lifetime, Lifetime::RollingDays(_) | Lifetime::RollingMonths(_))
 }
 
 /// When units lapse that a policy gives life from an instant on.
-pub(crate) fn expiry(spec: &ProgramSpec, policy: &ExpiryPolicy, start_us: i64) -> Expiry {
+pub fn expiry(spec: &ProgramSpec, policy: &ExpiryPolicy, start_us: i64) -> Expiry {
     match lapse_minute(spec, policy, start_us) {
         _ if rolls(policy) => Expiry::Rolling,
         Some(minute) => Expiry::At(minute),
@@ -104,23 +104,23 @@ pub(crate) fn expiry(spec: &ProgramSpec, policy: &ExpiryPolicy, start_us: i64) -
 }
 
 /// The first instant after so many more whole local days.
-pub(crate) fn after_days(spec: &ProgramSpec, days: u32, from_us: i64) -> i64 {
+pub fn after_days(spec: &ProgramSpec, days: u32, from_us: i64) -> i64 {
     first_instant(spec, days_later(local_date(spec, from_us), days).tomorrow().unwrap())
 }
 
 /// The same, as the minute of a lot.
-pub(crate) fn grace(spec: &ProgramSpec, days: u32, from_us: i64) -> Expiry {
+pub fn grace(spec: &ProgramSpec, days: u32, from_us: i64) -> Expiry {
     Expiry::At(minute(after_days(spec, days, from_us)))
 }
 
 /// The lot that an instant names: it lapses at the first minute that is not before it.
-pub(crate) fn named(instant_us: i64) -> Expiry {
+pub fn named(instant_us: i64) -> Expiry {
     let begun = instant_us.rem_euclid(MINUTE);
     Expiry::At(minute(if begun == 0 { instant_us } else { instant_us - begun + MINUTE }))
 }
 
 /// When the award of a purchase under a pending rule matures; `None` for when it is activated.
-pub(crate) fn matures(spec: &ProgramSpec, rule: PendingRule, occurred_at_us: i64) -> Option<i64> {
+pub fn matures(spec: &ProgramSpec, rule: PendingRule, occurred_at_us: i64) -> Option<i64> {
     match rule {
         PendingRule::Days(days) => Some(after_days(spec, days, occurred_at_us)),
         PendingRule::UntilActivated => None,

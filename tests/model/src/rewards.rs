@@ -18,12 +18,12 @@ const REWARDS_MAX: usize = 1_024;
 
 impl Program {
     /// Pieces that are left of a reward.
-    pub(crate) fn stock(&self, sku: &str) -> i128 {
+    pub fn stock(&self, sku: &str) -> i128 {
         self.balance(&format!("{}reward/{sku}", prefix(PIECES)))
     }
 
     /// Pieces of it that holds reserve.
-    pub(crate) fn reserved(&self, sku: &str) -> i128 {
+    pub fn reserved(&self, sku: &str) -> i128 {
         self.balance(&format!("{}reward/{sku}/reserved", prefix(PIECES)))
     }
 }
@@ -45,7 +45,7 @@ impl Model {
     }
 
     /// Frees the pieces that a command wants, all that its parts want of a reward together.
-    pub(crate) fn free_for(&mut self, command: &Command, now_us: i64) {
+    pub fn free_for(&mut self, command: &Command, now_us: i64) {
         let mut wanted: BTreeMap<&str, i128> = BTreeMap::new();
         for part in std::iter::once(command).chain(command.parts()) {
             if let Action::Claim { sku, pieces, .. } | Action::Reserve { sku, pieces, .. } = &part.action {
@@ -56,7 +56,7 @@ impl Model {
     }
 
     /// Frees the pieces that an operator takes out of a stock, or all, where the reward is to cost another asset.
-    pub(crate) fn free_for_operator(&mut self, program: usize, action: &AdminAction, now_us: i64) {
+    pub fn free_for_operator(&mut self, program: usize, action: &AdminAction, now_us: i64) {
         let AdminAction::PutReward { sku, asset, stocked, .. } = action else { return };
         let assets = more_of(self.programs[program].newest()).assets;
         let Some(known) = self.programs[program].rewards.get(sku) else { return };
@@ -66,7 +66,7 @@ impl Model {
 }
 
 /// Puts a reward on offer, or changes it.
-pub(crate) fn put(program: &mut Program, action: &AdminAction) -> Result<Said, Refusal> {
+pub fn put(program: &mut Program, action: &AdminAction) -> Result<Said, Refusal> {
     let AdminAction::PutReward { sku, asset, price, open, stocked, .. } = action else { unreachable!() };
     let assets = more_of(program.newest()).assets;
     let number = assets.iter().position(|known| known.id == *asset).ok_or((Reason::AssetUnknown, "asset"))?;
@@ -99,7 +99,7 @@ pub(crate) fn put(program: &mut Program, action: &AdminAction) -> Result<Said, R
 }
 
 /// The asset of a reward that is on offer and there, the price of a piece and of all: checked before the member is looked at.
-pub(crate) fn price(program: &Program, sku: &str, pieces: u64) -> Result<(u8, i128, i128), Refusal> {
+pub fn price(program: &Program, sku: &str, pieces: u64) -> Result<(u8, i128, i128), Refusal> {
     let reward = program.rewards.get(sku).ok_or((Reason::RewardUnknown, "reward"))?;
     if !reward.open {
         return Err((Reason::RewardClosed, "reward"));
@@ -121,7 +121,7 @@ fn take(draft: &mut Draft, sku: &str, pieces: i128, account: &str) {
 }
 
 /// Decides what pieces cost, and takes it.
-pub(crate) fn claim(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn claim(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Claim { sku, pieces, purpose } = &case.command.action else { unreachable!() };
     let (asset, price, units) = price(case.program, sku, *pieces)?;
     let account = format!("redemption/{}", purpose.name());
@@ -141,7 +141,7 @@ pub(crate) fn claim(mut case: Case<'_>) -> Result<Decided, Refusal> {
 }
 
 /// Decides a hold of what pieces cost, and of the pieces.
-pub(crate) fn reserve(mut case: Case<'_>) -> Result<Decided, Refusal> {
+pub fn reserve(mut case: Case<'_>) -> Result<Decided, Refusal> {
     let Action::Reserve { sku, pieces, until_us, purpose } = &case.command.action else { unreachable!() };
     let (asset, price, units) = price(case.program, sku, *pieces)?;
     let until_us = until(case.spec, *until_us, case.now_us)?;
@@ -167,7 +167,7 @@ pub(crate) fn reserve(mut case: Case<'_>) -> Result<Decided, Refusal> {
 }
 
 /// Hands out the pieces that so many units of a hold pay for; none where it reserves none.
-pub(crate) fn capture(draft: &mut Draft, hold: &Hold, units: i128) -> Result<Option<(String, i128)>, Refusal> {
+pub fn capture(draft: &mut Draft, hold: &Hold, units: i128) -> Result<Option<(String, i128)>, Refusal> {
     let Some((sku, price)) = &hold.reserves else { return Ok(None) };
     if units % price != 0 {
         return Err((Reason::NotWholePieces, "amount"));
@@ -179,7 +179,7 @@ pub(crate) fn capture(draft: &mut Draft, hold: &Hold, units: i128) -> Result<Opt
 }
 
 /// Pieces that so many units of a hold reserve are for anybody again.
-pub(crate) fn back_on_the_shelf(draft: &mut Draft, hold: &Hold, units: i128) {
+pub fn back_on_the_shelf(draft: &mut Draft, hold: &Hold, units: i128) {
     if let Some((sku, price)) = &hold.reserves {
         draft.put(PIECES, &format!("reward/{sku}/reserved"), -units / price);
         draft.put(PIECES, &format!("reward/{sku}"), units / price);
@@ -187,7 +187,7 @@ pub(crate) fn back_on_the_shelf(draft: &mut Draft, hold: &Hold, units: i128) {
 }
 
 /// Pieces that were bought come back.
-pub(crate) fn bring_back(draft: &mut Draft, sku: &str, account: &str, pieces: i128) {
+pub fn bring_back(draft: &mut Draft, sku: &str, account: &str, pieces: i128) {
     draft.put(PIECES, account, -pieces);
     draft.put(PIECES, &format!("reward/{sku}"), pieces);
 }
