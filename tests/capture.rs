@@ -318,7 +318,7 @@ fn a_damaged_image_is_refused_or_comes_to_another_hash() {
         };
         let at = usize::try_from(rng.between(0, i64::try_from(bytes.len()).unwrap() - 1)).unwrap();
         match round % 4 {
-            0 => bytes[at] ^= 1 << (rng.next() % 8),
+            0 => bytes[at] ^= 1 << (rng.draw() % 8),
             1 => bytes[at] = 0xff,
             2 => bytes.truncate(at),
             _ => bytes.insert(at, bytes[at]),

@@ -159,7 +159,7 @@ impl Generator {
             0..=54 => Original::Op(known.op),
             55..=94 => Original::Key(known.print),
             95..=97 => Original::Op(Op(u64::try_from(self.rng.between(0, 3_000)).unwrap())),
-            _ => Original::Key(u128::from(self.rng.next())),
+            _ => Original::Key(u128::from(self.rng.draw())),
         }
     }
 
@@ -259,7 +259,7 @@ impl Generator {
             0..=39 => Original::Op(earn.op),
             40..=64 => Original::Key(earn.print),
             65..=66 => Original::Op(Op(u64::try_from(self.rng.between(0, 3_000)).unwrap())),
-            67 => Original::Key(u128::from(self.rng.next())),
+            67 => Original::Key(u128::from(self.rng.draw())),
             68..=89 => {
                 let own = recent.iter().find(|earn| earn.member == member && !earn.reference.is_empty());
                 Original::Reference(own.map_or("order-0".to_owned(), |own| own.reference.clone()))
