@@ -94,6 +94,7 @@ fn a_book(seed: u64) -> BTreeMap<String, usize> {
         *seen.entry(said.what.clone()).or_default() += 1;
     }
     *seen.entry("freed for others".into()).or_default() += run.freed;
+    *seen.entry("plain earns".into()).or_default() += run.book.plain;
     run.balances_agree();
     *seen.entry("rolled in parts".into()).or_default() += rolled::every_period_balances(&run.book, seed);
     let live = run.book.ledger.state_hash();
@@ -137,7 +138,7 @@ fn everything_happened(seen: &BTreeMap<String, usize>) {
     let reasons = reasons.filter(|reason| !matches!(reason, Reason::CampaignBudgetExhausted | Reason::CapReached));
     let mut classes: Vec<String> = reasons.map(|reason| format!("{reason:?}")).collect();
     let others = ["capped", "clipped", "replayed", "conflict", "stopped at the end", "applied with 4 campaigns"];
-    classes.push("freed for others".to_owned());
+    classes.extend(["freed for others", "plain earns"].map(String::from));
     classes.extend(others.map(String::from));
     let events = [
         "expired",

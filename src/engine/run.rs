@@ -21,6 +21,7 @@ use super::tend::Sweep;
 use crate::constants::{CAPTURE_LOG_BYTES_MAX, COMMAND_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
 use crate::io::Clock;
 use crate::journal::{Book, FrameBody, FrameBuilder};
+use crate::ledger::burst::PlainEarn;
 use crate::ledger::command::{Action, AdminAction, AdminCommand, Command, Leap};
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
@@ -420,17 +421,34 @@ impl Core {
 
     /// Writes an event into the open frame and lets the state follow it.
     pub(super) fn write(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Result<Op, Broken> {
+        self.push(at, event)?;
+        self.ledger.evolve(at, event, hashes).map_err(|error| error.to_string())?;
+        Ok(at.op)
+    }
+
+    /// The same for a plain earn.
+    fn write_plain(&mut self, at: Moment, earn: &PlainEarn, command: &Command) -> Result<Op, Broken> {
+        let event = earn.event(command);
+        debug_assert_eq!(
+            self.ledger.decide(command, None, at),
+            Decision::Event(event.clone()),
+            "it is what it is in general"
+        );
+        self.push(at, &event)?;
+        self.ledger.follow_plain(earn, command).map_err(|error| error.to_string())?;
+        Ok(at.op)
+    }
+
+    fn push(&mut self, at: Moment, event: &Event<'_>) -> Result<(), Broken> {
         let open = self.open.as_mut().ok_or("no frame is open")?;
         let mut encoded = Ok(());
         let pushed = open.push_with(|bytes| encoded = codec::encode(event, bytes));
         encoded.map_err(|error| error.to_string())?;
         match pushed {
-            Ok(op) if op == at.op.0 => {}
-            Ok(op) => return Err(format!("event {} was written as op {op}", at.op.0)),
-            Err(full) => return Err(full.to_string()),
+            Ok(op) if op == at.op.0 => Ok(()),
+            Ok(op) => Err(format!("event {} was written as op {op}", at.op.0)),
+            Err(full) => Err(full.to_string()),
         }
-        self.ledger.evolve(at, event, hashes).map_err(|error| error.to_string())?;
-        Ok(at.op)
     }
 
     fn post_each(&mut self, commands: &[Command], attached: &Attached) -> Result<Vec<ItemResult>, Broken> {
@@ -458,6 +476,9 @@ impl Core {
     /// Decides one command whose key is free, or a part of a checkout, which has none.
     fn decide<'c>(&mut self, command: &'c Command, attached: &Attached) -> Result<Decided<'c>, Broken> {
         let at = self.next();
+        if let Some(earn) = self.ledger.plain_earn(command, at) {
+            return Ok((ItemResult::Fresh(self.write_plain(at, &earn, command)?), None));
+        }
         let in_flight = InFlight { frames: &self.frames, open: self.open.as_ref() };
         let runs = Runs { keys: &self.keys, prints: &self.prints, attached, deciding: true };
         let resolved;

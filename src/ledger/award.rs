@@ -61,10 +61,15 @@ fn potential(base: u64, candidate: &Candidate<'_>) -> Option<u64> {
     Some(alone.min(candidate.budget_left).min(candidate.cap.map_or(u64::MAX, |cap| cap.room)))
 }
 
-/// The winner of each group, in order of id. `None` where an award overflows or there are too many groups.
-fn winners<'c, 's>(base: u64, candidates: &'c [Candidate<'s>]) -> Option<ArrayVec<&'c Candidate<'s>, WINNERS_MAX>> {
+/// The winner of each group among the campaigns that give an asset, in order of id. `None` where an award overflows or there
+/// are too many groups.
+fn winners<'c, 's>(
+    base: u64,
+    asset: AssetNo,
+    candidates: &'c [Candidate<'s>],
+) -> Option<ArrayVec<&'c Candidate<'s>, WINNERS_MAX>> {
     let mut best: ArrayVec<(&Candidate<'s>, u64), WINNERS_MAX> = ArrayVec::new();
-    for candidate in candidates {
+    for candidate in candidates.iter().filter(|candidate| candidate.asset == asset) {
         let reach = potential(base, candidate)?;
         match best.iter_mut().find(|(winner, _)| winner.group == candidate.group) {
             Some(place) => {
@@ -97,6 +102,9 @@ pub fn total_multiplier(winners: impl Iterator<Item = Ratio>, greatest: Ratio) -
 
 /// Splits the bonus by largest remainder on (m - 1), ties to the smaller id; `winners` are in order of id.
 fn split(bonus: u64, winners: &[&Candidate<'_>]) -> Option<ArrayVec<u64, WINNERS_MAX>> {
+    if winners.len() < 2 {
+        return Some(winners.iter().map(|_| bonus).collect());
+    }
     let common = winners.iter().try_fold(1_u128, |d, w| d.checked_mul(u128::from(w.multiplier.denominator)))?;
     let mut weights: ArrayVec<u128, WINNERS_MAX> = ArrayVec::new();
     for winner in winners {
@@ -149,13 +157,18 @@ fn clip(desired: u64, winner: &Candidate<'_>) -> Share {
     }
 }
 
-/// The campaigns' shares in an award of `base` points. `None` where the award overflows.
+/// The shares in an award of `base` units of an asset, of the campaigns that give it. `None` where the award overflows.
 #[must_use]
-pub fn shares(base: u64, greatest: Ratio, candidates: &[Candidate<'_>]) -> Option<List<Share, WINNERS_MAX>> {
-    if candidates.is_empty() {
+pub fn shares(
+    base: u64,
+    greatest: Ratio,
+    asset: AssetNo,
+    candidates: &[Candidate<'_>],
+) -> Option<List<Share, WINNERS_MAX>> {
+    let winners = winners(base, asset, candidates)?;
+    if winners.is_empty() {
         return Some(List::default());
     }
-    let winners = winners(base, candidates)?;
     let (numerator, denominator) = total_multiplier(winners.iter().map(|winner| winner.multiplier), greatest)?;
     let bonus = bonus_of(base, numerator, denominator)?;
     let parts = split(bonus, &winners)?;

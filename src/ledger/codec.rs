@@ -13,6 +13,7 @@ use super::event::{
 };
 use super::ids::{AssetNo, MemberRef, ProgramNo};
 use super::later::Later;
+use super::plain_earn;
 use super::spec::{ProgramMore, ProgramSpec, RuleMore};
 
 /// The most bytes an event may have, header included; `engine` asserts that it is the journal's bound.
@@ -224,6 +225,21 @@ fn append_with_tail<'a, T: Encode + Tail<'a>>(value: &T, kind: u8, out: &mut Vec
     if value.is_empty() { Ok(()) } else { value.write(kind, out) }
 }
 
+/// Appends an earn the general way, for tests.
+#[cfg(test)]
+pub(super) fn general_earn(earned: &Earned<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    append_with_tail(earned, 1, out)
+}
+
+fn append_earned(earned: &Earned<'_>, kind: u8, out: &mut Vec<u8>) -> Result<(), CodecError> {
+    let start = out.len();
+    if plain_earn::put(earned, out) {
+        return Ok(());
+    }
+    out.truncate(start);
+    append_with_tail(earned, kind, out)
+}
+
 fn has_tail(event: &Event<'_>) -> bool {
     let empty = match event {
         Event::Earned(e) => e.is_empty(),
@@ -263,7 +279,7 @@ pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let version = 1 + u8::from(has_tail(event));
     out.extend_from_slice(&[kind, version, 0, 0]);
     let written = match event {
-        Event::Earned(e) => append_with_tail(e, kind, out),
+        Event::Earned(e) => append_earned(e, kind, out),
         Event::Refunded(e) => append_with_tail(e, kind, out),
         Event::Redeemed(e) => append_with_tail(e, kind, out),
         Event::Adjusted(e) => append_with_tail(e, kind, out),

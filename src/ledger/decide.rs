@@ -18,7 +18,7 @@ use super::posting::Posting;
 use super::reason::Reason;
 use super::reward::Reward;
 use super::spec::{AssetSpec, CapPer, Lifetime};
-use super::state::{Ledger, Moment, Program, Sums, Version};
+use super::state::{AssetBooks, Ledger, Moment, Program, Version};
 
 /// How far business time may lie behind book time outside import mode: 30 days, in microseconds.
 pub const LATE_MAX_US: i64 = 30 * 24 * 3600 * 1_000_000;
@@ -192,12 +192,18 @@ impl Ledger {
         let Some(program) = self.program(program) else {
             return false;
         };
+        // What all legs move together: where a balance has room for that, no order of them can leave the range.
+        let moved = legs.iter().fold(0_u64, |sum, leg| sum.saturating_add(leg.amount.unsigned_abs()));
+        let has_room = |balance: i64| balance.unsigned_abs().saturating_add(moved) <= i64::MAX.unsigned_abs();
         let sum = |asset: AssetNo, of: fn(&Account) -> bool| {
             let legs = legs.iter().filter(|leg| leg.asset == asset && of(&leg.account));
             legs.map(|leg| i128::from(leg.amount)).sum::<i128>()
         };
         let in_range = |balance: i64, moved: i128| {
             // The range is symmetric, so that every balance can be negated.
+            if has_room(balance) {
+                return true;
+            }
             let after = i128::from(balance) + moved;
             i64::try_from(after).is_ok_and(|after| after > i64::MIN)
         };
@@ -211,10 +217,9 @@ impl Ledger {
                 };
                 return program.reward(reward).is_some_and(|reward| in_range(balance(reward), amount));
             }
-            let none = Sums::default();
-            let Sums { lots, pending, debt, .. } = match program.assets.get(usize::from(leg.asset.0)) {
-                Some(books) => &books.sums,
-                None if leg.asset == AssetNo::PIECES => &none,
+            let (lots, pending, debt) = match program.assets.get(usize::from(leg.asset.0)) {
+                Some(AssetBooks { sums, .. }) => (sums.lots, sums.pending, sums.debt),
+                None if leg.asset == AssetNo::PIECES => (0, 0, 0),
                 None => return false,
             };
             match leg.account {
@@ -223,8 +228,9 @@ impl Ledger {
                 | Account::Held { .. }
                 | Account::Pending { .. }
                 | Account::Breakage { .. } => {
-                    let there = [*lots, *pending, accounts.breakage.balance].map(i128::from).iter().sum::<i128>();
-                    there + sum(leg.asset, may_lapse) <= i128::from(i64::MAX)
+                    let there = [lots, pending, accounts.breakage.balance].map(i128::from).iter().sum::<i128>();
+                    let most = there + i128::from(moved);
+                    most <= i128::from(i64::MAX) || there + sum(leg.asset, may_lapse) <= i128::from(i64::MAX)
                 }
                 Account::Debt => in_range(debt.saturating_neg(), amount),
                 Account::Conversion { program: other, .. } => {

@@ -76,7 +76,7 @@ impl Ledger {
             }
         }
         let common = common_of(command, member, &posting, at);
-        let (version, legs, more) = (version.number, posting.legs_checked(field)?, Later::new(more));
+        let (version, legs, more) = (version.number, posting.legs_checked(field)?, more.said());
         Ok(Event::Earned(Earned { common, basis, event_kind: kind, version, base, shares, legs, more }))
     }
 
@@ -97,11 +97,12 @@ impl Ledger {
             return Some(all);
         }
         for (asset, base) in awards.iter().filter(|(_, base)| *base > 0) {
-            let of_asset = |candidate: &&Candidate<'_>| candidate.asset == *asset;
-            let candidates: SmallVec<[Candidate<'_>; 8]> = candidates.iter().filter(of_asset).copied().collect();
-            for share in award::shares(*base, version.spec.greatest_total, &candidates)?.0 {
+            for share in award::shares(*base, version.spec.greatest_total, *asset, &candidates)?.0 {
                 all.0.try_push(share).ok()?;
             }
+        }
+        if all.len() < 2 {
+            return Some(all);
         }
         let id = |share: &Share| program.campaign(share.campaign).map(|campaign| campaign.spec.id.as_str());
         all.0.sort_by(|a, b| id(a).cmp(&id(b)));
@@ -228,6 +229,20 @@ fn wait(
         posting.push(asset, Account::Pending { earn_link: 0, lot: *lot }, units(*points, field)?);
     }
     Ok(())
+}
+
+impl EarnMore {
+    /// What is said, if anything is.
+    fn said(self) -> Later<Self> {
+        match self {
+            Self { asset: AssetNo::POINTS, also: None, matures: None, lapsed, rolls }
+                if lapsed.is_empty() && rolls.is_empty() =>
+            {
+                Later::default()
+            }
+            more => Later::new(more),
+        }
+    }
 }
 
 /// Puts the legs that pay for an award: `issuance` for what the rule gives, each campaign's budget for its share. What the

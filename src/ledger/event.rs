@@ -34,6 +34,21 @@ pub enum Source {
     Transferred,
 }
 
+impl Source {
+    /// The number under which the book writes it.
+    #[must_use]
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Base => 0,
+            Self::Campaign => 1,
+            Self::Granted => 2,
+            Self::Opening => 3,
+            Self::Bonus => 4,
+            Self::Transferred => 5,
+        }
+    }
+}
+
 /// When units of a lot lapse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Expiry {

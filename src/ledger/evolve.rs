@@ -305,7 +305,7 @@ impl Ledger {
             return self.post_conversion(op, (number, leg.asset, other), leg.amount, link);
         }
         self.note(|ledger| {
-            let accounts = ledger.program(number)?.accounts(leg.asset);
+            let accounts = *ledger.program(number)?.accounts(leg.asset);
             Some(Undo::Accounts(number, leg.asset, Box::new(accounts)))
         });
         let program = self.program_mut(number).ok_or("the event's program is unknown")?;

@@ -76,7 +76,7 @@ impl Hold {
 }
 
 /// What a member owns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Holding {
     /// The member's newest event.
     pub(crate) head: Op,
@@ -116,6 +116,24 @@ impl Default for Holding {
     }
 }
 
+impl Clone for Holding {
+    /// Lists of plain values are copied at once: every event makes such a copy.
+    fn clone(&self) -> Self {
+        Self {
+            head: self.head,
+            ends: self.ends,
+            floor: self.floor,
+            standing: self.standing,
+            debts: SmallVec::from_slice(&self.debts),
+            lots: SmallVec::from_slice(&self.lots),
+            rolls: self.rolls.clone(),
+            pending: self.pending.clone(),
+            holds: self.holds.clone(),
+            profile: self.profile.clone(),
+        }
+    }
+}
+
 fn signed(units: u64) -> i64 {
     // Who changed the holding saw that its sums fit.
     i64::try_from(units).unwrap_or(i64::MAX)
@@ -124,6 +142,17 @@ fn signed(units: u64) -> i64 {
 impl Holding {
     pub(crate) fn lot(&self, key: LotKey) -> Option<&Lot> {
         self.lots.binary_search_by_key(&key, |lot| lot.key).ok().and_then(|place| self.lots.get(place))
+    }
+
+    /// Whether the member has lots and nothing else.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.debts.is_empty() && self.holds.is_empty() && self.pending.is_empty() && self.rolls.is_empty()
+    }
+
+    /// Whether the lots are those of another state, each maybe with other units.
+    pub(crate) fn has_lots_of(&self, other: &Self) -> bool {
+        self.lots.len() == other.lots.len()
+            && self.lots.iter().zip(&other.lots).all(|(lot, other)| lot.key == other.key)
     }
 
     /// Units of a lot that holds pin.
@@ -186,6 +215,9 @@ impl Holding {
     pub(crate) fn balances(&self, asset: AssetNo) -> AssetBalances {
         let lots = self.lots.iter().filter(|lot| lot.key.asset == asset);
         let units = lots.fold(0_u64, |sum, lot| sum.saturating_add(lot.units()));
+        if self.holds.is_empty() && self.pending.is_empty() {
+            return AssetBalances { asset, available: signed(units), held: 0, pending: 0, debt: self.debt(asset) };
+        }
         let holds = self.holds.iter().filter(|hold| hold.asset == asset);
         let held = holds.fold(0_u64, |sum, hold| sum.saturating_add(hold.units()));
         let waiting = self.pending.iter().flat_map(|pending| &pending.parts).filter(|(key, _)| key.asset == asset);

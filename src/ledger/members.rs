@@ -4,14 +4,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use arrayvec::ArrayVec;
+
 use super::aliases::Aliases;
 use super::capture::Pending;
 use super::command::Standing;
 use super::event::LOTS_MAX;
-use super::holding::Holding;
-use super::ids::{MemberNo, ProgramNo};
+use super::holding::{Holding, Lot};
+use super::ids::{MemberNo, Op, ProgramNo};
 use super::index::Index;
-use super::slot::Slot;
+use super::slot::{LOTS_IN_PLACE, Slot};
 use super::state::{CapKey, ProgramSpan};
 
 /// Members of a page.
@@ -215,6 +217,24 @@ impl Members {
         slot.set(holding);
         self.beside_bytes = (self.beside_bytes + slot.bytes_beside()).saturating_sub(before);
         page.due_us = page.due_us.min(holding.next_due_us());
+        Some(())
+    }
+
+    /// The program, the newest event and the lots of a member who has nothing else; see [`Slot::plain`].
+    pub(crate) fn plain(&self, number: MemberNo) -> Option<(ProgramNo, Op, ArrayVec<Lot, LOTS_IN_PLACE>)> {
+        let slot = self.slot(number)?;
+        slot.plain().map(|(head, lots)| (slot.program(), head, lots))
+    }
+
+    /// Writes the newest event and the lots of such a member; `None` for a number that no member has.
+    pub(crate) fn set_plain(&mut self, number: MemberNo, head: Op, lots: &ArrayVec<Lot, LOTS_IN_PLACE>) -> Option<()> {
+        let (page, place) = place(number);
+        let page = self.pages.get_mut(page)?;
+        let slot = page.slots.get_mut(place)?;
+        page.changed = true;
+        self.log_bytes += page.pending.keep_slot(place, slot);
+        slot.set_plain(head, lots);
+        page.due_us = page.due_us.min(slot.next_due_us());
         Some(())
     }
 

@@ -1,6 +1,7 @@
 //! How what a member owns lies in a page: small and in place for most members, in memory of its own for those with more
 //! than a few lots.
 
+use arrayvec::ArrayVec;
 use smallvec::{Array, SmallVec};
 
 use super::command::Standing;
@@ -13,7 +14,7 @@ use super::profile::Profile;
 /// The greatest op that a slot can hold.
 pub(crate) const OP_MAX: Op = Op((1 << 48) - 1);
 /// Lots that a slot holds in place.
-const LOTS_IN_PLACE: usize = 2;
+pub(super) const LOTS_IN_PLACE: usize = 2;
 
 /// An op in six bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl Slot {
                 holding
             }
             None => {
-                let lots = self.lots.iter().take(usize::from(self.count)).map(PackedLot::lot).collect();
+                let lots = SmallVec::from_buf_and_len(self.lots.map(|lot| lot.lot()), usize::from(self.count));
                 Holding { lots, ..Holding::default() }
             }
         };
@@ -147,6 +148,23 @@ impl Slot {
             }
             None => self.set_rich(holding),
         }
+    }
+
+    /// The newest event and the lots of a member who has nothing else.
+    pub(crate) fn plain(&self) -> Option<(Op, ArrayVec<Lot, LOTS_IN_PLACE>)> {
+        if self.rich.is_some() || self.debt != 0 {
+            return None;
+        }
+        Some((self.head.op(), self.lots.iter().take(usize::from(self.count)).map(PackedLot::lot).collect()))
+    }
+
+    /// Sets the newest event and the lots of such a member.
+    pub(crate) fn set_plain(&mut self, head: Op, lots: &ArrayVec<Lot, LOTS_IN_PLACE>) {
+        self.head = ShortOp::of(head);
+        for (place, lot) in self.lots.iter_mut().zip(lots) {
+            *place = PackedLot::of(lot);
+        }
+        self.count = u8::try_from(lots.len()).unwrap_or(0);
     }
 
     fn set_rich(&mut self, holding: &Holding) {

@@ -74,6 +74,23 @@ pub(crate) struct Accounts {
     pub(crate) redemption: [Posted; Purpose::ALL.len()],
 }
 
+impl Posted {
+    /// One that nothing was ever posted on.
+    const NONE: Self = Self { balance: 0, head: Op(0) };
+}
+
+impl Accounts {
+    /// Those of an asset that there is not.
+    const NONE: Self = Self {
+        issuance: Posted::NONE,
+        adjustment: Posted::NONE,
+        opening: Posted::NONE,
+        breakage: Posted::NONE,
+        cash: Posted::NONE,
+        redemption: [Posted::NONE; Purpose::ALL.len()],
+    };
+}
+
 /// The sums over a program's members in one asset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sums {
@@ -167,10 +184,10 @@ pub(crate) struct Program {
 
 impl Program {
     /// The accounts of an asset; empty ones for an asset that there is not.
-    pub(crate) fn accounts(&self, asset: AssetNo) -> Accounts {
+    pub(crate) fn accounts(&self, asset: AssetNo) -> &Accounts {
         match asset {
-            AssetNo::PIECES => self.pieces,
-            _ => self.assets.get(usize::from(asset.0)).map_or(Accounts::default(), |books| books.accounts),
+            AssetNo::PIECES => &self.pieces,
+            _ => self.assets.get(usize::from(asset.0)).map_or(&Accounts::NONE, |books| &books.accounts),
         }
     }
 
@@ -258,7 +275,7 @@ const OVERFLOW: &str = "a sum over members overflows";
 const NO_ASSET: &str = "an event is in an asset that its program has not";
 
 impl Sums {
-    fn add_lot(&mut self, minute: Option<u32>, units: i64) -> Result<(), &'static str> {
+    pub(super) fn add_lot(&mut self, minute: Option<u32>, units: i64) -> Result<(), &'static str> {
         self.lots = self.lots.checked_add(units).ok_or(OVERFLOW)?;
         minute.map_or(Ok(()), |minute| add_at(&mut self.lapsing, minute, units))
     }
@@ -493,6 +510,15 @@ impl Ledger {
         after: &Holding,
     ) -> Result<(), &'static str> {
         let program = self.program_mut(program).ok_or("the event's program is unknown")?;
+        if before.is_plain() && after.is_plain() && before.has_lots_of(after) {
+            for (was, is) in before.lots.iter().zip(&after.lots).filter(|(was, is)| was.units() != is.units()) {
+                let signed = |lot: &Lot| i64::try_from(lot.units()).map_err(|_| OVERFLOW);
+                let moved = signed(is)?.checked_sub(signed(was)?).ok_or(OVERFLOW)?;
+                let sums = &mut program.books_mut(is.key.asset).ok_or(NO_ASSET)?.sums;
+                sums.add_lot(after.lapse_of(is.key), moved)?;
+            }
+            return Ok(());
+        }
         if before.holds != after.holds {
             program.rewards.reserving.follow(member, &before.holds, &after.holds);
         }

@@ -143,7 +143,7 @@ impl Teller<'_> {
             let line = self.line_of("bonus", asset, text).with("base", base).with("units", bonus);
             self.lines.push(line.with("total_numerator", numerator).with("total_denominator", denominator));
         }
-        let again = award::shares(base, greatest, &alone(&shares)).unwrap_or_default();
+        let again = award::shares(base, greatest, asset, &alone(&shares)).unwrap_or_default();
         for (share, spec) in &shares {
             let desired = again.iter().find(|again| again.campaign == share.campaign).map(|again| again.awarded);
             self.share(share, spec, desired, asset);

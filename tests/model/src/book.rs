@@ -8,6 +8,7 @@ use stampbook::audit::explain::{self, Line, Scene};
 use stampbook::audit::export::ExportError;
 use stampbook::audit::export::source::{EachEvent, Events};
 use stampbook::engine::names::Names;
+use stampbook::ledger::burst::PlainEarn;
 use stampbook::ledger::codec::Named;
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Named as NamedMember, Notes, Original};
 use stampbook::ledger::event::{Balances, Event};
@@ -17,8 +18,8 @@ use stampbook::ledger::own::End;
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::{
-    Decision, Found, Generation, Hashes, Ledger, Limits, Lookup, Moment, Need, Resolved, Wanted, WantedSoFar, codec,
-    hashes_of, key_bits,
+    Decision, Found, Generation, Hashes, Inconsistent, Ledger, Limits, Lookup, Moment, Need, Resolved, Wanted,
+    WantedSoFar, codec, hashes_of, key_bits,
 };
 
 #[path = "images.rs"]
@@ -55,6 +56,8 @@ pub struct Book {
     pub prints: Prints,
     pub shelf: Shelf,
     pub runs: Runs,
+    /// How many earns were plain ones.
+    pub plain: usize,
 }
 
 /// What the ledger sealed: keys and take-backs that it need not hold any more.
@@ -96,7 +99,7 @@ pub const ROOMY: Limits = Limits { members_max: 1_000_000, cap_counters_max: 1_0
 
 impl Book {
     pub fn new(limits: Limits) -> Self {
-        Self { ledger: Ledger::new(limits), prints: prints(), shelf: Shelf::default(), runs: Runs::default() }
+        Self { ledger: Ledger::new(limits), prints: prints(), shelf: Shelf::default(), runs: Runs::default(), plain: 0 }
     }
 
     /// A command as the server would make it, without notes.
@@ -188,7 +191,11 @@ impl Book {
             Decision::Event(event) => {
                 self.ledger.prove(at, &event, resolved.as_ref(), &self.prints).unwrap();
                 let refused = event.rejection().map(|(reason, field)| (reason, field.to_owned()));
-                (self.write(at, &event, self.hashes(command, at.op)), refused)
+                let posted = match self.ledger.plain_earn(command, at) {
+                    Some(earn) => self.write_plain(at, &event, &earn, command),
+                    None => self.write(at, &event, self.hashes(command, at.op)),
+                };
+                (posted, refused)
             }
             Decision::LimitReached => return (Posted::Limit, None),
         };
@@ -350,11 +357,28 @@ impl Book {
     }
 
     fn write(&mut self, at: Moment, event: &Event<'_>, hashes: Hashes) -> Posted {
+        self.keep(at, event, |ledger, read| ledger.evolve(at, read, hashes))
+    }
+
+    /// The same for an earn that the ledger calls plain: it must be the event that it is in general, and a ledger that replays
+    /// the book in general must come to the same state.
+    fn write_plain(&mut self, at: Moment, event: &Event<'_>, earn: &PlainEarn, command: &Command) -> Posted {
+        assert_eq!(&earn.event(command), event, "a plain earn is what it is in general");
+        self.plain += 1;
+        self.keep(at, event, |ledger, _| ledger.follow_plain(earn, command))
+    }
+
+    fn keep(
+        &mut self,
+        at: Moment,
+        event: &Event<'_>,
+        follow: impl FnOnce(&mut Ledger, &Event<'_>) -> Result<(), Inconsistent>,
+    ) -> Posted {
         let mut bytes = Vec::new();
         codec::encode(event, &mut bytes).unwrap();
         let read = codec::decode(&bytes).unwrap();
         assert_eq!(&read, event, "an event reads as it was written");
-        self.ledger.evolve(at, &read, hashes).unwrap_or_else(|error| panic!("{error}: {read:?}"));
+        follow(&mut self.ledger, &read).unwrap_or_else(|error| panic!("{error}: {read:?}"));
         self.shelf.learn(at.op, &read);
         self.shelf.events.push((at, bytes));
         Posted::Fresh(at.op)
