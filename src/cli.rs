@@ -7,6 +7,7 @@ mod campaign;
 mod clock;
 mod export;
 mod import;
+mod metrics;
 mod out;
 mod program;
 mod receive;
@@ -58,6 +59,8 @@ enum Command {
     /// Confirm a server's clock that has leapt ahead, or drive one that is driven by hand.
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// What a server measured of its write path since it was started: count, p50, p99 and max of each.
+    Metrics(metrics::Metrics),
     /// Take, list, show or delete snapshots.
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
@@ -135,6 +138,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Campaign(command) => show(command.json(), command.run()),
         Command::Reward(command) => show(command.json(), command.run()),
         Command::Clock(command) => show(command.json(), command.run()),
+        Command::Metrics(command) => show(command.json(), command.run()),
         Command::Snapshot(command) => show(command.json(), command.run()),
         Command::Audit(command) => show(command.json(), command.run()),
         Command::Import(command) => show(command.json(), command.run()),

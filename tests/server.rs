@@ -31,6 +31,8 @@ mod life;
 mod lots;
 #[path = "server/merging.rs"]
 mod merging;
+#[path = "server/metrics.rs"]
+mod metrics;
 #[path = "server/opening.rs"]
 mod opening;
 #[path = "server/operating.rs"]

@@ -4,7 +4,9 @@ mod client;
 mod clients;
 mod crash;
 mod demo;
+mod drive;
 mod echo;
+mod folder;
 mod log;
 mod lots;
 mod memory;
@@ -12,9 +14,11 @@ mod open;
 mod process;
 mod program;
 mod replay;
+mod report;
 mod restart;
 mod rng;
 mod run;
+mod scenario;
 mod stage;
 mod tally;
 mod tools;
@@ -51,12 +55,16 @@ enum Command {
     Run(run::Options),
     /// Open-loop load at a constant rate on a server of its own, also with and without checkpoints in turn.
     Open(open::Options),
+    /// Open-loop load from a scenario file, recorded in a folder.
+    Scenario(scenario::Options),
     /// Millions of lots lapse at once and are swept under open-loop load, in turn with the same load alone.
     Sweep(open::SweepOptions),
     /// The most memory that a server of its own takes, through a checkpoint and a snapshot under load.
     Memory(memory::Options),
     /// How long a server of its own takes to start after a kill under load with a long tail and cold files.
     Restart(restart::Options),
+    /// Show a run that `scenario` or `open` recorded, perhaps beside another, as one HTML page.
+    Report(report::Options),
     /// Kill a server of its own again and again under mixed load, and hold the books against everything that was acknowledged.
     Crash(crash::Options),
     /// The same load on a bare echo of the same messages: the ceiling for `run`.
@@ -94,9 +102,11 @@ async fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Trace(options) => trace::trace(options, json).await,
         Command::Run(options) => run::run(options, json).await,
         Command::Open(options) => open::open(options, json).await,
+        Command::Scenario(options) => scenario::scenario(options, json).await,
         Command::Sweep(options) => open::sweep(options, json).await,
         Command::Memory(options) => memory::memory(options, json).await,
         Command::Restart(options) => restart::restart(options, json).await,
+        Command::Report(options) => report::report(&options, json),
         Command::Crash(options) => crash::crash(options, json).await,
         Command::Echo(options) => echo::echo(options, json).await,
         Command::EchoServer => echo::serve().await,

@@ -27,3 +27,24 @@ impl Rng {
         u64::try_from(wide >> 64).unwrap_or_default()
     }
 }
+
+/// So that the distributions of `rand_distr` can be drawn from.
+impl rand::TryRng for Rng {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        // The upper half: as good as the lower one, and never more than 32 bits.
+        Ok(u32::try_from(self.next() >> 32).unwrap_or_default())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(self.next())
+    }
+
+    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Self::Error> {
+        for part in to.chunks_mut(8) {
+            part.copy_from_slice(self.next().to_le_bytes().get(..part.len()).unwrap_or_default());
+        }
+        Ok(())
+    }
+}

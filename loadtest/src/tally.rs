@@ -7,10 +7,16 @@ use serde::Serialize;
 use stampbook::proto::Outcome;
 
 use crate::Failure;
+use crate::drive::record::{Counts, Record};
 use crate::wire::Counted;
 
 /// Ten minutes: whatever takes longer is counted as that.
-const LATENCY_US_MAX: u64 = 600_000_000;
+pub(crate) const LATENCY_US_MAX: u64 = 600_000_000;
+
+/// Latencies to three digits, none yet.
+pub(crate) fn latencies() -> Result<Histogram<u64>, Failure> {
+    Ok(Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?)
+}
 
 /// Counts of one or more callers.
 #[derive(Debug)]
@@ -26,8 +32,20 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing counted yet; latencies are kept to three digits.
     pub(crate) fn new() -> Result<Self, Failure> {
-        let latencies_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?;
-        Ok(Self { latencies_us, commands: 0, rejected: 0, replayed: 0, errors: 0, last_error: None })
+        Ok(Self { latencies_us: latencies()?, commands: 0, rejected: 0, replayed: 0, errors: 0, last_error: None })
+    }
+
+    /// What a window of open-loop load counted.
+    pub(crate) fn of_record(record: &Record) -> Result<Self, Failure> {
+        let Counts { answered, rejected, replayed, conflicts, given_up, errors, .. } = record.total();
+        Ok(Self {
+            latencies_us: record.latencies_us()?,
+            commands: answered,
+            rejected,
+            replayed,
+            errors: conflicts + given_up + errors,
+            last_error: record.last_error.as_ref().or(record.last_loss.as_ref()).cloned(),
+        })
     }
 
     /// Receipts that came `after` their request was sent.
@@ -189,6 +207,20 @@ mod tests {
         let summary = tally.summary(Duration::from_millis(50));
         assert_eq!((summary.commands, summary.rate_per_s, summary.errors), (100, 2_000, 0));
         assert_eq!((summary.p50_us / 100, summary.p99_us / 1_000, summary.max_us / 1_000), (80, 500, 500));
+    }
+
+    #[test]
+    fn whatever_of_a_window_got_no_receipt_of_its_own_is_an_error_in_its_summary() {
+        let mut record = Record::new(&["earn"], Duration::ZERO, None).unwrap();
+        let receipt = |outcome: Outcome| Counted { outcome: outcome.into(), replayed: false };
+        let receipts = [receipt(Outcome::Applied), receipt(Outcome::Rejected), receipt(Outcome::Conflict)];
+        record.answered(&[0; 3], Some(&receipts), Duration::from_millis(2));
+        record.each(&[0; 5], |counts| counts.given_up += 1);
+        record.each(&[0; 7], |counts| counts.errors += 1);
+        record.last_loss = Some("lost".to_owned());
+        let summary = Tally::of_record(&record).unwrap().summary(Duration::from_secs(1));
+        assert_eq!((summary.commands, summary.rejected, summary.errors, summary.max_us), (3, 1, 13, 2_000));
+        assert!(summary.complaint().unwrap_err().to_string().ends_with("13 commands got no answer: lost"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use prost::Message;
 use prost::bytes::BufMut;
-use stampbook::proto::{Command, Earn, PostRequest, command::Action, earn::Basis};
+use stampbook::proto::{Command, Earn, Outcome, PostRequest, command::Action, earn::Basis};
 use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Status, codec::BufferSettings};
@@ -145,7 +145,8 @@ pub(crate) fn member_id(mut number: u64) -> [u8; ID_BYTES] {
     id
 }
 
-fn random_key(rng: &mut Rng) -> [u8; ID_BYTES] {
+/// 20 letters that no other command has.
+pub(crate) fn random_key(rng: &mut Rng) -> [u8; ID_BYTES] {
     let mut key = [0; ID_BYTES];
     for part in key.chunks_mut(ID_BYTES / 2) {
         let mut bits = rng.next();
@@ -167,6 +168,11 @@ pub(crate) struct Counted {
     /// `Receipt.replayed`.
     #[prost(bool, tag = "4")]
     pub(crate) replayed: bool,
+}
+
+impl Counted {
+    /// What a conflict of a single command comes to, which is told as a status and not in a receipt.
+    pub(crate) const CONFLICT: Self = Self { outcome: Outcome::Conflict as i32, replayed: false };
 }
 
 /// Any of the three responses.
@@ -223,7 +229,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use stampbook::proto::{Outcome, PostBatchRequest, PostBatchResponse, Receipt};
+    use stampbook::proto::{PostBatchRequest, PostBatchResponse, Receipt};
     use std::collections::BTreeSet;
 
     #[test]

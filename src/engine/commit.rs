@@ -9,10 +9,12 @@ use crossbeam::queue::ArrayQueue;
 use tokio::sync::watch;
 
 use super::bell::Bell;
+use super::metrics::Metrics;
 use super::names::{Directory, Names};
 use super::queue::Reply;
 use super::request::Answer;
 use crate::constants::{FRAMES_AHEAD_MAX, IDLE_WITNESS_MS};
+use crate::io::Clock;
 use crate::journal::{FrameBody, JournalError, Writer};
 
 /// A frame of this size is queued behind the sync in flight; a smaller one goes on growing until that is done.
@@ -92,7 +94,20 @@ impl Pipeline {
 }
 
 /// Runs until the pipeline is closed and empty, or until the first error.
-pub(crate) fn run(mut writer: Writer, pipeline: &Pipeline, directory: &Directory, engine: &Bell) {
+pub(crate) fn run(
+    mut writer: Writer,
+    pipeline: &Pipeline,
+    directory: &Directory,
+    engine: &Bell,
+    metrics: &Metrics,
+    clock: &dyn Clock,
+) {
+    let append = |writer: &mut Writer, frame: Arc<FrameBody>| {
+        let (events, begun_us) = (frame.count(), clock.monotonic_us());
+        writer.append(frame)?;
+        metrics.written(events, clock.monotonic_us().saturating_sub(begun_us));
+        Ok(())
+    };
     pipeline.bell.claim();
     let idle = Duration::from_millis(IDLE_WITNESS_MS);
     let mut witnessed = true;
@@ -101,7 +116,7 @@ pub(crate) fn run(mut writer: Writer, pipeline: &Pipeline, directory: &Directory
             pipeline.busy.store(true, Ordering::SeqCst);
             engine.ring();
             witnessed = witnessed && job.frame.is_none();
-            if let Err(error) = commit(&mut writer, job, pipeline, directory) {
+            if let Err(error) = commit(|frame| append(&mut writer, frame), job, pipeline, directory) {
                 pipeline.fail(error.to_string());
                 engine.ring();
                 return;
@@ -127,11 +142,13 @@ pub(crate) fn run(mut writer: Writer, pipeline: &Pipeline, directory: &Directory
     }
 }
 
-fn commit(writer: &mut Writer, job: Job, pipeline: &Pipeline, directory: &Directory) -> Result<(), JournalError> {
-    let synced = match job.frame {
-        Some(frame) => writer.append(frame).map(|_| ()),
-        None => Ok(()),
-    };
+fn commit(
+    append: impl FnOnce(Arc<FrameBody>) -> Result<(), JournalError>,
+    job: Job,
+    pipeline: &Pipeline,
+    directory: &Directory,
+) -> Result<(), JournalError> {
+    let synced = job.frame.map_or(Ok(()), append);
     if let Err(error) = synced {
         // The callers must not even learn that their channel is gone: whether the frame lies on the disk is unknown
         // until the next start, so they get no answer from this process.

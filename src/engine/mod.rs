@@ -14,6 +14,7 @@ mod joined;
 mod keeper;
 #[cfg(test)]
 mod keeper_tests;
+pub mod metrics;
 pub mod names;
 mod queue;
 pub mod request;
@@ -43,6 +44,7 @@ use tokio::sync::{oneshot, watch};
 use self::book_clock::SharedClock;
 use self::commit::Pipeline;
 use self::keeper::{Desk, Keeper, KeeperLine, ToKeeper};
+use self::metrics::Metrics;
 use self::names::{Directory, Names};
 use self::queue::{Item, Queue};
 use self::request::{Answer, Refusal, Refused, Work};
@@ -144,6 +146,9 @@ pub enum StartError {
     /// A thread could not be started.
     #[error("a thread could not be started: {0}")]
     Thread(#[from] std::io::Error),
+    /// What is measured has no room to be kept in.
+    #[error("the metrics: {0}")]
+    Metrics(#[from] hdrhistogram::CreationError),
 }
 
 /// Which book this is: it stands in every receipt.
@@ -159,6 +164,7 @@ pub struct BookInfo {
 
 struct Shared {
     queue: Arc<Queue>,
+    metrics: Arc<Metrics>,
     pipeline: Arc<Pipeline>,
     directory: Arc<Directory>,
     prints: Prints,
@@ -230,6 +236,12 @@ impl Handle {
     #[must_use]
     pub fn audit(&self) -> &AuditRoom {
         &self.shared.audit
+    }
+
+    /// What the engine measured since it was started.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
     }
 
     /// Which book this is.
@@ -309,7 +321,8 @@ impl Engine {
         };
         let directory = Arc::new(Directory::default());
         directory.publish(Arc::new(Names::of(&ready.ledger)));
-        let queue = Arc::new(Queue::new(config.queue_requests_max));
+        let metrics = Arc::new(Metrics::new()?);
+        let queue = Arc::new(Queue::new(config.queue_requests_max, Arc::clone(&metrics)));
         let desk = Arc::new(Desk::new(
             Arc::clone(&queue),
             Arc::clone(&rooms.shelves),
@@ -323,6 +336,7 @@ impl Engine {
         let time = Arc::new(SharedClock::new(Arc::clone(&clock), last_book_time_us, events > 0));
         let shared = Shared {
             queue,
+            metrics,
             pipeline: Arc::new(Pipeline::new()),
             directory,
             prints,
@@ -400,7 +414,8 @@ fn start_threads(
     }
     let (pipeline, directory) = (Arc::clone(&shared.pipeline), Arc::clone(&shared.directory));
     let queue = Arc::clone(&shared.queue);
-    let work = move || commit::run(opened.writer, &pipeline, &directory, queue.bell());
+    let (metrics, clock) = (Arc::clone(&shared.metrics), Arc::clone(&shared.clock));
+    let work = move || commit::run(opened.writer, &pipeline, &directory, queue.bell(), &metrics, &*clock);
     threads.push(guarded(shared, "journal", work)?);
     let keys = store.keys();
     let sealing = sealed.iter().map(|generation| generation.last()).collect();

@@ -1,11 +1,13 @@
 //! The bounded lock-free queue between the threads that receive requests and the one that decides them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use tokio::sync::oneshot;
 
 use super::bell::Bell;
+use super::metrics::Metrics;
 use super::request::{Answer, Refusal, Refused, Work};
 use super::resolve::Attached;
 
@@ -34,10 +36,12 @@ pub(crate) struct Queue {
     closed: AtomicBool,
     /// How long the request that was taken last had waited, in microseconds.
     waited_us: AtomicU64,
+    /// Learns how long each request had waited.
+    metrics: Arc<Metrics>,
 }
 
 impl Queue {
-    pub(crate) fn new(requests_max: usize) -> Self {
+    pub(crate) fn new(requests_max: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             items: ArrayQueue::new(requests_max.max(1)),
             resolved: SegQueue::new(),
@@ -45,6 +49,7 @@ impl Queue {
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             waited_us: AtomicU64::new(0),
+            metrics,
         }
     }
 
@@ -84,6 +89,7 @@ impl Queue {
         };
         let waited_us = now_us().saturating_sub(item.queued_us);
         self.waited_us.store(waited_us, Ordering::Relaxed);
+        self.metrics.taken(waited_us);
         Some((item, waited_us))
     }
 

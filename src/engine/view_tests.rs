@@ -185,7 +185,7 @@ fn keys_become_runs_between_the_pages_of_a_view_and_its_checkpoint_names_none_of
     let book = BookName { book_id: genesis.book_id, incarnation: genesis.incarnation };
     let open = |shelves: &Arc<SimShelves>| Store::open(shelves.clone(), book, StoreOptions::default()).unwrap().0;
     let mut store = open(&house.shelves);
-    let queue = Arc::new(Queue::new(1));
+    let queue = Arc::new(Queue::new(1, Arc::new(Metrics::new().unwrap())));
     let desk = Arc::new(Desk::new(queue, house.shelves.clone(), store.keys(), 0));
     let keeper = Keeper {
         store,

@@ -335,4 +335,12 @@ impl AdminService for Admin {
         let from_us = driven.map_err(|fault| status::invalid(&[fault]))?;
         Ok(Response::new(pb::DriveClockResponse { from_us }))
     }
+
+    async fn get_metrics(&self, _: Request<pb::GetMetricsRequest>) -> Result<Response<pb::GetMetricsResponse>, Status> {
+        let handle = self.desk.handle();
+        let at_us = handle.clock().wall_us();
+        let serialised = handle.metrics().serialised().map_err(|error| Status::internal(error.to_string()))?;
+        let metric = |(name, histogram): (&str, _)| pb::Metric { name: name.to_owned(), histogram };
+        Ok(Response::new(pb::GetMetricsResponse { metrics: serialised.into_iter().map(metric).collect(), at_us }))
+    }
 }

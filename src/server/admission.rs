@@ -21,6 +21,8 @@ use crate::engine::request::Refusal;
 const STREAM_PATH: &str = "/stampbook.v1.LedgerService/PostStream";
 /// The one method whose answers are so small that they need not be counted until they are read.
 const POST_PATH: &str = "/stampbook.v1.LedgerService/Post";
+/// The one method that is answered whatever is in flight: it tells how overloaded the server is.
+const METRICS_PATH: &str = "/stampbook.v1.AdminService/GetMetrics";
 /// What only our own services are held to: health and reflection answer under load too.
 const OUR_PATHS: &str = "/stampbook.v1.";
 
@@ -165,7 +167,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        if !path.starts_with(OUR_PATHS) {
+        if !path.starts_with(OUR_PATHS) || path == METRICS_PATH {
             return Finishing::new(self.inner.call(request));
         }
         let (streams, small) = (path == STREAM_PATH, path == POST_PATH);
@@ -404,14 +406,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn overload_is_answered_on_the_headers_and_leaves_streams_and_health_alone() {
+    async fn overload_is_answered_on_the_headers_and_leaves_streams_health_and_metrics_alone() {
         let admission = Admission::new(100, 1);
         let overloaded = || Some(Refusal::QueueFull);
         let mut guarded = AdmissionLayer::new(Arc::clone(&admission), overloaded).layer(Waiting(None));
         let refused = guarded.call(batch_of(60)).await.unwrap();
         assert_eq!(code(&refused), Some(Code::ResourceExhausted));
         assert_eq!(admission.bytes(), 0);
-        for path in [STREAM_PATH, "/grpc.health.v1.Health/Check"] {
+        for path in [STREAM_PATH, "/grpc.health.v1.Health/Check", METRICS_PATH] {
             let request = Request::builder().uri(path).body(sent(1)).unwrap();
             assert_eq!(code(&guarded.call(request).await.unwrap()), None, "{path}");
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::json;
 
-use super::drive::{Plan, WARM_UP_SECONDS, Window, drive};
+use super::window::{Plan, WARM_UP_SECONDS, Window, measure};
 use super::{Options, P99_RATIO_MAX, STALL_US_MAX, ratio, whole};
 use crate::log::LogTail;
 use crate::process::log_of;
@@ -81,7 +81,7 @@ async fn one(stage: &Stage, prepared: &Path, side: &Side, plan: &Plan) -> Result
             taken.map(|_| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX))
         })
     });
-    let window = drive(&server.address, plan, &Arc::default()).await?;
+    let window = measure(&server.address, plan, &Arc::default()).await?;
     let checkpoints = log.lines()?.iter().filter(|line| line.contains("checkpoint is durable")).count();
     let snapshot = match snapshot {
         Some(task) => Some(task.await?),

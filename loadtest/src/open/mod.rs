@@ -1,21 +1,21 @@
-//! Open-loop load: batches arrive at a constant rate whether or not those before are answered, and latency counts from the moment a batch was
+//! Open-loop load: batches arrive at a given rate whether or not those before are answered, and latency counts from the moment a batch was
 //! due. So a server that stalls is told of all who would have waited, which closed-loop callers, who stall with it, never tell.
 
 mod alternate;
-mod drive;
-mod gap;
-mod schedule;
 mod sweep;
+mod window;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 pub(crate) use self::alternate::HELD;
-use self::drive::{Plan, Window};
 pub(crate) use self::sweep::{Options as SweepOptions, sweep};
+use self::window::{OPERATIONS, Plan, WARM_UP_SECONDS, Window, measure};
+use crate::drive::arrivals::Arrivals;
+use crate::folder::{Head, PhaseTold, Run, claim};
 use crate::run::Load;
 use crate::stage::Stage;
 use crate::tally::{Summary, Tally, grouped};
@@ -33,14 +33,17 @@ const P99_RATIO_MAX: u64 = 2;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Shape {
     /// Commands a second.
-    #[arg(long, conflicts_with = "percent", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    rate: Option<u64>,
+    #[arg(long, conflicts_with = "percent", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: Option<u32>,
     /// The rate as a share of what the server takes closed-loop, which is found first.
     #[arg(long, default_value_t = 70, value_parser = clap::value_parser!(u64).range(1..=100))]
     percent: u64,
     /// Commands in a batch.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     batch: u16,
+    /// How batches lie within the rate.
+    #[arg(long, value_enum, default_value = "constant")]
+    arrivals: Arrivals,
     /// How long a window lasts.
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
@@ -66,6 +69,9 @@ pub(crate) struct Options {
     /// The settings of b; without it checkpoints are held off and the tail's bound is raised.
     #[arg(long, value_name = "FILE", requires = "alternate")]
     config_b: Option<PathBuf>,
+    /// Record the window here, as `scenario` does: a folder that is empty or not there.
+    #[arg(long, value_name = "RUN_DIR", conflicts_with = "alternate")]
+    out: Option<PathBuf>,
 }
 
 /// Runs the load on servers of its own and prints what it found.
@@ -77,13 +83,24 @@ pub(crate) async fn open(options: Options, json: bool) -> Result<(), Failure> {
 }
 
 async fn single(options: &Options, json: bool) -> Result<(), Failure> {
+    if let Some(folder) = &options.out {
+        claim(folder)?;
+    }
     let stage = Stage::new(options.shape.members)?;
     let config = stage.config("server", options.config_a.as_deref(), "")?;
     let prepared = stage.prepared(options.shape.data.as_deref(), &config).await?;
     let plan = options.shape.plan(&stage, &prepared, &config).await?;
     let data = stage.copy(&prepared, "copy").await?;
     let mut server = stage.serve(&data, &config).await?;
-    let window = drive::drive(&server.address, &plan, &Arc::default()).await?;
+    let window = match &options.out {
+        None => measure(&server.address, &plan, &Arc::default()).await?,
+        Some(folder) => {
+            let (run, follower) = Run::begin(folder, plan.head(), &server.address).await?;
+            let driven = plan.drive(&server.address, &Arc::default(), Some(follower)).await?;
+            run.finish(&driven).await?;
+            Window::of(&plan, &driven)?
+        }
+    };
     server.kill()?;
     if json {
         println!("{}", serde_json::to_string(&window)?);
@@ -108,19 +125,34 @@ impl Shape {
             server.kill()?;
             capacity.complaint()?;
             eprintln!("capacity, closed loop for {CAPACITY_SECONDS} s: {} a second", grouped(capacity.rate_per_s));
-            (capacity.rate_per_s * self.percent / 100).max(1)
+            u32::try_from(capacity.rate_per_s * self.percent / 100)?.max(1)
         };
-        Ok(Plan { rate_per_s, batch: self.batch, seconds: self.seconds, members: self.members })
+        let Self { batch, seconds, members, arrivals, .. } = *self;
+        Ok(Plan { rate_per_s, batch, seconds, members, arrivals })
     }
 }
 
 impl Plan {
+    /// What the folder of a run says of it.
+    fn head(&self) -> Head {
+        let offered_per_s = u64::from(self.rate_per_s);
+        let phase = PhaseTold { name: "load".to_owned(), from_ms: 0, to_ms: self.seconds * 1_000, offered_per_s };
+        Head {
+            title: self.title(),
+            scenario: String::new(),
+            warm_up_seconds: WARM_UP_SECONDS,
+            phases: vec![phase],
+            operations: OPERATIONS.to_vec(),
+        }
+    }
+
     /// One line that says what is run.
     fn title(&self) -> String {
         format!(
-            "open loop: {} commands a second in batches of {} for {} s, {} members; latency from the moment a batch was due",
+            "open loop: {} commands a second in batches of {}{} for {} s, {} members; latency from the moment a batch was due",
             grouped(self.rate_per_s),
             grouped(self.batch),
+            if self.arrivals == Arrivals::Poisson { ", Poisson arrivals," } else { "" },
             self.seconds,
             grouped(self.members)
         )
@@ -134,7 +166,7 @@ impl Window {
         println!("{head}  {}", self.summary.latencies());
         println!("{head}  {}", self.summary.outcomes());
         println!(
-            "{head}  longest while without an answer {} us, {} ms into the window; a batch every {} us",
+            "{head}  longest while without an answer {} us, {} ms into the window; a batch every {} us on average",
             self.gap_us, self.gap_from_ms, self.spacing_us
         );
         println!("{head}  {} batches held back, the generator late by {} us at most", self.held_back, self.late_us_max);
@@ -158,14 +190,14 @@ fn whole<'w>(windows: impl Iterator<Item = &'w Window>) -> Result<Summary, Failu
     let mut whole = Tally::new()?;
     let mut elapsed = Duration::ZERO;
     for window in windows {
-        whole.add(&window.tally.lock().unwrap_or_else(PoisonError::into_inner))?;
+        whole.add(&window.tally)?;
         elapsed += window.summary.elapsed();
     }
     Ok(whole.summary(elapsed))
 }
 
 /// `a / b` with two digits behind the point, rounded down.
-fn ratio(a: u64, b: u64) -> String {
+pub(crate) fn ratio(a: u64, b: u64) -> String {
     let hundredths = u128::from(a) * 100 / u128::from(b.max(1));
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }

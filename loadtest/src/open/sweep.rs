@@ -16,7 +16,7 @@ use stampbook::proto::admin_service_client::AdminServiceClient;
 use stampbook::proto::{DriveClockRequest, GetTrialBalanceRequest};
 use tonic::transport::Channel;
 
-use super::drive::{Plan, WARM_UP_SECONDS, Window, drive};
+use super::window::{Plan, WARM_UP_SECONDS, Window, measure};
 use super::{HELD, P99_RATIO_MAX, STALL_US_MAX, Shape, ratio, whole};
 use crate::lots::{LAPSED_US, LAPSING_EACH, LAPSING_UNITS, Lots};
 use crate::stage::Stage;
@@ -108,7 +108,7 @@ async fn one(stage: &Stage, prepared: &Path, config: &Path, plan: &Plan, sweeps:
     let time = Arc::new(Time { lots: stage.lots.count(0), ..Time::default() });
     let channel = client::connect(&server.address).await?;
     let kept = tokio::spawn(Arc::clone(&time).keep(channel, sweeps));
-    let window = drive(&server.address, plan, &time.swept).await?;
+    let window = measure(&server.address, plan, &time.swept).await?;
     let lots_within = time.lots_swept.load(Ordering::Relaxed);
     time.window_over.store(true, Ordering::Relaxed);
     let sweep_us = kept.await??;

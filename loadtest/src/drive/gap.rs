@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Times are counted from one start, whichever that is; a window has a begin and an end on that scale.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GapMeter {
+pub(crate) struct GapMeter {
     begin: Duration,
     newest: Duration,
     longest: Duration,
@@ -13,12 +13,12 @@ pub(super) struct GapMeter {
 
 impl GapMeter {
     /// A window begins: what comes without an answer from here on counts.
-    pub(super) fn new(begin: Duration) -> Self {
+    pub(crate) fn new(begin: Duration) -> Self {
         Self { begin, newest: begin, longest: Duration::ZERO, longest_from: begin }
     }
 
     /// An answer came. Callers need not come in the order of their answers.
-    pub(super) fn answered(&mut self, at: Duration) {
+    pub(crate) fn answered(&mut self, at: Duration) {
         let gap = at.saturating_sub(self.newest);
         if gap > self.longest {
             (self.longest, self.longest_from) = (gap, self.newest);
@@ -27,7 +27,7 @@ impl GapMeter {
     }
 
     /// The window ends; answers after its end are owed to it and were counted as they came.
-    pub(super) fn finish(mut self, end: Duration) -> Gap {
+    pub(crate) fn finish(mut self, end: Duration) -> Gap {
         self.answered(end);
         Gap { longest: self.longest, from: self.longest_from - self.begin, newest: self.newest - self.begin }
     }
@@ -35,13 +35,13 @@ impl GapMeter {
 
 /// What a window came to; times from its begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(crate) struct Gap {
     /// The longest while without any answer.
-    pub(super) longest: Duration,
+    pub(crate) longest: Duration,
     /// When it began.
-    pub(super) from: Duration,
+    pub(crate) from: Duration,
     /// When the last answer came, or the window ended, whichever was later.
-    pub(super) newest: Duration,
+    pub(crate) newest: Duration,
 }
 
 #[cfg(test)]
