@@ -13,6 +13,7 @@ mod memory;
 mod open;
 mod process;
 mod program;
+mod record;
 mod replay;
 mod report;
 mod restart;
@@ -47,7 +48,9 @@ struct Arguments {
 enum Command {
     /// A campaign night on a server of its own, killed in the middle of it; everything acknowledged must be there afterwards.
     Demo(demo::Options),
-    /// Post a recorded trace; posting it again changes nothing.
+    /// Make an anonymised trace of a book, for `replay`.
+    Record(record::Options),
+    /// Repeat a trace of `record` on fresh servers and hold the end against a model, or post recorded trade.
     Replay(replay::Options),
     /// Live through a recorded trace on a server of its own with a driven clock, points lapsing and being spent, and tell where every point is.
     Trace(trace::Options),
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
 async fn run(command: Command, json: bool) -> Result<(), Failure> {
     match command {
         Command::Demo(options) => demo::demo(options, json).await,
+        Command::Record(options) => record::record(options, json).await,
         Command::Replay(options) => replay::replay(options, json).await,
         Command::Trace(options) => trace::trace(options, json).await,
         Command::Run(options) => run::run(options, json).await,

@@ -1,4 +1,5 @@
-//! Posts recorded trade. Keys come from the invoices, so that posting a trace again changes nothing.
+//! Repeats what was recorded: a trace of `loadtest record`, or trade as a CSV file. Of trade keys come from the invoices, so that
+//! posting it again changes nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +16,8 @@ use stampbook::proto::{
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::record::file;
+use crate::record::replay::replay as record;
 use crate::tally::{grouped, rate_per_s};
 use crate::{Failure, client};
 
@@ -26,28 +29,40 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// `loadtest replay`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// CSV with the columns `occurred_at` (local time), `kind` (`purchase` or `refund`), `invoice`, `member`, `amount_minor`, `items` and
-    /// `region`, in the order of time.
+    /// A trace of `loadtest record`, which is repeated on a fresh server of its own for each speed and held against a model; or CSV with
+    /// the columns `occurred_at` (local time), `kind` (`purchase` or `refund`), `invoice`, `member`, `amount_minor`, `items` and `region`,
+    /// in the order of time.
     trace: PathBuf,
-    /// The server's address, `host:port`.
+    /// Of CSV: the server's address, `host:port`.
     #[arg(long)]
-    target: String,
-    /// The program to post to. It must be there, with a rule for `purchase`, in import mode unless the trace is of today.
+    target: Option<String>,
+    /// Of CSV: the program to post to. It must be there, with a rule for `purchase`, in import mode unless the trace is of today.
     #[arg(long)]
-    program: String,
-    /// How many times faster than it was recorded, or `max`.
+    program: Option<String>,
+    /// How many times faster than it was recorded, or `max`. May be given several times for a trace of `loadtest record`.
     #[arg(long, default_value = "max")]
-    speed: Speed,
-    /// Of the local times in the trace.
+    speed: Vec<Speed>,
+    /// Of the local times in CSV.
     #[arg(long, default_value = "Europe/London")]
     time_zone: String,
 }
 
 /// Pace of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speed {
+pub(crate) enum Speed {
+    /// As fast as the server goes.
     Max,
+    /// So many times faster than it was recorded.
     Times(u32),
+}
+
+impl std::fmt::Display for Speed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Max => f.write_str("max"),
+            Self::Times(times) => write!(f, "{times}"),
+        }
+    }
 }
 
 impl std::str::FromStr for Speed {
@@ -180,10 +195,26 @@ impl Report {
     }
 }
 
-/// Reads the whole trace, then posts it in order, one batch after another.
+/// Repeats a trace, or trade.
 pub(crate) async fn replay(options: Options, json: bool) -> Result<(), Failure> {
-    let commands = read(&options.trace, &options.program, &options.time_zone)?;
-    let mut client = client::ledger(client::connect(&options.target).await?);
+    let needs = |name: &str| format!("{}: is CSV, which needs --{name}", options.trace.display());
+    match (&options.target, &options.program, options.speed.as_slice()) {
+        (None, None, speeds) if file::is_trace(&options.trace)? => record(&options.trace, speeds, json).await,
+        _ if file::is_trace(&options.trace)? => {
+            let trace = options.trace.display();
+            Err(format!("{trace}: is replayed on servers of its own, leave out --target and --program").into())
+        }
+        (Some(target), Some(program), [speed]) => trade(&options, target, program, *speed, json).await,
+        (Some(_), Some(_), _) => Err(format!("{}: is CSV, and takes one --speed", options.trace.display()).into()),
+        (None, _, _) => Err(needs("target").into()),
+        (_, None, _) => Err(needs("program").into()),
+    }
+}
+
+/// Reads the whole file, then posts it in order, one batch after another.
+async fn trade(options: &Options, target: &str, program: &str, speed: Speed, json: bool) -> Result<(), Failure> {
+    let commands = read(&options.trace, program, &options.time_zone)?;
+    let mut client = client::ledger(client::connect(target).await?);
     let bar = ProgressBar::new(u64::try_from(commands.len())?);
     bar.set_style(ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {msg}")?);
     let mut report = Report::default();
@@ -191,7 +222,7 @@ pub(crate) async fn replay(options: Options, json: bool) -> Result<(), Failure> 
     let first_us = commands.first().and_then(|command| command.occurred_at_us).unwrap_or_default();
     let mut rest = commands.as_slice();
     while !rest.is_empty() {
-        let due = match options.speed {
+        let due = match speed {
             Speed::Max => rest.len(),
             Speed::Times(times) => due(rest, first_us, begun.elapsed(), times),
         };

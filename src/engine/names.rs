@@ -51,8 +51,8 @@ impl Names {
     }
 
     /// The names of the programs, in the order of their numbers.
-    #[cfg(test)]
-    pub(crate) fn from_programs(programs: Vec<ProgramNames>) -> Self {
+    #[must_use]
+    pub fn from_programs(programs: Vec<ProgramNames>) -> Self {
         Self { programs }
     }
 

@@ -162,22 +162,32 @@ impl Ledger {
         if let Event::Due(due) = event {
             return self.prove_due(at, due);
         }
+        let Some(command) = self.asked(at, event, prints)? else {
+            return Ok(());
+        };
+        event.members().try_for_each(|(member, _)| self.prove_nothing_due(at, member))?;
+        match self.decide(&command, resolved, at) {
+            Decision::Event(again) if *event == again || in_order(event) == in_order(&again) => Ok(()),
+            Decision::Event(again) => Err(difference(event, &again)),
+            Decision::LimitReached => Err("the state holds more members or cap counters than it may".to_owned()),
+        }
+    }
+
+    /// The command that an event of a member was decided from, by the inputs in the event, against this state, which is that before
+    /// it. `None` for what comes of no command of a member, for a refusal, of which the book does not keep what was asked, and for
+    /// what closes a checkout, whose parts are events. A part of a checkout has no key.
+    ///
+    /// # Errors
+    /// A sentence that says what the event names that this state does not know.
+    pub fn asked(&self, at: Moment, event: &Event<'_>, prints: &Prints) -> Result<Option<Command>, String> {
         let sku = |number| self.program(event.identity().0)?.reward(number).map(|reward| reward.sku.to_string());
         let other = event.other().map(|other| self.named(other, prints)).transpose()?;
         let action = match event {
             Event::MemberSet(said) => Some(self.telling(said)?),
             event => action_of(event, at.op, other, sku),
         };
-        let (Some(common), Some(action)) = (event.common(), action) else {
-            return Ok(());
-        };
-        event.members().try_for_each(|(member, _)| self.prove_nothing_due(at, member))?;
-        let command = self.command_of(common, action, at, prints)?;
-        match self.decide(&command, resolved, at) {
-            Decision::Event(again) if *event == again || in_order(event) == in_order(&again) => Ok(()),
-            Decision::Event(again) => Err(difference(event, &again)),
-            Decision::LimitReached => Err("the state holds more members or cap counters than it may".to_owned()),
-        }
+        let command = event.common().zip(action);
+        command.map(|(common, action)| self.command_of(common, action, at, prints)).transpose()
     }
 
     /// What fell due is what the state says, to the unit.
