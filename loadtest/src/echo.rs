@@ -30,13 +30,18 @@ pub(crate) struct Options {
     load: Load,
 }
 
-/// Starts an echo in a process of its own, as a server would be, and puts the load on it.
+/// Puts the load on an echo, which is a process of its own as a server would be.
 pub(crate) async fn echo(options: Options, json: bool) -> Result<(), Failure> {
-    let mut command = Process::new(std::env::current_exe()?);
-    command.arg("echo-server");
-    let server = Server::start(command, None)?;
+    let server = start()?;
     let summary = drive(&server.address, &options.load).await?;
     summary.print(&options.load.title("a bare echo"), json)
+}
+
+/// Starts an echo in a process of its own.
+pub(crate) fn start() -> Result<Server, Failure> {
+    let mut command = Process::new(std::env::current_exe()?);
+    command.arg("echo-server");
+    Server::start(command, None)
 }
 
 /// `loadtest echo-server`.

@@ -1,5 +1,6 @@
 //! Campaign traffic for a Stampbook server: a demonstration, a replay of recorded trade, load, crashes and measurements.
 
+mod bars;
 mod client;
 mod clients;
 mod crash;
@@ -11,6 +12,7 @@ mod log;
 mod lots;
 mod memory;
 mod open;
+mod peers;
 mod process;
 mod program;
 mod record;
@@ -70,6 +72,10 @@ enum Command {
     Report(report::Options),
     /// Kill a server of its own again and again under mixed load, and hold the books against everything that was acknowledged.
     Crash(crash::Options),
+    /// The same commands against Stampbook, PostgreSQL and Redis, each durable, in alternating runs.
+    Peers(peers::Options),
+    /// Measure every bar of rate, latency, replay, disk and interference, and say which are reached.
+    Bars(bars::Options),
     /// The same load on a bare echo of the same messages: the ceiling for `run`.
     Echo(echo::Options),
     /// The echo itself; `echo` starts it.
@@ -112,6 +118,8 @@ async fn run(command: Command, json: bool) -> Result<(), Failure> {
         Command::Restart(options) => restart::restart(options, json).await,
         Command::Report(options) => report::report(&options, json),
         Command::Crash(options) => crash::crash(options, json).await,
+        Command::Peers(options) => peers::peers(options, json).await,
+        Command::Bars(options) => bars::bars(options, json).await,
         Command::Echo(options) => echo::echo(options, json).await,
         Command::EchoServer => echo::serve().await,
     }

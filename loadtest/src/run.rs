@@ -82,7 +82,12 @@ pub(crate) async fn run(options: Options, json: bool) -> Result<(), Failure> {
 impl Load {
     /// Batches as fast as they are answered: what a server can take.
     pub(crate) fn of_batches(batch: u16, members: u64, seconds: u64) -> Self {
-        Self { mode: Mode::Batch, batch, connections: 4, in_flight: 8, members, seconds, seed: None }
+        Self::of(Mode::Batch, batch, [4, 8], members, seconds)
+    }
+
+    /// Requests of one kind and size: on so many connections, so many under way on each.
+    pub(crate) fn of(mode: Mode, batch: u16, [connections, in_flight]: [u16; 2], members: u64, seconds: u64) -> Self {
+        Self { mode, batch, connections, in_flight, members, seconds, seed: None }
     }
 
     /// One line that says what was run.

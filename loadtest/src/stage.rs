@@ -1,7 +1,8 @@
 //! The scene of a measurement: a server's binary, its settings, and books with as many members as are wanted, filled once and copied for
 //! each use.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ const FILL_IN_FLIGHT: usize = 24;
 const FILL_CONNECTIONS: usize = 3;
 /// Of the keys and amounts that books are filled with: the same in every run, so that any of them can be sent again.
 const FILL_SEED: u64 = 0x5eed;
+/// Of the keys that books have beside those.
+const KEYS_SEED: u64 = 0x005e_ed02;
 /// A batch that is refused for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -48,6 +51,8 @@ pub(crate) struct Stage {
     pub(crate) members: u64,
     /// What lots they have beside one earn of each member.
     pub(crate) lots: Lots,
+    /// How many earns they have beside those and one of each member, each under a key of its own.
+    pub(crate) keys: u64,
     folder: TempDir,
 }
 
@@ -58,6 +63,8 @@ struct Note {
     fill_seed: u64,
     #[serde(default)]
     lots: Lots,
+    #[serde(default)]
+    keys: u64,
 }
 
 impl Stage {
@@ -70,7 +77,12 @@ impl Stage {
     pub(crate) fn with_lots(members: u64, lots: Lots) -> Result<Self, Failure> {
         eprintln!("building the server, if need be");
         let folder = tempfile::Builder::new().prefix("stampbook-loadtest-").tempdir()?;
-        Ok(Self { binary: stampbook()?, members, lots, folder })
+        Ok(Self { binary: stampbook()?, members, lots, keys: 0, folder })
+    }
+
+    /// The same, for books with more keys.
+    pub(crate) fn with_keys(members: u64, keys: u64) -> Result<Self, Failure> {
+        Ok(Self { keys, ..Self::new(members)? })
     }
 
     /// A path in the folder.
@@ -104,7 +116,7 @@ impl Stage {
     pub(crate) async fn prepared(&self, kept: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
         let folder = kept.map_or_else(|| self.path("prepared"), Path::to_path_buf);
         let (books, note) = (folder.join(BOOKS), folder.join(NOTE));
-        let wanted = Note { members: self.members, fill_seed: FILL_SEED, lots: self.lots };
+        let wanted = Note { members: self.members, fill_seed: FILL_SEED, lots: self.lots, keys: self.keys };
         if note.exists() {
             let found: Note = serde_json::from_slice(&fs::read(&note)?)?;
             if found == wanted {
@@ -124,7 +136,8 @@ impl Stage {
         Ok(books)
     }
 
-    /// A copy of prepared books, synced, so that its writes do not fall into what is measured. A copy of the same name is removed before.
+    /// A copy of prepared books, synced, so that its writes do not fall into what is measured. A copy of the same name is removed before. Segments
+    /// that are full never change again, so both have them in common where they lie on one file system.
     pub(crate) async fn copy(&self, prepared: &Path, name: &str) -> Result<PathBuf, Failure> {
         let (from, to) = (prepared.to_owned(), self.path(name).join(BOOKS));
         tokio::task::spawn_blocking(move || {
@@ -137,7 +150,7 @@ impl Stage {
         .await?
     }
 
-    /// Posts one earn for each member, in order, and then the lots.
+    /// Posts one earn for each member, in order, then the lots, and then the earns under more keys.
     pub(crate) async fn fill(&self, address: &str) -> Result<(), Failure> {
         let channel = client::connect(address).await?;
         self.lots.set_up(channel.clone()).await?;
@@ -152,6 +165,11 @@ impl Stage {
             let rate = post_all(address, "lots", commands, bringer.requests(), move |n| bringer.request(n)).await?;
             let lots = grouped(self.lots.count(members));
             eprintln!("{lots} lots brought by {} commands, {} a second", grouped(commands), grouped(rate));
+        }
+        if self.keys > 0 {
+            let (keys, batches) = (self.keys, self.keys.div_ceil(FILL_BATCH));
+            let rate = post_all(address, "keys", keys, batches, move |n| key_request(members, keys, n)).await?;
+            eprintln!("{} keys posted, {} a second", grouped(keys), grouped(rate));
         }
         Ok(())
     }
@@ -207,6 +225,14 @@ pub(crate) fn fill_request(members: u64, batch: u64) -> Result<(Vec<u8>, u64), F
     Ok((writer.request_for_each(first, commands), commands))
 }
 
+/// The request of that number among those that bring more keys, and how many commands it holds.
+fn key_request(members: u64, keys: u64, batch: u64) -> Result<(Vec<u8>, u64), Failure> {
+    let commands = FILL_BATCH.min(keys.saturating_sub(batch * FILL_BATCH));
+    let mut writer = Writer::new(program::LOAD.program, members, Rng::new(KEYS_SEED, batch))
+        .ok_or("the template of a command cannot be patched")?;
+    Ok((writer.request(usize::try_from(commands)?), commands))
+}
+
 async fn post_batch(mut grpc: Grpc<Channel>, bytes: Vec<u8>, commands: u64) -> Result<u64, Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -231,17 +257,33 @@ async fn post_batch(mut grpc: Grpc<Channel>, bytes: Vec<u8>, commands: u64) -> R
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Failure> {
     fs::create_dir_all(to)?;
+    let full = full_segments(from)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
             copy_folder(&from, &to)?;
-        } else {
+        } else if !full.contains(&entry.file_name()) || fs::hard_link(&from, &to).is_err() {
             fs::copy(&from, &to)?;
             File::open(&to)?.sync_all()?;
         }
     }
     Ok(())
+}
+
+/// The names of the segments in a folder that nothing is written to any more: all but those of the last two numbers, of which one may be laid out
+/// ahead.
+fn full_segments(folder: &Path) -> Result<Vec<OsString>, Failure> {
+    let mut segments: BTreeMap<String, Vec<OsString>> = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let text = name.to_string_lossy();
+        if let Some((number, _copy)) = text.strip_prefix("segment-").and_then(|rest| rest.split_once('.')) {
+            segments.entry(number.to_owned()).or_default().push(name.clone());
+        }
+    }
+    let full = segments.len().saturating_sub(2);
+    Ok(segments.into_values().take(full).flatten().collect())
 }
 
 /// Every file below a folder.
@@ -290,5 +332,36 @@ mod tests {
         copy_folder(&from, &to).unwrap();
         assert_eq!(fs::read_to_string(to.join("store/deep/leaf")).unwrap(), "2");
         assert_eq!(files_below(&to).unwrap().len(), files_below(&from).unwrap().len());
+    }
+
+    #[test]
+    fn a_copy_has_no_segment_in_common_that_may_still_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        fs::create_dir_all(&from).unwrap();
+        let names = [
+            "segment-00000000.0000",
+            "segment-00000001.0001",
+            "segment-00000002.0000",
+            "segment-00000003.0000",
+            "segment-00000003.0001",
+            "LOCK",
+        ];
+        names.iter().for_each(|name| fs::write(from.join(name), "as it was").unwrap());
+        copy_folder(&from, &to).unwrap();
+        for name in names.iter().skip(2) {
+            fs::write(to.join(name), "changed").unwrap();
+        }
+        assert!(names.iter().all(|name| fs::read(from.join(name)).unwrap() == b"as it was"));
+        fs::remove_dir_all(&to).unwrap();
+        assert_eq!(fs::read_dir(&from).unwrap().count(), names.len());
+    }
+
+    #[test]
+    fn the_batches_that_bring_keys_hold_as_many_as_are_wanted() {
+        let keys = FILL_BATCH + 5;
+        let [first, second] = [0, 1].map(|batch| key_request(100, keys, batch).unwrap());
+        assert_eq!((first.1, second.1), (FILL_BATCH, 5));
+        assert_ne!(first.0.get(..100), second.0.get(..100));
     }
 }

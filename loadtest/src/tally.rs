@@ -108,7 +108,7 @@ impl Tally {
 pub(crate) struct Summary {
     pub(crate) commands: u64,
     pub(crate) rate_per_s: u64,
-    p50_us: u64,
+    pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
     p999_us: u64,
     pub(crate) max_us: u64,

@@ -74,6 +74,19 @@ impl Template {
     }
 }
 
+/// A command before it is encoded. The same seed draws the same commands, whoever encodes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drawn {
+    /// The idempotency key, letters.
+    pub(crate) key: [u8; ID_BYTES],
+    /// The member's id.
+    pub(crate) member: [u8; ID_BYTES],
+    /// What was paid, in minor units.
+    pub(crate) amount: u64,
+    /// Whether it is a purchase that the campaign doubles; else a visit.
+    pub(crate) doubled: bool,
+}
+
 /// Writes requests: half of the commands earn by a purchase that the campaign doubles, half by a visit that it does not.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
@@ -94,7 +107,8 @@ impl Writer {
         let [larger, _] = &self.templates;
         let mut bytes = Vec::with_capacity(larger.bytes.len() * commands);
         for _ in 0..commands {
-            self.item(&mut bytes);
+            let drawn = self.draw();
+            self.write(&drawn, &mut bytes);
         }
         bytes
     }
@@ -103,29 +117,36 @@ impl Writer {
     pub(crate) fn request_for_each(&mut self, first: u64, commands: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
         for member in first..first + commands {
-            self.item_for(member, &mut bytes);
+            let drawn = self.draw_for(member);
+            self.write(&drawn, &mut bytes);
         }
         bytes
     }
 
-    fn item(&mut self, to: &mut Vec<u8>) {
+    /// The next command, under a new key.
+    pub(crate) fn draw(&mut self) -> Drawn {
         let member = self.rng.below(self.members);
-        self.item_for(member, to);
+        self.draw_for(member)
     }
 
-    fn item_for(&mut self, member: u64, to: &mut Vec<u8>) {
+    fn draw_for(&mut self, member: u64) -> Drawn {
         let (bits, amount) = (self.rng.next(), 200 + self.rng.below(9_800));
-        let member = member_id(member);
         let key = random_key(&mut self.rng);
+        Drawn { key, member: member_id(member), amount, doubled: bits & 1 == 0 }
+    }
+
+    /// Appends a command to a request.
+    pub(crate) fn write(&self, drawn: &Drawn, to: &mut Vec<u8>) {
+        let Drawn { key, member, amount, doubled } = drawn;
         let [purchase, visit] = &self.templates;
-        let template = if bits & 1 == 0 { purchase } else { visit };
+        let template = if *doubled { purchase } else { visit };
         let start = to.len();
         to.extend_from_slice(&template.bytes);
         let [low, high, ..] = amount.to_le_bytes();
         // Between 128 and 16,383: seven bits in each of two bytes.
         patch(to, start + template.amount, &[low | 0x80, (high << 1) | (low >> 7)]);
-        patch(to, start + template.key, &key);
-        patch(to, start + template.member, &member);
+        patch(to, start + template.key, key);
+        patch(to, start + template.member, member);
     }
 }
 

@@ -1,7 +1,7 @@
 //! How long a start takes after the worst end: killed under load with a long tail behind the newest checkpoint, and nothing of the files in memory.
 
 mod sample;
-mod tail;
+pub(crate) mod tail;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

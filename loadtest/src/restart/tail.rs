@@ -10,9 +10,17 @@ use crate::Failure;
 /// Frames begin and end on this boundary.
 const PAGE_BYTES: u64 = 4_096;
 
-/// Bytes of book in a data directory, to the page. Segments have their full size from the start and zeros behind what is written; of a segment's
-/// copies the greatest counts.
-pub(super) fn written_bytes(data: &Path) -> Result<u64, Failure> {
+/// One segment: of its copies the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// Its size, which it has from the start.
+    pub(crate) bytes: u64,
+    /// Of these, how many are written, to the page; there are zeros behind.
+    pub(crate) written: u64,
+}
+
+/// The segments in a data directory, in their order.
+pub(crate) fn segments(data: &Path) -> Result<Vec<Segment>, Failure> {
     let mut segments: BTreeMap<String, (String, PathBuf)> = BTreeMap::new();
     for entry in fs::read_dir(data)? {
         let entry = entry?;
@@ -26,7 +34,15 @@ pub(super) fn written_bytes(data: &Path) -> Result<u64, Failure> {
             *newest = (copy.to_owned(), entry.path());
         }
     }
-    segments.values().map(|(_, path)| end_of(path)).sum()
+    segments
+        .values()
+        .map(|(_, path)| Ok(Segment { bytes: fs::metadata(path)?.len(), written: end_of(path)? }))
+        .collect()
+}
+
+/// Bytes of book in a data directory, to the page.
+pub(crate) fn written_bytes(data: &Path) -> Result<u64, Failure> {
+    Ok(segments(data)?.iter().map(|segment| segment.written).sum())
 }
 
 /// Where the zeros at the end of a file begin, to the page. Every page that is written holds a byte that is not zero, so a search by halves finds it.

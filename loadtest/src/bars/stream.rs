@@ -1,0 +1,18 @@
+//! The rate through the bidirectional stream.
+
+use super::Ground;
+use super::figure::{Bar, Figure, Unit};
+use crate::Failure;
+use crate::run::{Load, Mode};
+use crate::tally::grouped;
+
+/// Commands a second.
+const PER_SECOND_MIN: u64 = 700_000;
+
+pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
+    let load = Load::of(Mode::Stream, 1_000, [2, 4], ground.stage.members, ground.seconds);
+    let summary = ground.rate(&load).await?;
+    let note = format!("p50 {} us, p99 {} us", grouped(summary.p50_us), grouped(summary.p99_us));
+    let what = "stream, messages of 1,000, 2 connections x 4";
+    Ok(vec![Figure::new(what, summary.rate_per_s, Unit::PerSecond, Bar::AtLeast(PER_SECOND_MIN)).noting(note)])
+}
