@@ -62,9 +62,19 @@ impl Recorded {
     /// The kinds of events in the book, refusals by their reasons.
     fn kinds(&self) -> BTreeSet<String> {
         let disk = RealDisk::open_existing(self.folder.path().join("data")).unwrap();
-        let mut kinds = BTreeSet::new();
+        let (mut kinds, mut parts) = (BTreeSet::new(), BTreeSet::new());
         let mut visit = |visit: journal::Visit<'_>| {
-            kinds.insert(kind_of(&codec::decode(visit.event).map_err(|error| error.to_string())?));
+            let event = codec::decode(visit.event).map_err(|error| error.to_string())?;
+            if event.common().is_some_and(|common| common.key.is_empty()) {
+                parts.insert(visit.op);
+            }
+            match &event {
+                Event::Reversed(reversed) if parts.contains(&(visit.op - reversed.original_link)) => {
+                    kinds.insert("part reversed".to_owned());
+                }
+                _ => {}
+            }
+            kinds.insert(kind_of(&event));
             Ok(())
         };
         journal::scan(&disk, &mut visit, &mut |_| {}).unwrap();
@@ -119,6 +129,7 @@ async fn a_book_of_every_kind_of_act_is_replayed_to_the_same_state_as_the_model(
         "Opened",
         "Activated",
         "Reversed",
+        "part reversed",
         "Held",
         "reserved",
         "Captured",

@@ -32,8 +32,6 @@ struct Replayed {
     late_ms: u64,
     /// The state, times and order of writing apart.
     state: String,
-    /// The hash of the whole state as the server knows it.
-    whole_state: String,
     #[serde(skip)]
     end: State,
 }
@@ -99,20 +97,19 @@ async fn one(trace: &Trace, speed: Speed) -> Result<Replayed, Failure> {
     let elapsed = begun.elapsed();
     bar.finish_and_clear();
     tokio::task::block_in_place(|| server.terminate())?;
-    let (end, whole_state) = tokio::task::spawn_blocking(move || state_in(&data, last_us)).await??;
+    let end = tokio::task::spawn_blocking(move || state_in(&data, last_us)).await??;
     Ok(Replayed {
         speed: speed.to_string(),
         elapsed_ms: u64::try_from(elapsed.as_millis())?,
         rate_per_s: rate_per_s(trace.end.entries, elapsed),
         late_ms: u64::try_from(sender.late().as_millis())?,
         state: end.hash()?,
-        whole_state,
         end,
     })
 }
 
-/// What the book in a folder comes to, once all is booked that is due at `at_us`, and the hash of its whole state as it was written.
-pub(super) fn state_in(data: &Path, at_us: i64) -> Result<(State, String), Failure> {
+/// What the book in a folder comes to, once all is booked that is due at `at_us`.
+fn state_in(data: &Path, at_us: i64) -> Result<State, Failure> {
     let disk = RealDisk::open_existing(data)?;
     let genesis = journal::genesis_of(&disk)?.ok_or(JournalError::NoBook)?;
     let (mut ledger, prints) = (tell::unbounded(), Prints::new(genesis.secret));
@@ -125,8 +122,7 @@ pub(super) fn state_in(data: &Path, at_us: i64) -> Result<(State, String), Failu
         },
         &mut |_| {},
     )?;
-    let whole = blake3::Hash::from_bytes(ledger.state_hash()).to_hex().to_string();
-    Ok((State::of_ledger(&mut ledger, &prints, at_us, &str::to_owned)?, whole))
+    State::of_ledger(&mut ledger, &prints, at_us, &str::to_owned)
 }
 
 impl Replayed {
@@ -171,12 +167,6 @@ impl Report {
         println!("  state {}", self.model);
         println!("the recorded book");
         println!("  state {}", self.recorded);
-        if let Some((first, others)) = self.replays.split_first()
-            && !others.is_empty()
-            && others.iter().all(|other| other.whole_state == first.whole_state)
-        {
-            println!("the replays' whole states are the same too, times and ops included: {}", first.whole_state);
-        }
         Ok(())
     }
 }

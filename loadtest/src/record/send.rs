@@ -158,12 +158,10 @@ impl Sender {
             let op = op.ok_or_else(|| at(entry, &"it names a part of a checkout that is not there"))?;
             entry.name_part(op);
         }
-        let items: Vec<Command> = entries.iter().filter_map(|entry| entry.command().cloned()).collect();
+        let items = entries.iter().filter_map(|entry| entry.command().cloned()).collect();
+        let request = PostBatchRequest { items, atomic: false };
         let ledger = &self.ledger;
-        let receipts = again(|| async {
-            let request = PostBatchRequest { items: items.clone(), atomic: false };
-            ledger.clone().post_batch(request).await
-        });
+        let receipts = again(|| async { ledger.clone().post_batch(request.clone()).await });
         let receipts = receipts.await?.receipts;
         if receipts.len() != entries.len() {
             return Err(format!("{} receipts for {} commands", receipts.len(), entries.len()).into());

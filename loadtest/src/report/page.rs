@@ -66,7 +66,7 @@ fn plots(runs: Runs<'_>) -> Result<Markup, Failure> {
         ),
         (
             "Latency over time",
-            "From the moment when a command was due to its answer; p99 means that 99 of a hundred answers came at least as fast.",
+            "From the moment when a command was due to its answer; p99 means that 99 of a hundred answers came at least as fast. A line breaks where nothing was answered.",
             runs.quantiles(callers)?,
         ),
         (

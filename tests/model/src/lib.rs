@@ -360,7 +360,9 @@ impl Program {
         let in_range = |asset: &u8| {
             let mut sums = self.sums(*asset);
             for draft in drafts {
-                let (before, after) = (self.member(&draft.name).balances(*asset), draft.member.balances(*asset));
+                let known = self.members.get(&draft.name);
+                let before = known.map_or([0; 4], |member| member.balances(*asset));
+                let after = draft.member.balances(*asset);
                 (0..4).for_each(|at| sums[at] += after[at] - before[at]);
             }
             let breakage = format!("{}breakage", prefix(*asset));
