@@ -8,7 +8,6 @@ use std::{
 };
 
 use prost_types::FileDescriptorSet;
-use prost_types::field_descriptor_proto::Type;
 
 const FILES: [&str; 5] = [
     "stampbook/v1/account.proto",
@@ -35,26 +34,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The posting service as the server implements it: the receipts of a batch are handed over ready-made, as the bytes that a
-/// message field is on the wire. What is sent is the same, but no more than one receipt need be in memory as a message.
+/// The posting service as the server implements it: requests and responses are bytes, which it reads and writes itself. On the
+/// wire it is the contract's.
 fn ready_made(mut descriptors: FileDescriptorSet, out: &Path) -> Result<(), Box<dyn Error>> {
-    const RESPONSES: [&str; 2] = ["PostBatchResponse", "PostStreamResponse"];
-    const OTHERS: [&str; 4] = ["PostRequest", "PostResponse", "PostBatchRequest", "PostStreamRequest"];
+    const REQUESTS: [&str; 3] = ["PostRequest", "PostBatchRequest", "PostStreamRequest"];
+    const RESPONSES: [&str; 3] = ["PostResponse", "PostBatchResponse", "PostStreamResponse"];
     descriptors.file.retain(|file| file.name() == "stampbook/v1/ledger.proto");
     for file in &mut descriptors.file {
-        file.message_type.retain(|message| RESPONSES.contains(&message.name()));
-        for field in file.message_type.iter_mut().flat_map(|message| &mut message.field) {
-            field.set_type(Type::Bytes);
-            field.type_name = None;
-        }
+        file.message_type.clear();
         // What tells of the places of messages that are left out would be taken for that of others.
         file.source_code_info = None;
     }
     let folder = out.join("ready_made");
     fs::create_dir_all(&folder)?;
-    let mut config = tonic_prost_build::configure().build_client(false).out_dir(folder).bytes(".");
-    for name in OTHERS {
-        config = config.extern_path(format!(".stampbook.v1.{name}"), format!("crate::proto::{name}"));
+    let mut config =
+        tonic_prost_build::configure().build_client(false).out_dir(folder).codec_path("crate::server::wire::Codec");
+    for (names, kind) in [(REQUESTS, "::bytes::Bytes"), (RESPONSES, "::std::vec::Vec<u8>")] {
+        for name in names {
+            config = config.extern_path(format!(".stampbook.v1.{name}"), kind);
+        }
     }
     config.compile_fds(descriptors)?;
     Ok(())

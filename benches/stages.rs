@@ -25,7 +25,9 @@ use stampbook::ledger::{Decision, Hashes, Ledger, Limits, Moment, codec};
 use stampbook::proto as pb;
 use stampbook::server::body_hash::body_hash;
 use stampbook::server::convert::Converter;
+use stampbook::server::item::{self, Item};
 use stampbook::server::receipt::Scribe;
+use stampbook::server::receipt::reply::Reply;
 use stampbook::store::{BookName, SledShelves, Store, StoreOptions};
 
 #[global_allocator]
@@ -133,12 +135,12 @@ impl Night {
     }
 
     #[inline(never)]
-    fn decode(&self, request: &Bytes) -> Vec<pb::Command> {
-        pb::PostBatchRequest::decode(request.clone()).unwrap().items
+    fn decode<'r>(&self, request: &'r Bytes) -> Vec<Item<'r>> {
+        item::of_batch(request).unwrap().0
     }
 
     #[inline(never)]
-    fn convert(&self, sent: Vec<pb::Command>) -> Vec<Command> {
+    fn convert(&self, sent: Vec<Item<'_>>) -> Vec<Command> {
         let mut converter = Converter::new(Arc::clone(&self.names), &self.prints);
         sent.into_iter().map(|sent| converter.convert(sent).unwrap()).collect()
     }
@@ -171,17 +173,16 @@ impl Night {
     }
 
     #[inline(never)]
-    fn receipts(&self, frame: &FrameBody, commands: Vec<Command>) -> Vec<Bytes> {
+    fn receipts(&self, frame: &FrameBody, commands: Vec<Command>) -> Vec<u8> {
         let scribe = Scribe { info: &self.info, names: &self.names };
-        let mut bytes = BytesMut::with_capacity(commands.len() * 192);
-        let receipt = |(op, command): (u64, Command)| {
-            let event = codec::decode(frame.event(op).unwrap()).unwrap();
-            let receipt = scribe.receipt(Op(op), NOW_US, &event, command.key);
-            bytes.reserve(receipt.encoded_len());
-            receipt.encode(&mut bytes).unwrap();
-            bytes.split().freeze()
-        };
-        (frame.first_op()..).zip(commands).map(receipt).collect()
+        let mut reply = Reply::new(scribe, commands.len());
+        for (op, command) in (frame.first_op()..).zip(commands) {
+            let event = frame.event(op).unwrap();
+            if !reply.put_plain(Op(op), NOW_US, event, &command.key) {
+                reply.put(&scribe.receipt(Op(op), NOW_US, &codec::decode(event).unwrap(), command.key));
+            }
+        }
+        reply.into_bytes()
     }
 }
 
@@ -231,8 +232,9 @@ fn round(night: &mut Night, options: &Options, opened: &mut Opened, stages: &mut
     let sent = timed(stages.of("network", "decode the request"), || night.decode(&request));
     let prints = night.prints.clone();
     let mut scratch = Vec::new();
+    let messages = pb::PostBatchRequest::decode(request.clone()).unwrap().items;
     timed(stages.of("part of", "  hash body, key and member"), || {
-        for command in &sent {
+        for command in &messages {
             black_box(body_hash(command, &mut scratch));
             black_box((prints.key(PROGRAM, &command.key), prints.member(PROGRAM, &command.member)));
         }
@@ -287,9 +289,7 @@ fn round(night: &mut Night, options: &Options, opened: &mut Opened, stages: &mut
     let receipts = timed(stages.of("network", "receipts from the events' bytes"), || night.receipts(&frame, commands));
     timed(stages.of("network", "encode the reply"), || {
         let mut reply = BytesMut::new();
-        for receipt in &receipts {
-            prost::encoding::bytes::encode(1, receipt, &mut reply);
-        }
+        reply.extend_from_slice(&receipts);
         black_box(reply);
     });
 }

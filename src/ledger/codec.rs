@@ -13,7 +13,7 @@ use super::event::{
 };
 use super::ids::{AssetNo, MemberRef, ProgramNo};
 use super::later::Later;
-use super::plain_earn;
+use super::plain::write;
 use super::spec::{ProgramMore, ProgramSpec, RuleMore};
 
 /// The most bytes an event may have, header included; `engine` asserts that it is the journal's bound.
@@ -233,7 +233,7 @@ pub(super) fn general_earn(earned: &Earned<'_>, out: &mut Vec<u8>) -> Result<(),
 
 fn append_earned(earned: &Earned<'_>, kind: u8, out: &mut Vec<u8>) -> Result<(), CodecError> {
     let start = out.len();
-    if plain_earn::put(earned, out) {
+    if write::put(earned, out) {
         return Ok(());
     }
     out.truncate(start);

@@ -1,6 +1,13 @@
 //! Keyed hashes of keys and member ids: under the book's secret, so that no caller can aim for a collision.
 
+use arrayvec::ArrayVec;
+
 use super::ids::Op;
+
+/// What ends a program's id in what is hashed.
+const END: u8 = 0xff;
+/// What is hashed of the longest id and key that a command may have lies in place.
+const IN_PLACE_BYTES: usize = 256;
 
 /// The hasher of one book.
 #[derive(Clone)]
@@ -46,15 +53,45 @@ impl Prints {
     }
 
     fn of_op(&self, domain: u8, op: Op) -> u128 {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(&[domain]).update(&op.0.to_le_bytes());
-        u128::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().unwrap_or(&[0; 16]))
+        let [a, b, c, d, e, f, g, h] = op.0.to_le_bytes();
+        short(blake3::keyed_hash(&self.secret, &[domain, a, b, c, d, e, f, g, h]))
     }
 
     fn hash(&self, domain: u8, program_id: &str, text: &str) -> u128 {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         // The program's id ends with a byte that UTF-8 does not have, so that no two pairs run together alike.
-        hasher.update(&[domain]).update(program_id.as_bytes()).update(&[0xff]).update(text.as_bytes());
-        u128::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().unwrap_or(&[0; 16]))
+        let parts: [&[u8]; 4] = [&[domain], program_id.as_bytes(), &[END], text.as_bytes()];
+        let mut bytes = ArrayVec::<u8, IN_PLACE_BYTES>::new();
+        if parts.iter().all(|part| bytes.try_extend_from_slice(part).is_ok()) {
+            return short(blake3::keyed_hash(&self.secret, &bytes));
+        }
+        short(blake3::keyed_hash(&self.secret, &parts.concat()))
+    }
+}
+
+/// The first 16 bytes of a hash.
+fn short(hash: blake3::Hash) -> u128 {
+    u128::from_be_bytes(*hash.as_bytes().first_chunk().unwrap_or(&[0; 16]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_print_is_the_hash_of_domain_program_and_text(program in ".{0,90}", text in ".{0,300}") {
+            let mut hasher = blake3::Hasher::new_keyed(&[7; 32]);
+            hasher.update(b"k").update(program.as_bytes()).update(&[0xff]).update(text.as_bytes());
+            prop_assert_eq!(Prints::new([7; 32]).key(&program, &text), short(hasher.finalize()));
+        }
+
+        #[test]
+        fn a_print_of_an_op_is_the_hash_of_domain_and_op(op in any::<u64>()) {
+            let mut hasher = blake3::Hasher::new_keyed(&[7; 32]);
+            hasher.update(b"t").update(&op.to_le_bytes());
+            prop_assert_eq!(Prints::new([7; 32]).taken(Op(op)), short(hasher.finalize()));
+        }
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::item::Earn;
 use super::shape::{self, Fault};
 use crate::constants::{
     AMOUNT_MINOR_MAX, ASSET_ID_BYTES_MAX, EVENT_KIND_BYTES_MAX, KEY_BYTES_MAX, MEMBER_ID_BYTES_MAX, PIECES_MAX,
@@ -64,7 +65,7 @@ impl Within<'_> {
     pub(super) fn action(self, sent: Option<pb::command::Action>) -> Result<Action, Fault> {
         use pb::command::Action as Sent;
         match sent.ok_or_else(|| Fault::missing("action"))? {
-            Sent::Earn(earn) => self.earn(earn),
+            Sent::Earn(earn) => self.earn(&Earn::from(&earn)),
             Sent::Refund(refund) => self.refund(refund),
             Sent::Redeem(redeem) => self.redeem(&redeem),
             Sent::Adjust(adjust) => self.adjust(adjust),
@@ -157,7 +158,11 @@ impl Within<'_> {
         }
     }
 
-    fn earn(self, earn: pb::Earn) -> Result<Action, Fault> {
+    /// The action of an earn.
+    ///
+    /// # Errors
+    /// The first fault of its shape, with a path that begins in the command.
+    pub(super) fn earn(self, earn: &Earn<'_>) -> Result<Action, Fault> {
         let basis = match earn.basis {
             Some(pb::earn::Basis::AmountMinor(minor)) => {
                 Basis::Spend(shape::amount("earn.amount_minor", minor, AMOUNT_MINOR_MAX)?)
@@ -165,7 +170,7 @@ impl Within<'_> {
             Some(pb::earn::Basis::Points(points)) => Basis::Points(shape::points("earn.points", points)?),
             None => return Err(Fault::missing("earn.amount_minor")),
         };
-        let event_kind = event_kind("earn.event_kind", earn.event_kind)?;
+        let event_kind = event_kind("earn.event_kind", earn.event_kind.to_owned())?;
         match basis {
             Basis::Spend(_) if event_kind.is_none() => return Err(Fault::missing("earn.event_kind")),
             Basis::Spend(_) if !earn.asset.is_empty() => {
@@ -184,7 +189,7 @@ impl Within<'_> {
                 return Err(Fault::malformed("earn.until_activated", "must be true where it is set"));
             }
         };
-        Ok(Action::Earn { basis, event_kind, asset: self.asset("earn.asset", &earn.asset)?, matures })
+        Ok(Action::Earn { basis, event_kind, asset: self.asset("earn.asset", earn.asset)?, matures })
     }
 
     fn refund(self, refund: pb::Refund) -> Result<Action, Fault> {

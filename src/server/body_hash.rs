@@ -2,6 +2,7 @@
 //!
 //! The encoding is specified at `Command` in `proto/stampbook/v1/ledger.proto`; callers in other languages compute the same.
 
+use super::item::{Earn, Said};
 use crate::proto::{
     CloseCampaignRequest, ClosePeriodRequest, Command, ConfirmClockRequest, CreateSnapshotRequest,
     DeleteSnapshotRequest, FundCampaignRequest, PauseCampaignRequest, PutProgramRequest, PutRewardRequest,
@@ -43,13 +44,7 @@ pub enum AdminBody<'a> {
 /// The hash of `command` as it was sent, all but its key. `scratch` is overwritten; reusing it saves the allocation.
 pub fn body_hash(command: &Command, scratch: &mut Vec<u8>) -> [u8; 16] {
     let mut body = Body::new(scratch, COMMAND_CONTEXT);
-    body.text(1, &command.program);
-    body.text(3, &command.member);
-    body.optional(4, command.occurred_at_us);
-    body.text(5, &command.reference);
-    body.text(6, &command.channel);
-    body.text(7, &command.partner);
-    body.text(8, &command.location);
+    body.said(&command.into());
     for (key, value) in &command.metadata {
         body.message(9, |entry| {
             entry.text(1, key);
@@ -60,6 +55,15 @@ pub fn body_hash(command: &Command, scratch: &mut Vec<u8>) -> [u8; 16] {
     if let Some(action) = &command.action {
         actions::put(&mut body, action);
     }
+    body.hash()
+}
+
+/// The same of an earn without metadata.
+pub(super) fn earn_hash(said: &Said<'_>, earn: &Earn<'_>, scratch: &mut Vec<u8>) -> [u8; 16] {
+    let mut body = Body::new(scratch, COMMAND_CONTEXT);
+    body.said(said);
+    body.text(10, said.currency);
+    body.message(16, |to| actions::put_earn(to, earn));
     body.hash()
 }
 
@@ -152,6 +156,17 @@ impl<'a> Body<'a> {
         Self { bytes: scratch }
     }
 
+    /// What a command says before its metadata, all but its key.
+    fn said(&mut self, said: &Said<'_>) {
+        self.text(1, said.program);
+        self.text(3, said.member);
+        self.optional(4, said.occurred_at_us);
+        self.text(5, said.reference);
+        self.text(6, said.channel);
+        self.text(7, said.partner);
+        self.text(8, said.location);
+    }
+
     /// A string without presence: left out when empty.
     fn text(&mut self, number: u32, value: &str) {
         if !value.is_empty() {
@@ -203,23 +218,28 @@ impl<'a> Body<'a> {
     fn message(&mut self, number: u32, put: impl FnOnce(&mut Body<'_>)) {
         put_varint(self.bytes, u64::from(number));
         let start = self.bytes.len();
+        self.bytes.push(0);
         put(&mut Body { bytes: self.bytes });
-        // The length stands before the content but is known only after it: write it last and turn it to the front.
-        let end = self.bytes.len();
-        put_varint(self.bytes, length(end - start));
-        let turned = self.bytes.len() - end;
-        if let Some(message) = self.bytes.get_mut(start..) {
-            message.rotate_right(turned);
+        // The length stands before the content but is known only after it: most have room in the one byte left for it.
+        let content = length(self.bytes.len() - start - 1);
+        match (u8::try_from(content), self.bytes.get_mut(start)) {
+            (Ok(short @ 0..=0x7f), Some(place)) => *place = short,
+            _ => self.widen(start, content),
         }
+    }
+
+    /// Writes a length of more than a byte before its content, in the place of the byte at `start`.
+    #[cold]
+    fn widen(&mut self, start: usize, content: u64) {
+        let message = self.bytes.split_off(start + 1);
+        self.bytes.truncate(start);
+        put_varint(self.bytes, content);
+        self.bytes.extend_from_slice(&message);
     }
 
     /// The first 16 bytes of BLAKE3 over all that was put.
     fn hash(self) -> [u8; 16] {
-        let mut short = [0; 16];
-        for (to, from) in short.iter_mut().zip(blake3::hash(self.bytes).as_bytes()) {
-            *to = *from;
-        }
-        short
+        *blake3::hash(self.bytes).as_bytes().first_chunk().unwrap_or(&[0; 16])
     }
 }
 

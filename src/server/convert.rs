@@ -1,10 +1,12 @@
-//! From the contract's command to the ledger's: every check of shape, every hash, no string copied.
+//! From the contract's command to the ledger's: every check of shape, every hash.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
 use super::action::Within;
-use super::body_hash::body_hash;
+use super::body_hash::{body_hash, earn_hash};
+use super::item::{Earn, Item, Said};
 use super::shape::{self, Fault};
 use crate::constants::{
     MEMBER_ID_BYTES_MAX, METADATA_BYTES_MAX, METADATA_PAIRS_MAX, PLACE_BYTES_MAX, PROGRAM_ID_BYTES_MAX,
@@ -24,6 +26,14 @@ pub struct Converter<'a> {
     last: Option<(String, ProgramNo)>,
 }
 
+/// What a command asks to be done.
+enum Sent<'b> {
+    /// An earn, where it lies.
+    Earn(&'b Earn<'b>),
+    /// Any action.
+    Other(Option<pb::command::Action>),
+}
+
 impl<'a> Converter<'a> {
     /// A converter for programs and assets of those `names`.
     #[must_use]
@@ -35,55 +45,66 @@ impl<'a> Converter<'a> {
     ///
     /// # Errors
     /// The first fault of its shape, with a path that begins in the command.
-    pub fn convert(&mut self, mut sent: pb::Command) -> Result<Command, Fault> {
-        let key = mem::take(&mut sent.key);
-        match self.body(sent, &key) {
-            Ok(mut command) => {
-                command.key = key;
-                Ok(command)
+    pub fn convert(&mut self, item: Item<'_>) -> Result<Command, Fault> {
+        match item {
+            Item::Earn(said, earn) => {
+                let body_hash = earn_hash(&said, &earn, &mut self.scratch);
+                let command = self.command(&said, body_hash, BTreeMap::new(), Sent::Earn(&earn));
+                command.map_err(|fault| fault.of(said.key.to_owned()))
             }
-            Err(fault) => Err(fault.of(key)),
+            Item::Other(mut sent) => {
+                // The body is hashed as sent, before anything is taken out of it.
+                let body_hash = body_hash(&sent, &mut self.scratch);
+                let (metadata, action) = (mem::take(&mut sent.metadata), sent.action.take());
+                let command = self.command(&Said::from(&*sent), body_hash, metadata, Sent::Other(action));
+                command.map_err(|fault| fault.of(sent.key))
+            }
         }
     }
 
-    /// All of the command but its key.
-    fn body(&mut self, sent: pb::Command, key: &str) -> Result<Command, Fault> {
-        // The body is hashed as sent, before anything is taken out of it.
-        let body_hash = body_hash(&sent, &mut self.scratch);
-        let program = self.program(&sent.program)?;
-        shape::key(key)?;
-        shape::needed("member", &sent.member, MEMBER_ID_BYTES_MAX)?;
-        sent.occurred_at_us.map_or(Ok(()), |us| shape::calendar("occurred_at_us", us))?;
-        let key_print = self.prints.key(&sent.program, key);
-        let member_hash = self.prints.member(&sent.program, &sent.member);
+    fn command(
+        &mut self,
+        said: &Said<'_>,
+        body_hash: [u8; 16],
+        metadata: BTreeMap<String, String>,
+        sent: Sent<'_>,
+    ) -> Result<Command, Fault> {
+        let program = self.program(said.program)?;
+        shape::key(said.key)?;
+        shape::needed("member", said.member, MEMBER_ID_BYTES_MAX)?;
+        said.occurred_at_us.map_or(Ok(()), |us| shape::calendar("occurred_at_us", us))?;
+        let key_print = self.prints.key(said.program, said.key);
+        let member_hash = self.prints.member(said.program, said.member);
         let within = Within {
             names: &self.names,
             prints: self.prints,
             program,
-            program_id: &sent.program,
-            member_id: &sent.member,
+            program_id: said.program,
+            member_id: said.member,
         };
-        let (action, parts) = match sent.action {
-            Some(pb::command::Action::Checkout(checkout)) => {
+        let (action, parts) = match sent {
+            Sent::Earn(earn) => (within.earn(earn)?, Vec::new()),
+            Sent::Other(Some(pb::command::Action::Checkout(checkout))) => {
                 (Action::Checkout { parts: Vec::new() }, within.parts(checkout)?)
             }
-            action => (within.action(action)?, Vec::new()),
+            Sent::Other(action) => (within.action(action)?, Vec::new()),
         };
         let mut command = Command {
             program,
-            key: String::new(),
+            key: said.key.to_owned(),
             key_print,
             body_hash,
             member_hash,
-            member: sent.member,
-            occurred_at_us: sent.occurred_at_us,
-            currency: currency(sent.currency)?,
+            member: said.member.to_owned(),
+            occurred_at_us: said.occurred_at_us,
+            currency: currency(said.currency)?,
             action,
-            notes: notes(sent.reference, sent.channel, sent.partner, sent.location, sent.metadata)?,
+            notes: notes(said, metadata)?,
         };
         if !parts.is_empty() {
             // A part has all that the command says, but no key of its own.
-            let part = |action| Command { action, key_print: 0, body_hash: [0; 16], ..command.clone() };
+            let part =
+                |action| Command { action, key: String::new(), key_print: 0, body_hash: [0; 16], ..command.clone() };
             command.action = Action::Checkout { parts: parts.into_iter().map(part).collect() };
         }
         Ok(command)
@@ -102,25 +123,24 @@ impl<'a> Converter<'a> {
     }
 }
 
-fn currency(code: String) -> Result<Option<String>, Fault> {
+fn currency(code: &str) -> Result<Option<String>, Fault> {
     match code.as_bytes() {
         [] => Ok(None),
-        [a, b, c] if [a, b, c].iter().all(|letter| letter.is_ascii_uppercase()) => Ok(Some(code)),
+        [a, b, c] if [a, b, c].iter().all(|letter| letter.is_ascii_uppercase()) => Ok(Some(code.to_owned())),
         _ => Err(Fault::malformed("currency", "is three capital letters, as in ISO 4217")),
     }
 }
 
-fn notes(
-    reference: String,
-    channel: String,
-    partner: String,
-    location: String,
-    metadata: std::collections::BTreeMap<String, String>,
-) -> Result<Option<Box<Notes>>, Fault> {
-    shape::text("reference", &reference, REFERENCE_BYTES_MAX)?;
-    shape::text("channel", &channel, PLACE_BYTES_MAX)?;
-    shape::text("partner", &partner, PLACE_BYTES_MAX)?;
-    shape::text("location", &location, PLACE_BYTES_MAX)?;
+fn notes(said: &Said<'_>, metadata: BTreeMap<String, String>) -> Result<Option<Box<Notes>>, Fault> {
+    let Said { reference, channel, partner, location, .. } = *said;
+    let texts = [reference, channel, partner, location];
+    if metadata.is_empty() && texts.iter().all(|text| text.is_empty()) {
+        return Ok(None);
+    }
+    shape::text("reference", reference, REFERENCE_BYTES_MAX)?;
+    shape::text("channel", channel, PLACE_BYTES_MAX)?;
+    shape::text("partner", partner, PLACE_BYTES_MAX)?;
+    shape::text("location", location, PLACE_BYTES_MAX)?;
     if metadata.len() > METADATA_PAIRS_MAX {
         let message = format!("metadata has {} pairs; at most {METADATA_PAIRS_MAX} are taken", metadata.len());
         return Err(Fault::new("metadata", pb::Reason::TooManyItems, message));
@@ -133,10 +153,7 @@ fn notes(
         let message = format!("metadata has {bytes} bytes; at most {METADATA_BYTES_MAX} are taken");
         return Err(Fault::new("metadata", pb::Reason::FieldTooLong, message));
     }
-    let texts = [&reference, &channel, &partner, &location];
-    if metadata.is_empty() && texts.iter().all(|text| text.is_empty()) {
-        return Ok(None);
-    }
+    let [reference, channel, partner, location] = texts.map(str::to_owned);
     let metadata = metadata.into_iter().collect();
     Ok(Some(Box::new(Notes { reference, channel, partner, location, metadata })))
 }
@@ -165,7 +182,7 @@ mod tests {
     fn convert(sent: pb::Command) -> Result<Command, Fault> {
         let prints = Prints::new([7; 32]);
         let id = "p".repeat(PROGRAM_ID_BYTES_MAX);
-        Converter::new(names(&["a", "b", "c", &id]), &prints).convert(sent)
+        Converter::new(names(&["a", "b", "c", &id]), &prints).convert(sent.into())
     }
 
     fn with(action: pb::command::Action) -> pb::Command {
@@ -233,7 +250,7 @@ mod tests {
         let mut numbers = Vec::new();
         for program in ["a", "b", "b", "a", "c", "a"] {
             let sent = pb::Command { program: program.into(), ..spend(1, "purchase") };
-            numbers.push(converter.convert(sent).ok().map(|command| command.program.0));
+            numbers.push(converter.convert(sent.into()).ok().map(|command| command.program.0));
         }
         assert_eq!(numbers, [Some(0), Some(1), Some(1), Some(0), None, Some(0)]);
     }

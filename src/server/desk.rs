@@ -4,11 +4,10 @@ use std::fmt::Display;
 use std::mem;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use prost::Message;
 use tonic::Status;
 
 use super::convert::Converter;
+use super::receipt::reply::Reply;
 use super::receipt::{Scribe, aborted, conflict, members_limit, name_other};
 use super::status;
 use crate::engine::request::{Answer, AnswerBody, ItemResult, Read, Refusal, Work};
@@ -19,9 +18,6 @@ use crate::ledger::command::Command;
 use crate::ledger::event::Event;
 use crate::ledger::ids::Op;
 use crate::proto as pb;
-
-/// What most receipts have room in.
-const RECEIPT_BYTES: usize = 192;
 
 /// The engine as the services see it.
 #[derive(Clone)]
@@ -137,21 +133,39 @@ impl Desk {
         self.ask(Work::Read(read)).await
     }
 
-    /// The receipts of a request's commands, in order, encoded as they are made: no more than one of them is in memory as a
-    /// message.
+    /// The bytes of a response with the receipts of a request's commands, in order.
     ///
     /// # Errors
     /// A status where the book cannot be read; every command of the request is settled all the same.
-    pub(super) async fn receipts(&self, body: AnswerBody, atomic: bool) -> Result<Vec<Bytes>, Status> {
+    pub(super) async fn receipts(&self, body: AnswerBody, atomic: bool) -> Result<Vec<u8>, Status> {
         let AnswerBody::Posted { results, frame, mut commands } = body else {
             return Err(status::unexpected());
         };
         if results.len() != commands.len() {
             return Err(status::unexpected());
         }
-        let sent = commands.iter_mut().map(Sent::of);
-        let mut bytes = BytesMut::with_capacity(results.len().saturating_mul(RECEIPT_BYTES));
-        self.settle(&results, frame, sent, atomic, |receipt| encoded(&receipt, &mut bytes)).await
+        let known = results.iter().zip(&mut commands).filter_map(|(result, command)| match *result {
+            ItemResult::Known(op) => Some((op, Sent::of(command))),
+            _ => None,
+        });
+        let known = self.settled(known.collect(), &frame).await?;
+        let names = self.handle.names();
+        let scribe = Scribe { info: self.info(), names: &names };
+        let frame = frame.as_deref();
+        let mut reply = Reply::new(scribe, results.len());
+        if atomic && !known.is_empty() {
+            refuse_mixture(scribe, frame, &results, commands, known)?.iter().for_each(|receipt| reply.put(receipt));
+            return Ok(reply.into_bytes());
+        }
+        let mut known = known.iter();
+        for (result, mut command) in results.iter().zip(commands) {
+            match *result {
+                ItemResult::Known(_) => reply.put(known.next().ok_or_else(status::unexpected)?),
+                ItemResult::Fresh(op) if put_plain(&mut reply, frame, op, &command.key) => {}
+                _ => reply.put(&new_receipt(&scribe, frame, result, Sent::of(&mut command))?),
+            }
+        }
+        Ok(reply.into_bytes())
     }
 
     /// The receipt of a member's command that was sent by itself.
@@ -175,50 +189,31 @@ impl Desk {
         let AnswerBody::Posted { results, frame, .. } = body else {
             return Err(status::unexpected());
         };
-        let mut receipts = self.settle(&results, frame, std::iter::once(sent), false, |receipt| receipt).await?;
-        receipts.pop().ok_or_else(status::unexpected)
+        match results.first() {
+            Some(ItemResult::Known(op)) => {
+                self.settled(vec![(*op, sent)], &frame).await?.pop().ok_or_else(status::unexpected)
+            }
+            Some(result) => {
+                let names = self.handle.names();
+                let scribe = Scribe { info: self.info(), names: &names };
+                new_receipt(&scribe, frame.as_deref(), result, sent)
+            }
+            None => Err(status::unexpected()),
+        }
     }
 
-    async fn settle<T>(
+    /// What the known keys stand for, in their order: read off the runtime, in one task for all of them.
+    async fn settled(
         &self,
-        results: &[ItemResult],
-        frame: Option<Arc<FrameBody>>,
-        sent: impl Iterator<Item = Sent>,
-        atomic: bool,
-        mut show: impl FnMut(pb::Receipt) -> T,
-    ) -> Result<Vec<T>, Status> {
-        let names = self.handle.names();
-        let scribe = Scribe { info: self.info(), names: &names };
-        if !results.iter().any(|result| matches!(result, ItemResult::Known(_))) {
-            let settled = |(result, sent)| new_receipt(&scribe, frame.as_deref(), result, sent).map(&mut show);
-            return results.iter().zip(sent).map(settled).collect();
+        known: Vec<(Op, Sent)>,
+        frame: &Option<Arc<FrameBody>>,
+    ) -> Result<Vec<pb::Receipt>, Status> {
+        if known.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut receipts = Vec::with_capacity(results.len());
-        let mut known = Vec::new();
-        for (place, (result, sent)) in results.iter().zip(sent).enumerate() {
-            receipts.push(match *result {
-                ItemResult::Known(op) => {
-                    known.push(Known { place, sent, op });
-                    pb::Receipt::default()
-                }
-                _ => new_receipt(&scribe, frame.as_deref(), result, sent)?,
-            });
-        }
-        self.settle_known(&mut receipts, known, frame).await?;
-        if atomic {
-            refuse_mixture(self.info(), &mut receipts, results);
-        }
-        Ok(receipts.into_iter().map(show).collect())
-    }
-
-    /// Reads what the known keys stand for, off the runtime, in one task for all of them.
-    async fn settle_known(
-        &self,
-        receipts: &mut [pb::Receipt],
-        mut known: Vec<Known>,
-        frame: Option<Arc<FrameBody>>,
-    ) -> Result<(), Status> {
-        let handle = self.handle.clone();
+        let (handle, frame) = (self.handle.clone(), frame.clone());
+        let mut known: Vec<Known> =
+            known.into_iter().enumerate().map(|(place, (op, sent))| Known { place, sent, op }).collect();
         // What was posted together is asked for together: in the order of the book each block is read once.
         known.sort_unstable_by_key(|known| known.op);
         let settled = blocking(move || {
@@ -231,12 +226,9 @@ impl Desk {
             };
             known.into_iter().map(look_up).collect::<Result<Vec<_>, Unreadable>>()
         });
-        for (place, receipt) in settled.await? {
-            if let Some(slot) = receipts.get_mut(place) {
-                *slot = receipt;
-            }
-        }
-        Ok(())
+        let mut settled = settled.await?;
+        settled.sort_unstable_by_key(|(place, _)| *place);
+        Ok(settled.into_iter().map(|(_, receipt)| receipt).collect())
     }
 }
 
@@ -256,12 +248,10 @@ where
     }
 }
 
-/// A receipt as bytes behind those that were encoded before it.
-pub(super) fn encoded(receipt: &pb::Receipt, bytes: &mut BytesMut) -> Bytes {
-    bytes.reserve(receipt.encoded_len());
-    // There is room for it.
-    let _ = receipt.encode(bytes);
-    bytes.split().freeze()
+/// Puts the receipt of an event decided for this very request where it is a plain earn; else puts nothing and returns false.
+fn put_plain(reply: &mut Reply<'_>, frame: Option<&FrameBody>, op: Op, key: &str) -> bool {
+    let event = frame.and_then(|frame| Some((frame.book_time_us(), frame.event(op.0)?)));
+    event.is_some_and(|(book_time_us, event)| reply.put_plain(op, book_time_us, event, key))
 }
 
 /// The receipt of a command whose key was new.
@@ -333,16 +323,26 @@ fn known_receipt(
 
 /// Composes the answer of an atomic batch in which keys are known: all of them, or that of one remembered rejection, and
 /// it stands as it is; else the whole is a conflict that changes nothing.
-fn refuse_mixture(info: &BookInfo, receipts: &mut [pb::Receipt], results: &[ItemResult]) {
-    let known = results.iter().filter(|result| matches!(result, ItemResult::Known(_))).count();
-    let rejection = receipts.iter().any(|receipt| receipt.replayed && receipt.outcome() == pb::Outcome::Rejected);
-    if known == results.len() || (known == 1 && rejection) {
-        return;
+fn refuse_mixture(
+    scribe: Scribe<'_>,
+    frame: Option<&FrameBody>,
+    results: &[ItemResult],
+    commands: Vec<Command>,
+    known: Vec<pb::Receipt>,
+) -> Result<Vec<pb::Receipt>, Status> {
+    let rejection = known.iter().any(|receipt| receipt.replayed && receipt.outcome() == pb::Outcome::Rejected);
+    let stands = known.len() == results.len() || (known.len() == 1 && rejection);
+    let mut known = known.into_iter();
+    let mut receipts = Vec::with_capacity(results.len());
+    for (result, mut command) in results.iter().zip(commands) {
+        receipts.push(match result {
+            ItemResult::Known(_) => known.next().ok_or_else(status::unexpected)?,
+            _ => new_receipt(&scribe, frame, result, Sent::of(&mut command))?,
+        });
     }
-    for receipt in receipts {
-        if receipt.outcome() != pb::Outcome::Conflict {
-            let key = mem::take(&mut receipt.key);
-            *receipt = conflict(info, key, pb::Reason::BatchKeysMixed, Op(receipt.op));
-        }
+    for receipt in receipts.iter_mut().filter(|receipt| !stands && receipt.outcome() != pb::Outcome::Conflict) {
+        let key = mem::take(&mut receipt.key);
+        *receipt = conflict(scribe.info, key, pb::Reason::BatchKeysMixed, Op(receipt.op));
     }
+    Ok(receipts)
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+use prost::Message;
 use tokio::sync::watch;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Charge;
 use super::desk::Desk;
+use super::item::{self, Item};
 use super::ready_made::ledger_service_server::LedgerService;
-use super::ready_made::{PostBatchResponse, PostStreamResponse};
 use super::shape::Fault;
 use super::status;
 use super::stream;
@@ -40,33 +42,29 @@ impl Ledger {
 
 #[tonic::async_trait]
 impl LedgerService for Ledger {
-    async fn post(&self, request: Request<pb::PostRequest>) -> Result<Response<pb::PostResponse>, Status> {
-        let sent = request.into_inner().command.ok_or_else(|| status::invalid(&[Fault::missing("command")]))?;
-        let converted = self.desk.converter().convert(sent);
-        let command = converted.map_err(|fault| status::invalid(&[fault.within("command.")]))?;
+    async fn post(&self, request: Request<Bytes>) -> Result<Response<Vec<u8>>, Status> {
+        let command = one(&self.desk, &request.into_inner())?;
         let answer = self.desk.ask(self.post_of(vec![command], false)).await?;
         let receipt = self.desk.receipt_of(answer.body).await?;
         match receipt.outcome() {
             pb::Outcome::Applied | pb::Outcome::Rejected => {
-                Ok(Response::new(pb::PostResponse { receipt: Some(receipt) }))
+                Ok(Response::new(pb::PostResponse { receipt: Some(receipt) }.encode_to_vec()))
             }
             _ => Err(status::unposted(&receipt)),
         }
     }
 
-    async fn post_batch(&self, request: Request<pb::PostBatchRequest>) -> Result<Response<PostBatchResponse>, Status> {
-        let pb::PostBatchRequest { items, atomic } = request.into_inner();
-        let commands = batch(&self.desk, items, atomic).map_err(|fault| status::invalid(&[fault]))?;
+    async fn post_batch(&self, request: Request<Bytes>) -> Result<Response<Vec<u8>>, Status> {
+        let (commands, atomic) = read_batch(&self.desk, &request.into_inner())?;
         let answer = self.desk.ask(self.post_of(commands, atomic)).await?;
-        let receipts = self.desk.receipts(answer.body, atomic).await?;
-        Ok(Response::new(PostBatchResponse { receipts }))
+        self.desk.receipts(answer.body, atomic).await.map(Response::new)
     }
 
-    type PostStreamStream = ReceiverStream<Result<PostStreamResponse, Status>>;
+    type PostStreamStream = ReceiverStream<Result<Vec<u8>, Status>>;
 
     async fn post_stream(
         &self,
-        mut request: Request<Streaming<pb::PostStreamRequest>>,
+        mut request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Self::PostStreamStream>, Status> {
         let charge = request.extensions_mut().remove::<Arc<Charge>>();
         let stream = StreamId(self.streams.fetch_add(1, Ordering::Relaxed));
@@ -75,12 +73,26 @@ impl LedgerService for Ledger {
     }
 }
 
+/// The command of a request to post one.
+fn one(desk: &Desk, request: &[u8]) -> Result<Command, Status> {
+    let sent = item::of_post(request).map_err(|error| status::undecoded(&error))?;
+    let sent = sent.ok_or_else(|| status::invalid(&[Fault::missing("command")]))?;
+    desk.converter().convert(sent).map_err(|fault| status::invalid(&[fault.within("command.")]))
+}
+
+/// The commands of a request to post a batch, and whether they are atomic.
+fn read_batch(desk: &Desk, request: &[u8]) -> Result<(Vec<Command>, bool), Status> {
+    let (items, atomic) = item::of_batch(request).map_err(|error| status::undecoded(&error))?;
+    let commands = batch(desk, items, atomic).map_err(|fault| status::invalid(&[fault]))?;
+    Ok((commands, atomic))
+}
+
 /// The commands of a batch, all of sound shape.
-fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Command>, Fault> {
+fn batch(desk: &Desk, items: Vec<Item<'_>>, atomic: bool) -> Result<Vec<Command>, Fault> {
     if items.is_empty() {
         return Err(Fault::missing("items"));
     }
-    let events = items.iter().map(events_of).sum::<usize>();
+    let events = items.iter().map(Item::events).sum::<usize>();
     if events > COMMANDS_PER_BATCH_MAX {
         let counted = match events > items.len() {
             true => format!(
@@ -101,17 +113,6 @@ fn batch(desk: &Desk, items: Vec<pb::Command>, atomic: bool) -> Result<Vec<Comma
         no_key_twice(&commands)?;
     }
     Ok(commands)
-}
-
-/// [`Command::events`] of a command as sent: each part of a checkout is one, and what closes it; a transfer takes the room of
-/// two, a merge that of four.
-pub(super) fn events_of(command: &pb::Command) -> usize {
-    match &command.action {
-        Some(pb::command::Action::Checkout(checkout)) => 1 + checkout.parts.len(),
-        Some(pb::command::Action::Merge(_)) => MERGE_EVENTS,
-        Some(pb::command::Action::Transfer(_)) => TRANSFER_EVENTS,
-        _ => 1,
-    }
 }
 
 fn one_program(commands: &[Command]) -> Result<(), Fault> {
@@ -240,7 +241,8 @@ mod tests {
             places.insert(place(&action));
             let (program, key, member) = ("shop".into(), "key".into(), "ann".into());
             let sent = pb::Command { program, key, member, action: Some(action), ..Default::default() };
-            let counted = events_of(&sent);
+            let sent = Item::from(sent);
+            let counted = sent.events();
             let command = converter.convert(sent).unwrap();
             assert_eq!(counted, command.events(), "{:?}", command.action);
             counts.insert(counted);

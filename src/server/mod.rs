@@ -9,6 +9,7 @@ mod audit_service;
 pub mod body_hash;
 pub mod convert;
 mod desk;
+pub mod item;
 mod ledger_service;
 mod parcel;
 mod past;
@@ -24,5 +25,6 @@ mod statement;
 mod status;
 mod stream;
 mod walks;
+mod wire;
 
 pub use serve::{Ended, Running, ServeError, run, start, start_on};

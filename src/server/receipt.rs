@@ -1,6 +1,7 @@
 //! A receipt is a function of its event, and of nothing else but the book's name and `replayed`.
 
 pub(super) mod amounts;
+pub mod reply;
 #[cfg(test)]
 pub(super) mod tests;
 

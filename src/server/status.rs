@@ -68,6 +68,11 @@ pub(super) fn unread(said: &Status) -> Option<Status> {
     }
 }
 
+/// Bytes that are no message of the type that they should be.
+pub(super) fn undecoded(error: &prost::DecodeError) -> Status {
+    undecodable(&error.to_string()).unwrap_or_else(|| invalid(&[]))
+}
+
 /// The decoder names `Message.field: ` for each message on the way, and then what is wrong.
 fn undecodable(message: &str) -> Option<Status> {
     let mut rest = message.strip_prefix("failed to decode Protobuf message: ")?;

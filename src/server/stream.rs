@@ -5,23 +5,25 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::admission::{Charge, Load};
-use super::desk::{Desk, encoded};
-use super::ledger_service::events_of;
-use super::ready_made::PostStreamResponse;
+use super::desk::Desk;
+use super::item;
+use super::receipt::reply;
 use super::shape::Fault;
+use super::wire::Reader;
 use super::{receipt, status};
 use crate::constants::{
     COMMANDS_PER_BATCH_MAX, STREAM_COMMANDS_IN_FLIGHT_MAX, STREAM_GROUP_COMMANDS, STREAM_GROUPS_IN_FLIGHT_MAX,
     STREAM_ITEMS_MAX,
 };
+use crate::engine::BookInfo;
 use crate::engine::request::{Answer, Refusal, StreamId, Work};
-use crate::ledger::command::{MERGE_EVENTS, TRANSFER_EVENTS};
+use crate::ledger::command::{Command, MERGE_EVENTS, TRANSFER_EVENTS};
 use crate::ledger::event::CHECKOUT_PARTS_MAX;
 use crate::proto as pb;
 
@@ -41,7 +43,7 @@ const _: () = assert!(
     "what is just short of a group and one message more come to no more events than a batch, and so lie in one frame"
 );
 
-type Responses = mpsc::Sender<Result<PostStreamResponse, Status>>;
+type Responses = mpsc::Sender<Result<Vec<u8>, Status>>;
 type Pending = oneshot::Receiver<Result<Answer, Refusal>>;
 
 /// Begins to serve a stream; what is returned yields its responses.
@@ -49,10 +51,10 @@ type Pending = oneshot::Receiver<Result<Answer, Refusal>>;
 pub(super) fn run(
     desk: Desk,
     stream: StreamId,
-    inbound: Streaming<pb::PostStreamRequest>,
+    inbound: Streaming<Bytes>,
     charge: Option<Arc<Charge>>,
     stopping: watch::Receiver<bool>,
-) -> ReceiverStream<Result<PostStreamResponse, Status>> {
+) -> ReceiverStream<Result<Vec<u8>, Status>> {
     let (responses, outbound) = mpsc::channel(RESPONSES_WAITING_MAX);
     let pipeline = Pipeline { desk, stream, inbound, charge, groups: VecDeque::new(), commands: 0, end: None };
     tokio::spawn(pipeline.serve(responses, stopping));
@@ -69,6 +71,19 @@ enum Stage {
     Hollow,
 }
 
+/// What is taken in for the next group.
+#[derive(Default)]
+struct Taken {
+    /// The items of sound shape.
+    commands: Vec<Command>,
+    /// The places of items whose shape is wrong.
+    faults: Vec<(usize, Fault)>,
+    /// Items in all.
+    items: usize,
+    /// What they come to in events at most.
+    events: usize,
+}
+
 /// Some commands that went to the engine together.
 struct Group {
     stage: Stage,
@@ -83,7 +98,7 @@ struct Group {
 struct Pipeline {
     desk: Desk,
     stream: StreamId,
-    inbound: Streaming<pb::PostStreamRequest>,
+    inbound: Streaming<Bytes>,
     charge: Option<Arc<Charge>>,
     groups: VecDeque<Group>,
     commands: usize,
@@ -134,31 +149,20 @@ impl Pipeline {
     }
 
     /// Takes in a message, with those behind it that have already arrived, and sends them on as one group.
-    async fn take(&mut self, message: Result<Option<pb::PostStreamRequest>, Status>) {
-        let (mut items, mut events) = (Vec::new(), 0_usize);
+    async fn take(&mut self, message: Result<Option<Bytes>, Status>) {
+        let mut taken = Taken::default();
         let mut message = Some(message);
         while let Some(arrived) = message.take() {
             match arrived {
-                Ok(Some(request)) if request.items.is_empty() => {
-                    self.end = Some(Err(status::invalid(&[Fault::missing("items")])));
-                }
-                Ok(Some(request)) if request.items.len() > STREAM_ITEMS_MAX => {
-                    let text = format!("{} items; a message takes at most {STREAM_ITEMS_MAX}", request.items.len());
-                    let fault = Fault::new("items", pb::Reason::TooManyItems, text);
-                    self.end = Some(Err(status::invalid(&[fault])));
-                }
                 Ok(Some(request)) => {
-                    events += request.items.iter().map(events_of).sum::<usize>();
-                    if items.is_empty() {
-                        items = request.items;
-                    } else {
-                        items.extend(request.items);
+                    if let Err(status) = self.take_in(&request, &mut taken) {
+                        self.end = Some(Err(status));
                     }
                 }
                 Ok(None) => self.end = Some(Ok(())),
                 Err(status) => self.end = Some(Err(broken(status))),
             }
-            if self.end.is_none() && events < STREAM_GROUP_COMMANDS {
+            if self.end.is_none() && taken.events < STREAM_GROUP_COMMANDS {
                 tokio::select! {
                     biased;
                     next = self.inbound.message() => message = Some(next),
@@ -166,31 +170,44 @@ impl Pipeline {
                 }
             }
         }
-        if !items.is_empty() {
-            self.submit(items);
+        if taken.items > 0 {
+            self.submit(taken);
         }
     }
 
-    fn submit(&mut self, items: Vec<pb::Command>) {
-        let count = items.len();
-        let mut faults = Vec::new();
-        let mut commands = Vec::with_capacity(count);
-        let mut converter = self.desk.converter();
-        for (place, sent) in items.into_iter().enumerate() {
-            match converter.convert(sent) {
-                Ok(command) => commands.push(command),
-                Err(fault) => faults.push((place, fault)),
-            }
+    /// Takes in the items of one message.
+    fn take_in(&self, request: &[u8], taken: &mut Taken) -> Result<(), Status> {
+        let items = item::of_stream(request).map_err(|error| status::undecoded(&error))?;
+        if items.is_empty() {
+            return Err(status::invalid(&[Fault::missing("items")]));
         }
-        drop(converter);
+        if items.len() > STREAM_ITEMS_MAX {
+            let text = format!("{} items; a message takes at most {STREAM_ITEMS_MAX}", items.len());
+            return Err(status::invalid(&[Fault::new("items", pb::Reason::TooManyItems, text)]));
+        }
+        let mut converter = self.desk.converter();
+        taken.commands.reserve(items.len());
+        for item in items {
+            taken.events += item.events();
+            match converter.convert(item) {
+                Ok(command) => taken.commands.push(command),
+                Err(fault) => taken.faults.push((taken.items, fault)),
+            }
+            taken.items += 1;
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, taken: Taken) {
+        let Taken { commands, faults, items, .. } = taken;
         let stage = if commands.is_empty() {
             Stage::Hollow
         } else {
             self.offer(Work::Post { commands, atomic: false, stream: Some(self.stream) })
         };
-        self.commands = self.commands.saturating_add(count);
+        self.commands = self.commands.saturating_add(items);
         let load = self.charge.as_ref().map(|charge| charge.split());
-        self.groups.push_back(Group { stage, items: count, faults, load });
+        self.groups.push_back(Group { stage, items, faults, load });
     }
 
     fn offer(&mut self, work: Work) -> Stage {
@@ -226,27 +243,35 @@ impl Pipeline {
             Some(Ok(answer)) => self.desk.receipts(answer.body, false).await,
             Some(Err(refusal)) => Err(status::refused(refusal)),
         };
-        let response =
-            sound.map(|sound| PostStreamResponse { receipts: self.in_order(sound, group.items, group.faults) });
+        let response = sound.map(|sound| in_order(self.desk.info(), sound, group.faults));
         drop(group.load);
         let failed = response.is_err();
         responses.send(response).await.is_ok() && !failed
     }
+}
 
-    /// The receipts of a group's items, the unsound in their places among the others.
-    fn in_order(&self, sound: Vec<Bytes>, items: usize, faults: Vec<(usize, Fault)>) -> Vec<Bytes> {
-        if faults.is_empty() {
-            return sound;
-        }
-        let mut receipts = Vec::with_capacity(items);
-        let mut sound = sound.into_iter();
-        for (place, fault) in faults {
-            receipts.extend(sound.by_ref().take(place.saturating_sub(receipts.len())));
-            receipts.push(encoded(&receipt::invalid(self.desk.info(), fault), &mut BytesMut::new()));
-        }
-        receipts.extend(sound);
-        receipts
+/// The receipts of a group's items, the unsound in their places among the others.
+fn in_order(info: &BookInfo, sound: Vec<u8>, faults: Vec<(usize, Fault)>) -> Vec<u8> {
+    if faults.is_empty() {
+        return sound;
     }
+    let mut receipts = Vec::with_capacity(sound.len());
+    let (mut put, mut rest) = (0, &*sound);
+    for (place, fault) in faults {
+        let behind = (put..place).fold(rest, |rest, _| behind_one(rest));
+        receipts.extend_from_slice(rest.get(..rest.len() - behind.len()).unwrap_or_default());
+        reply::put(&receipt::invalid(info, fault), &mut receipts);
+        (put, rest) = (place + 1, behind);
+    }
+    receipts.extend_from_slice(rest);
+    receipts
+}
+
+/// What stands behind the first receipt of a response.
+fn behind_one(receipts: &[u8]) -> &[u8] {
+    let mut reader = Reader(receipts);
+    let receipt = reader.byte().and_then(|_| reader.bytes());
+    receipt.map_or(&[], |_| reader.0)
 }
 
 /// Whether a refusal passes with time.
@@ -272,4 +297,36 @@ async fn told(stopping: &mut watch::Receiver<bool>) {
 /// A message that cannot be taken in is a wrong shape here as it is elsewhere.
 fn broken(status: Status) -> Status {
     status::unread(&status).unwrap_or(status)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn receipts_of_unsound_items_stand_in_their_places(sound in prop::collection::vec(any::<bool>(), 0..20)) {
+            let info = BookInfo { book_id: "b".into(), incarnation: 0, parent: None };
+            let (mut receipts, mut faults) = (Vec::new(), Vec::new());
+            for (place, sound) in sound.iter().enumerate() {
+                // Long enough for lengths of one byte and of two.
+                let key = place.to_string().repeat(40);
+                match sound {
+                    true => reply::put(&pb::Receipt { key, ..Default::default() }, &mut receipts),
+                    false => faults.push((place, Fault::missing("member").of(key))),
+                }
+            }
+            let all = in_order(&info, receipts, faults);
+            let all = pb::PostStreamResponse::decode(&*all).unwrap().receipts;
+            let shown: Vec<bool> = all.iter().map(|receipt| receipt.outcome() != pb::Outcome::Invalid).collect();
+            prop_assert_eq!(shown, sound);
+            let keys = (0..all.len()).map(|place| place.to_string().repeat(40));
+            prop_assert!(all.into_iter().map(|receipt| receipt.key).eq(keys));
+        }
+    }
 }

@@ -13,6 +13,8 @@ use crate::{client, program};
 
 /// In batches of 1,000.
 const BYTES_MAX: u64 = 110;
+/// A segment begins with a page that is not part of any frame.
+const HEADER_BYTES: u64 = 4_096;
 /// The mode, the batch, connections and requests under way on each, the bar, in words.
 const SHAPES: [(Mode, u16, [u16; 2], Bar, &str); 3] = [
     (Mode::Batch, 1_000, [2, 4], Bar::AtMost(BYTES_MAX), "batches of 1,000"),
@@ -40,9 +42,9 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     Ok(figures)
 }
 
-/// The segments that are full to their ends, and of the last one that was written to what is written. One may be laid out ahead.
+/// The segments that are full to their ends, and of the last one that has frames what is written. One that is laid out ahead has its header alone.
 fn book_bytes(segments: &[Segment]) -> u64 {
-    let mut written = segments.iter().rev().skip_while(|segment| segment.written == 0);
+    let mut written = segments.iter().rev().skip_while(|segment| segment.written <= HEADER_BYTES);
     let last = written.next().map_or(0, |segment| segment.written);
     last + written.map(|segment| segment.bytes).sum::<u64>()
 }
@@ -53,9 +55,9 @@ mod tests {
 
     #[test]
     fn the_ends_of_full_segments_count_and_what_is_laid_out_ahead_does_not() {
-        let segment = |written| Segment { bytes: 100, written };
-        assert_eq!(book_bytes(&[segment(90), segment(100), segment(30), segment(0)]), 230);
-        assert_eq!(book_bytes(&[segment(40)]), 40);
+        let segment = |pages| Segment { bytes: 10 * HEADER_BYTES, written: pages * HEADER_BYTES };
+        assert_eq!(book_bytes(&[segment(9), segment(10), segment(3), segment(1)]), 23 * HEADER_BYTES);
+        assert_eq!(book_bytes(&[segment(4)]), 4 * HEADER_BYTES);
         assert_eq!(book_bytes(&[]), 0);
     }
 }

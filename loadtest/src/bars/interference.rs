@@ -40,6 +40,13 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
 
 /// By what `open --alternate --json` prints: `a` is with, `b` without.
 fn figures(told: &Value) -> Result<Vec<Figure>, Failure> {
+    let windows = told.pointer("/a/windows").and_then(Value::as_array).into_iter().flatten();
+    for window in windows {
+        let snapshot = window.pointer("/snapshot/Ok").is_some();
+        if number(window, "/checkpoints")? == 0 || !snapshot {
+            return Err("there was no checkpoint, or no snapshot, to stand in the way".into());
+        }
+    }
     let (p99, without) = (number(told, "/a/whole/p99_us")?, number(told, "/b/whole/p99_us")?);
     let rate = grouped(number(told, "/rate_per_s")?);
     let held_back = sum(told, "/a/windows", "held_back") + sum(told, "/b/windows", "held_back");
@@ -80,7 +87,8 @@ mod tests {
     fn with_is_held_against_without() {
         let side = |p99: u64| {
             json!({ "whole": { "p99_us": p99, "p999_us": 9, "max_us": 90_000 }, "gap_us": 120_000,
-                "windows": [{ "held_back": 0, "checkpoints": 2 }, { "held_back": 3, "checkpoints": 1 }] })
+                "windows": [{ "held_back": 0, "checkpoints": 2, "snapshot": { "Ok": 7 } },
+                    { "held_back": 3, "checkpoints": 1, "snapshot": { "Ok": 8 } }] })
         };
         let told = json!({ "rate_per_s": 7, "a": side(3_000), "b": side(1_000) });
         let figures = figures(&told).unwrap();
@@ -89,5 +97,10 @@ mod tests {
         let verdicts: Vec<_> = figures.iter().map(|figure| figure.json("")["verdict"].clone()).collect();
         assert_eq!(verdicts, ["missed", "reached", "missed"]);
         assert!(super::figures(&json!({ "a": 1 })).is_err());
+        for (field, with) in [("checkpoints", json!(0)), ("snapshot", json!({ "Err": "refused" }))] {
+            let mut told = told.clone();
+            told["a"]["windows"][1][field] = with;
+            assert!(super::figures(&told).is_err(), "{field}");
+        }
     }
 }

@@ -37,7 +37,8 @@ impl Words<'_> {
         })
     }
 
-    pub(crate) fn program(&self, number: ProgramNo) -> Result<String, Failure> {
+    /// A program's id.
+    fn program(&self, number: ProgramNo) -> Result<String, Failure> {
         Ok(self.names.program(number).ok_or("an event's program is unknown")?.id.clone())
     }
 
@@ -57,6 +58,7 @@ impl Words<'_> {
         .ok_or_else(|| "an event names another that has no key".into())
     }
 
+    /// The action as the contract has it.
     pub(crate) fn action(&self, program: ProgramNo, action: &Action) -> Result<Sent, Failure> {
         let asset = |number: &AssetNo| self.asset(program, *number);
         let (actor, reason) = (SOMEBODY.to_owned(), SOMEBODY.to_owned());
@@ -96,8 +98,30 @@ impl Words<'_> {
                 quantity: signed(*pieces)?,
                 ..pb::Redeem::default()
             }),
-            Action::Hold { asset: number, units, until_us, purpose } => Sent::Hold(pb::Hold {
+            Action::TopUp { asset: number, principal, bonus } => Sent::TopUp(pb::TopUp {
                 asset: asset(number)?,
+                principal_minor: signed(*principal)?,
+                bonus_minor: signed(*bonus)?,
+            }),
+            Action::Grant { asset: number, units, lapses_us } => {
+                Sent::Grant(pb::Grant { asset: asset(number)?, units: signed(*units)?, lapses_at_us: *lapses_us })
+            }
+            Action::Adjust { asset: number, points, .. } => {
+                Sent::Adjust(pb::Adjust { points: *points, actor, reason, asset: asset(number)? })
+            }
+            Action::Opening { asset: number, points, lapses_us, .. } => {
+                let (asset, lapses_at_us) = (asset(number)?, *lapses_us);
+                Sent::Opening(pb::Opening { points: *points, actor, reason, asset, lapses_at_us })
+            }
+            action => self.of_holds(program, action)?,
+        })
+    }
+
+    /// Of actions on holds, and of those that come back to an earlier one.
+    fn of_holds(&self, program: ProgramNo, action: &Action) -> Result<Sent, Failure> {
+        Ok(match action {
+            Action::Hold { asset, units, until_us, purpose } => Sent::Hold(pb::Hold {
+                asset: self.asset(program, *asset)?,
                 units: signed(*units)?,
                 purpose: purpose_of(*purpose),
                 until_us: *until_us,
@@ -125,21 +149,6 @@ impl Words<'_> {
                 original: Some(pb::reverse::Original::OriginalKey(self.key(original)?)),
                 units: units.map(signed).transpose()?,
             }),
-            Action::TopUp { asset: number, principal, bonus } => Sent::TopUp(pb::TopUp {
-                asset: asset(number)?,
-                principal_minor: signed(*principal)?,
-                bonus_minor: signed(*bonus)?,
-            }),
-            Action::Grant { asset: number, units, lapses_us } => {
-                Sent::Grant(pb::Grant { asset: asset(number)?, units: signed(*units)?, lapses_at_us: *lapses_us })
-            }
-            Action::Adjust { asset: number, points, .. } => {
-                Sent::Adjust(pb::Adjust { points: *points, actor, reason, asset: asset(number)? })
-            }
-            Action::Opening { asset: number, points, lapses_us, .. } => {
-                let (asset, lapses_at_us) = (asset(number)?, *lapses_us);
-                Sent::Opening(pb::Opening { points: *points, actor, reason, asset, lapses_at_us })
-            }
             action => self.of_members(program, action)?,
         })
     }

@@ -103,7 +103,7 @@ pub(crate) struct Total {
 }
 
 impl Entry {
-    /// The key of a command, and its program.
+    /// The command, if it is one.
     pub(crate) fn command(&self) -> Option<&Command> {
         match &self.what {
             Some(What::Command(command)) => Some(command),
@@ -111,7 +111,7 @@ impl Entry {
         }
     }
 
-    /// The command of a reversal that names a part of a checkout, and the checkout's key.
+    /// Of a reversal of a part of a checkout the checkout's key, and which part it is.
     pub(crate) fn names_part(&self) -> Option<(&str, u32)> {
         match &self.command()?.action {
             Some(Action::Reverse(reverse)) => match &reverse.original {

@@ -11,6 +11,7 @@ use stampbook::ledger::view::asset_ids;
 use stampbook::program;
 use stampbook::proto as pb;
 use stampbook::server::convert::Converter;
+use stampbook::server::item::Item;
 
 use super::entry::{Entry, What};
 use super::file::Trace;
@@ -51,8 +52,8 @@ impl Judge {
             What::Command(command) => {
                 let prints = prints();
                 let mut converter = Converter::new(Arc::clone(&self.names), &prints);
-                let command =
-                    converter.convert(command).map_err(|fault| format!("{}: {}", fault.field, fault.message))?;
+                let converted = converter.convert(Item::Other(Box::new(command)));
+                let command = converted.map_err(|fault| format!("{}: {}", fault.field, fault.message))?;
                 self.model.post(&command, entry.book_time_us)
             }
             act => {

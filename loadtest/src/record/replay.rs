@@ -74,6 +74,9 @@ pub(crate) async fn replay(path: &Path, speeds: &[Speed], json: bool) -> Result<
     for replayed in &report.replays {
         replayed.check(&trace.end, &model)?;
     }
+    if !json {
+        println!("one state, and the {} totals by account are the recorded ones", trace.end.totals.len());
+    }
     Ok(())
 }
 

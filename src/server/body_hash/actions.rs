@@ -1,14 +1,14 @@
 //! The encoding of a command's action: each field under its number in `ledger.proto`.
 
-use super::Body;
+use super::{Body, Earn};
 use crate::proto::{
-    Activate, Adjust, Capture, CheckoutPart, Earn, Grant, Hold, Opening, Redeem, Refund, Release, Reverse, TopUp, Use,
+    Activate, Adjust, Capture, CheckoutPart, Grant, Hold, Opening, Redeem, Refund, Release, Reverse, TopUp, Use,
     activate, capture, checkout_part::Part, command::Action, earn, refund, release, reverse,
 };
 
 pub(super) fn put(body: &mut Body<'_>, action: &Action) {
     match action {
-        Action::Earn(earn) => body.message(16, |to| put_earn(to, earn)),
+        Action::Earn(earn) => body.message(16, |to| put_earn(to, &earn.into())),
         Action::Refund(refund) => body.message(17, |to| put_refund(to, refund)),
         Action::Redeem(redeem) => body.message(18, |to| put_redeem(to, redeem)),
         Action::Adjust(adjust) => body.message(19, |to| put_adjust(to, adjust)),
@@ -59,7 +59,7 @@ fn put_part(to: &mut Body<'_>, part: &CheckoutPart) {
         Some(Part::Redeem(redeem)) => to.message(1, |to| put_redeem(to, redeem)),
         Some(Part::Use(used)) => to.message(2, |to| put_use(to, used)),
         Some(Part::Capture(capture)) => to.message(3, |to| put_capture(to, capture)),
-        Some(Part::Earn(earn)) => to.message(4, |to| put_earn(to, earn)),
+        Some(Part::Earn(earn)) => to.message(4, |to| put_earn(to, &earn.into())),
         None => {}
     }
 }
@@ -69,14 +69,14 @@ fn put_use(to: &mut Body<'_>, used: &Use) {
     to.nonzero(2, used.units);
 }
 
-fn put_earn(to: &mut Body<'_>, earn: &Earn) {
+pub(super) fn put_earn(to: &mut Body<'_>, earn: &Earn<'_>) {
     match earn.basis {
         Some(earn::Basis::AmountMinor(amount)) => to.signed(1, amount),
         Some(earn::Basis::Points(points)) => to.signed(2, points),
         None => {}
     }
-    to.text(3, &earn.event_kind);
-    to.text(4, &earn.asset);
+    to.text(3, earn.event_kind);
+    to.text(4, earn.asset);
     match earn.pending {
         Some(earn::Pending::PendingUntilUs(us)) => to.signed(5, us),
         Some(earn::Pending::UntilActivated(waits)) => to.unsigned(6, u64::from(waits)),
@@ -192,7 +192,7 @@ pub(super) mod golden {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
     use super::*;
-    use crate::proto::{Checkout, Close, Convert, Freeze, MemberSet, Merge, Purpose, Transfer, Unfreeze};
+    use crate::proto::{Checkout, Close, Convert, Earn, Freeze, MemberSet, Merge, Purpose, Transfer, Unfreeze};
     use serde_json::Value;
 
     pub(in super::super) fn text(object: &Value, name: &str) -> String {

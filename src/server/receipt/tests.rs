@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use super::reply::Reply;
 use super::*;
 use crate::engine::names::ProgramNames;
+use crate::ledger::codec;
 use crate::ledger::command::{Basis, Purpose};
 use crate::ledger::event::{
     Activated, Adjusted, AlsoTaken, AssetMore, Balances, Captured, CommandKind, Common, Converted, Due, DueKind,
@@ -88,9 +90,18 @@ const BREAKAGE: Account = Account::Breakage { link: 0 };
 const ISSUANCE: Account = Account::Issuance { link: 1 };
 const SPENT: Account = Account::Redemption { purpose: Purpose::Gift, link: 0 };
 
+/// The receipt of an event, which is the same where it is put straight into a reply.
 fn receipt(event: &Event<'_>) -> pb::Receipt {
     let (names, info) = (names(), info());
-    Scribe { info: &info, names: &names }.receipt(OP, 7, event, "k".into())
+    let scribe = Scribe { info: &info, names: &names };
+    let receipt = scribe.receipt(OP, 7, event, "k".into());
+    let (mut bytes, mut direct, mut general) = (Vec::new(), Reply::new(scribe, 1), Reply::new(scribe, 1));
+    codec::encode(event, &mut bytes).unwrap();
+    general.put(&receipt);
+    if direct.put_plain(OP, 7, &bytes, "k") {
+        assert_eq!(direct.into_bytes(), general.into_bytes());
+    }
+    receipt
 }
 
 fn units(asset: &str, units: i64) -> pb::AssetUnits {

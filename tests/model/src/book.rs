@@ -8,13 +8,13 @@ use stampbook::audit::explain::{self, Line, Scene};
 use stampbook::audit::export::ExportError;
 use stampbook::audit::export::source::{EachEvent, Events};
 use stampbook::engine::names::Names;
-use stampbook::ledger::burst::PlainEarn;
 use stampbook::ledger::codec::Named;
 use stampbook::ledger::command::{Action, AdminAction, AdminCommand, Command, Named as NamedMember, Notes, Original};
 use stampbook::ledger::event::{Balances, Event};
 use stampbook::ledger::ids::{Op, ProgramNo};
 use stampbook::ledger::original::{Sought, named_by};
 use stampbook::ledger::own::End;
+use stampbook::ledger::plain::PlainEarn;
 use stampbook::ledger::print::Prints;
 use stampbook::ledger::reason::Reason;
 use stampbook::ledger::{

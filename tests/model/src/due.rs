@@ -78,11 +78,15 @@ fn neighbours(member: &Member) -> Option<(u8, LotId, LotId)> {
 
 /// The next thing that is due of a member by now, and what it does.
 fn next(name: &str, member: &Member, op: usize, now_us: i64) -> Option<(Said, Draft)> {
-    let mut draft = Draft::new(name, member.clone(), op, now_us);
-    let mut said = Said::default();
     let due = items(member).into_iter().filter(|(at_us, _)| *at_us <= now_us).min();
     let due = due.or_else(|| left_by_closed(member, now_us));
-    if let (None, Some((asset, earlier, later))) = (due, neighbours(member)) {
+    let crowded = if due.is_none() { neighbours(member) } else { None };
+    if due.is_none() && crowded.is_none() {
+        return None;
+    }
+    let mut draft = Draft::new(name, member.clone(), op, now_us);
+    let mut said = Said::default();
+    if let Some((asset, earlier, later)) = crowded {
         said.what = "merged".to_owned();
         merge(&mut draft, asset, earlier, later);
         return Some((said, draft));

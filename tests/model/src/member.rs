@@ -100,7 +100,7 @@ impl Member {
     /// Units in a lot, pinned ones too.
     pub fn units(&self, asset: u8, id: LotId) -> i128 {
         let lot = self.lots.iter().find(|lot| lot.asset == asset && lot.id == id);
-        lot.map_or(0, |lot| lot.units.iter().map(|(_, units)| units).sum())
+        lot.map_or(0, |lot| lot.entered - lot.left)
     }
 
     /// Units of a lot that holds pin.
@@ -266,15 +266,18 @@ impl Draft {
         let lot = self.lot(asset, id);
         lot.left += units;
         let mut gone = Vec::new();
-        while units > 0 {
-            let (op, there) = lot.units.remove(0);
-            let taken = there.min(units);
-            gone.push((op, taken));
+        for (op, there) in &mut lot.units {
+            let taken = (*there).min(units);
+            *there -= taken;
             units -= taken;
-            if there > taken {
-                lot.units.insert(0, (op, there - taken));
+            gone.push((*op, taken));
+            if units == 0 {
+                break;
             }
         }
+        assert_eq!(units, 0, "the model takes no more than there is");
+        let empty = lot.units.iter().take_while(|(_, there)| *there == 0).count();
+        lot.units.drain(..empty);
         if is_dated(id) && lot.units.is_empty() {
             self.member.floor = lot.entered.max(self.member.floor);
             self.member.lots.retain(|lot| lot.asset != asset || lot.id != id);

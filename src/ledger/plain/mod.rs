@@ -2,6 +2,9 @@
 //! and nothing else earns points by spend, and at most one campaign adds to them in full. What comes of it is, to the byte, what
 //! [`Ledger::decide`] and [`Ledger::evolve`] make of it, which tests and debug builds hold it against; all else is left to those.
 
+pub mod read;
+pub(super) mod write;
+
 use arrayvec::ArrayVec;
 
 use super::award::{self, Candidate};

@@ -1,12 +1,12 @@
 //! The bytes of plain earns, put directly: what most events of a busy night are. They are those that the general way gives, in
 //! bincode's standard layout; what is not plain is left to it.
 
-use super::command::Basis;
-use super::event::{Account, Common, Earned, Expiry, Leg, LotId, Share};
-use super::ids::MemberRef;
+use super::super::command::Basis;
+use super::super::event::{Account, Common, Earned, Expiry, Leg, LotId, Share};
+use super::super::ids::MemberRef;
 
 /// Appends the struct of an earn to `out`; `false` where it says more than plain earns do, and `out` may then have a part of it.
-pub(super) fn put(earned: &Earned<'_>, out: &mut Vec<u8>) -> bool {
+pub(in crate::ledger) fn put(earned: &Earned<'_>, out: &mut Vec<u8>) -> bool {
     let Earned { common, basis, event_kind, version, base, shares, legs, more } = earned;
     if more.0.is_some() || !put_common(common, out) {
         return false;
@@ -142,15 +142,15 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::codec::{self, general_earn};
-    use super::super::event::{
+    use super::super::super::codec::{self, general_earn};
+    use super::super::super::event::{
         AssetBalances, Balances, CapSpan, CapUse, EarnMore, Event, Legs, NotesRef, Source, Text,
     };
-    use super::super::ids::{AssetNo, CampaignNo, MemberNo, ProgramNo, RewardNo, VersionNo};
-    use super::super::later::Later;
-    use super::super::list::List;
-    use super::super::reason::Reason;
-    use super::super::spec::CapPer;
+    use super::super::super::ids::{AssetNo, CampaignNo, MemberNo, ProgramNo, RewardNo, VersionNo};
+    use super::super::super::later::Later;
+    use super::super::super::list::List;
+    use super::super::super::reason::Reason;
+    use super::super::super::spec::CapPer;
     use super::*;
 
     /// Numbers on both sides of every bound of their encoding.
