@@ -6,6 +6,7 @@ use std::mem;
 use prost::{DecodeError, Message};
 
 use super::wire::Reader;
+use crate::constants::COMMANDS_PER_BATCH_MAX;
 use crate::ledger::command::{MERGE_EVENTS, TRANSFER_EVENTS};
 use crate::proto as pb;
 
@@ -137,7 +138,7 @@ fn boxed<'b>(commands: Vec<pb::Command>) -> Vec<Item<'b>> {
 
 /// The commands that are field 1 of a request, and what its field 2 says. `None` where it has other fields, or odd ones.
 fn items(request: &[u8]) -> Option<(Vec<Item<'_>>, bool)> {
-    let (mut items, mut atomic) = (Vec::with_capacity(request.len() / ITEM_BYTES), false);
+    let (mut items, mut atomic) = (Vec::with_capacity((request.len() / ITEM_BYTES).min(COMMANDS_PER_BATCH_MAX)), false);
     let mut reader = Reader(request);
     while !reader.is_done() {
         match reader.byte()? {

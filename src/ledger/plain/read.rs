@@ -274,9 +274,9 @@ pub(crate) mod tests {
     fn member() -> impl Strategy<Value = MemberRef<'static>> {
         let number = || small().prop_map(MemberNo);
         prop_oneof![
-            number().prop_map(MemberRef::Known),
-            (number(), text()).prop_map(|(number, id)| MemberRef::Opened(number, id)),
-            text().prop_map(MemberRef::Unknown),
+            4 => number().prop_map(MemberRef::Known),
+            1 => (number(), text()).prop_map(|(number, id)| MemberRef::Opened(number, id)),
+            1 => text().prop_map(MemberRef::Unknown),
         ]
     }
 
@@ -286,7 +286,8 @@ pub(crate) mod tests {
             1 => number().prop_map(|n| vec![AssetBalances { asset: AssetNo(1), held: (n >> 1).cast_signed(), ..Default::default() }]),
         ];
         let after = (signed(), signed()).prop_map(|(available, debt)| Balances { available, debt });
-        let parts = (small(), text(), any::<[u8; 16]>(), member(), number(), signed(), prop::option::of(notes()));
+        let parts =
+            (small(), text(), any::<[u8; 16]>(), member(), number(), signed(), prop::option::weighted(0.2, notes()));
         (parts, after, others).prop_map(|(parts, after, others)| {
             let (program, key, body_hash, member, member_link, behind_us, notes) = parts;
             let (program, others) = (ProgramNo(program), Later::new(others));
@@ -295,8 +296,9 @@ pub(crate) mod tests {
     }
 
     fn share() -> impl Strategy<Value = Share> {
-        let reason = prop_oneof![Just(None), Just(Some(Reason::CapReached)), Just(Some(Reason::PeriodClosed))];
-        let cap = prop::option::of((any::<i32>(), number())).prop_map(|cap| {
+        let reason =
+            prop_oneof![4 => Just(None), 1 => Just(Some(Reason::CapReached)), 1 => Just(Some(Reason::PeriodClosed))];
+        let cap = prop::option::weighted(0.3, (any::<i32>(), number())).prop_map(|cap| {
             cap.map(|(first_day, room)| CapUse { span: CapSpan { per: CapPer::Week, first_day }, room })
         });
         (small(), number(), number(), reason, any::<bool>(), cap).prop_map(
@@ -313,7 +315,9 @@ pub(crate) mod tests {
 
     fn leg() -> impl Strategy<Value = Leg> {
         let expiry = prop_oneof![Just(Expiry::Never), any::<u32>().prop_map(Expiry::At), Just(Expiry::Rolling)];
-        let lot = expiry.prop_map(|expiry| LotId { source: Source::Campaign, expiry });
+        let source = prop_oneof![Just(Source::Base), Just(Source::Campaign), Just(Source::Granted)];
+        let more = prop_oneof![Just(Source::Opening), Just(Source::Bonus), Just(Source::Transferred)];
+        let lot = (prop_oneof![source, more], expiry).prop_map(|(source, expiry)| LotId { source, expiry });
         let account = prop_oneof![
             4 => (lot.clone(), number()).prop_map(|(lot, position)| Account::Available { lot, position }),
             4 => Just(Account::Debt),

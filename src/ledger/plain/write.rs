@@ -143,106 +143,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::super::codec::{self, general_earn};
-    use super::super::super::event::{
-        AssetBalances, Balances, CapSpan, CapUse, EarnMore, Event, Legs, NotesRef, Source, Text,
-    };
-    use super::super::super::ids::{AssetNo, CampaignNo, MemberNo, ProgramNo, RewardNo, VersionNo};
-    use super::super::super::later::Later;
-    use super::super::super::list::List;
-    use super::super::super::reason::Reason;
-    use super::super::super::spec::CapPer;
+    use super::super::super::event::Event;
+    use super::super::read::tests::earned;
     use super::*;
-
-    /// Numbers on both sides of every bound of their encoding.
-    fn numbers() -> impl Strategy<Value = u64> {
-        prop_oneof![0_u64..300, 0xff00_u64..0x1_0100, 0xffff_ff00_u64..0x1_0000_0100, any::<u64>()]
-    }
-
-    fn amounts() -> impl Strategy<Value = i64> {
-        prop_oneof![-200_i64..200, any::<i64>()]
-    }
-
-    fn leg() -> impl Strategy<Value = Leg> {
-        let source = prop_oneof![Just(Source::Base), Just(Source::Campaign), Just(Source::Granted)];
-        let more = prop_oneof![Just(Source::Opening), Just(Source::Bonus), Just(Source::Transferred)];
-        let expiry = prop_oneof![Just(Expiry::Never), any::<u32>().prop_map(Expiry::At), Just(Expiry::Rolling)];
-        let lot = (prop_oneof![source, more], expiry).prop_map(|(source, expiry)| LotId { source, expiry });
-        let account = prop_oneof![
-            4 => (lot, numbers()).prop_map(|(lot, position)| Account::Available { lot, position }),
-            1 => Just(Account::Debt),
-            2 => numbers().prop_map(|link| Account::Issuance { link }),
-            2 => (any::<u16>(), numbers())
-                .prop_map(|(campaign, link)| Account::Campaign { campaign: CampaignNo(campaign), link }),
-            1 => numbers().prop_map(|link| Account::Stock { reward: RewardNo(1), link }),
-        ];
-        (account, any::<u8>(), amounts()).prop_map(|(account, asset, amount)| Leg {
-            account,
-            asset: AssetNo(asset),
-            amount,
-        })
-    }
-
-    fn share() -> impl Strategy<Value = Share> {
-        let reason = prop_oneof![9 => Just(None), 1 => Just(Some(Reason::CapReached))];
-        let span = CapSpan { per: CapPer::Day, first_day: 9 };
-        let cap = prop_oneof![9 => Just(None), 1 => numbers().prop_map(move |room| Some(CapUse { span, room }))];
-        (any::<u16>(), numbers(), numbers(), reason, any::<bool>(), cap).prop_map(
-            |(campaign, awarded, short, reason, stopped, cap)| Share {
-                campaign: CampaignNo(campaign),
-                awarded,
-                short,
-                reason,
-                stopped,
-                cap,
-            },
-        )
-    }
 
     proptest! {
         #[test]
-        fn what_is_put_is_what_the_general_way_gives(
-            (key, id, kind) in ("[a-z]{0,300}", "[a-z]{1,64}", proptest::option::of("[a-z]{1,64}")),
-            (program, member, version) in (any::<u16>(), any::<u32>(), any::<u32>()),
-            (who, link, behind_us) in (0_u8..8, numbers(), amounts()),
-            (available, debt, base, amount) in (amounts(), amounts(), numbers(), numbers()),
-            (odd, points) in (0_u8..12, any::<bool>()),
-            shares in proptest::collection::vec(share(), 0..4),
-            legs in proptest::collection::vec(leg(), 0..9),
-        ) {
-            let clear = |text| Text { scheme: 0, text };
-            let notes = NotesRef {
-                reference: clear("r"), channel: clear(""), partner: clear(""), location: clear(""), metadata: Vec::new(),
-            };
-            let others = vec![AssetBalances { held: 1, ..AssetBalances::default() }];
-            let mut list = Legs::default();
-            prop_assert!(legs.iter().all(|leg| list.push(*leg)));
-            let earned = Earned {
-                common: Common {
-                    program: ProgramNo(program),
-                    key: &key,
-                    body_hash: [7; 16],
-                    member: match who {
-                        0 => MemberRef::Unknown(&id),
-                        1..4 => MemberRef::Opened(MemberNo(member), &id),
-                        _ => MemberRef::Known(MemberNo(member)),
-                    },
-                    member_link: link,
-                    behind_us,
-                    notes: (odd == 1).then_some(notes),
-                    after: Balances { available, debt },
-                    others: if odd == 2 { Later::new(others) } else { Later::default() },
-                },
-                basis: if points { Basis::Points(amount) } else { Basis::Spend(amount) },
-                event_kind: kind.as_deref(),
-                version: VersionNo(version),
-                base,
-                shares: List(shares.into_iter().collect()),
-                legs: list,
-                more: match odd {
-                    3 => Later::new(EarnMore { asset: AssetNo(1), ..EarnMore::default() }),
-                    _ => Later::default(),
-                },
-            };
+        fn what_is_put_is_what_the_general_way_gives(earned in earned()) {
             let mut general = vec![0; codec::EVENT_HEADER_BYTES];
             general_earn(&earned, &mut general).unwrap();
             let mut direct = vec![0; codec::EVENT_HEADER_BYTES];
