@@ -22,7 +22,7 @@ fn journal(c: &mut Criterion) {
         group.bench_function(format!("{events} events of 100 bytes"), |b| {
             b.iter_batched(
                 || {
-                    let mut frame = FrameBuilder::new(opened.book.head().op + 1, NOW_US, Vec::new());
+                    let mut frame = FrameBuilder::new(opened.book.head().op + 1, NOW_US);
                     (0..events).for_each(|_| assert!(frame.push(&[5; 100]).is_ok()));
                     Arc::new(frame.close())
                 },

@@ -148,7 +148,7 @@ impl Night {
     /// Decides, encodes and evolves as the engine does.
     #[inline(never)]
     fn post(&mut self, commands: &[Command]) -> FrameBody {
-        let mut frame = FrameBuilder::new(self.at().op.0, NOW_US, Vec::new());
+        let mut frame = FrameBuilder::new(self.at().op.0, NOW_US);
         for pass in commands.chunks(PASS) {
             self.ledger.touch(pass);
             for command in pass {
@@ -275,7 +275,7 @@ fn round(night: &mut Night, options: &Options, opened: &mut Opened, stages: &mut
     let request = night.request(options, None);
     let commands = night.convert(night.decode(&request));
     let frame = timed(stages.of("engine", "look up, decide, encode, evolve"), || night.post(&commands));
-    let copy = FrameBuilder::new(opened.book.head().op + 1, NOW_US, Vec::new());
+    let copy = FrameBuilder::new(opened.book.head().op + 1, NOW_US);
     let copy = Arc::new(
         frame
             .events()

@@ -192,7 +192,7 @@ impl PaperBook {
         let mut bytes = Vec::new();
         codec::encode(event, &mut bytes).unwrap();
         assert_eq!(codec::decode(&bytes).unwrap(), *event);
-        let frame = self.open.get_or_insert_with(|| FrameBuilder::new(op.0, self.now_us, Vec::new()));
+        let frame = self.open.get_or_insert_with(|| FrameBuilder::new(op.0, self.now_us));
         assert_eq!(frame.push(&bytes), Ok(op.0));
         if op.0.is_multiple_of(3) {
             self.close();

@@ -58,7 +58,7 @@ fn refused(client: &Client, work: Work) -> Refusal {
 }
 
 fn writes(client: &Client) -> Vec<Work> {
-    let post = |commands, atomic| Work::Post { commands, atomic, stream: None };
+    let post = |commands, atomic| Work::post(commands, atomic, None);
     let fund = AdminAction::FundCampaign { campaign: "double".into(), points: 1 };
     let snapshot = AdminAction::CreateSnapshot { name: "s".into(), retain_until_us: None };
     let known = client.command("k1", "ada", earn(100));
@@ -152,7 +152,7 @@ fn a_confirmation_and_what_was_sent_around_it_at_once_are_each_booked_at_their_t
     let works = [
         confirmation(&client, "wrong", BEGUN_US),
         confirmation(&client, "right", BEGUN_US + DAY_US),
-        Work::Post { commands: vec![client.command("k2", "bob", earn(100))], atomic: false, stream: None },
+        Work::post(vec![client.command("k2", "bob", earn(100))], false, None),
     ];
     let waiting: Vec<_> = works.into_iter().map(|work| client.handle.submit(work).unwrap()).collect();
     for (receiver, op) in waiting.into_iter().zip(4..) {
@@ -212,7 +212,7 @@ fn a_leap_that_is_not_confirmed_is_there_after_a_restart_if_it_is_of_more_than_t
         engine.shut_down();
         let (engine, client) = start(&disk, clock);
         let commands = vec![client.command("k2", "bob", earn(100))];
-        let answer = client.handle.submit(Work::Post { commands, atomic: false, stream: None }).unwrap();
+        let answer = client.handle.submit(Work::post(commands, false, None)).unwrap();
         assert_eq!(answer.blocking_recv().unwrap().is_err(), holds, "{leap_us}");
         engine.shut_down();
     }

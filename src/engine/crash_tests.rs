@@ -39,8 +39,8 @@ impl Request {
         let stream = Some(StreamId(1));
         match self {
             Self::Admin(key, action) => Work::Admin(Box::new(client.admin_command(key, action.clone()))),
-            Self::Post(items) => Work::Post { commands: items.iter().map(command).collect(), atomic: false, stream },
-            Self::Atomic(items) => Work::Post { commands: items.iter().map(command).collect(), atomic: true, stream },
+            Self::Post(items) => Work::post(items.iter().map(command).collect(), false, stream),
+            Self::Atomic(items) => Work::post(items.iter().map(command).collect(), true, stream),
         }
     }
 }

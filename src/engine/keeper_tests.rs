@@ -362,7 +362,7 @@ fn work(house: &House, ops: &mut Vec<(String, Op)>) -> Option<()> {
             let keys: Vec<String> = (0..45).map(|number| format!("w{round}-{number}")).collect();
             for batch in keys.chunks(9) {
                 let commands = batch.iter().map(|key| client.command(key, &key[3..], earn(1_000))).collect();
-                let results = ask(Work::Post { commands, atomic: false, stream: None })?;
+                let results = ask(Work::post(commands, false, None))?;
                 for (key, result) in batch.iter().zip(results) {
                     let (ItemResult::Fresh(op) | ItemResult::Known(op)) = result else { panic!("{result:?}") };
                     ops.push((key.clone(), op));

@@ -6,6 +6,8 @@ mod audit_room;
 mod bell;
 mod book_clock;
 #[cfg(test)]
+mod allocation_tests;
+#[cfg(test)]
 mod clock_tests;
 mod commit;
 #[cfg(test)]
@@ -21,6 +23,7 @@ pub mod request;
 mod resolve;
 pub mod rooms;
 mod run;
+mod spent;
 mod start;
 mod tend;
 #[cfg(test)]
@@ -293,6 +296,17 @@ impl Engine {
     /// # Errors
     /// [`StartError`], above all where the book is damaged: then nothing of it is changed and nothing served.
     pub fn start(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &EngineConfig) -> Result<Self, StartError> {
+        let (mut engine, core) = Self::around(disk, clock, config)?;
+        engine.threads.push(guarded(&engine.handle.shared, "engine", move || core.run())?);
+        Ok(engine)
+    }
+
+    /// All but the thread that decides, and what that thread is to run.
+    fn around(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        config: &EngineConfig,
+    ) -> Result<(Self, Core), StartError> {
         // Before anything else: what another process has open is not to be touched, the store least of all.
         let lock = Journal::lock(&*disk)?;
         let rooms = config.rooms.clone().unwrap_or_else(Rooms::in_memory);
@@ -349,8 +363,8 @@ impl Engine {
             desk,
         };
         let (recovery, started) = (ready.opened.recovery.clone(), ready.report.clone());
-        let threads = start_threads(&shared, ready, rooms.snapshots, config)?;
-        Ok(Self { handle: Handle { shared: Arc::new(shared) }, recovery, started, threads })
+        let (threads, core) = start_threads(&shared, ready, rooms.snapshots, config)?;
+        Ok((Self { handle: Handle { shared: Arc::new(shared) }, recovery, started, threads }, core))
     }
 
     /// The way in.
@@ -393,7 +407,7 @@ fn start_threads(
     ready: Ready,
     snapshots: Arc<dyn SnapshotRoom>,
     config: &EngineConfig,
-) -> Result<Vec<JoinHandle<()>>, StartError> {
+) -> Result<(Vec<JoinHandle<()>>, Core), StartError> {
     let Ready { ledger, mut store, sealed, opened, checkpoint, .. } = ready;
     // Where more requests wait for the readers than this, the engine waits too: that is the queue's bound again. The
     // readers never wait for the engine.
@@ -451,6 +465,7 @@ fn start_threads(
         held: HashMap::new(),
         frames: VecDeque::new(),
         open: None,
+        spent: spent::Spent::default(),
         answers: Vec::new(),
         names_changed: false,
         book_time_us: shared.time.book_us(),
@@ -467,8 +482,7 @@ fn start_threads(
         behind_view: VecDeque::new(),
         sealing,
     };
-    threads.push(guarded(shared, "engine", move || core.run())?);
-    Ok(threads)
+    Ok((threads, core))
 }
 
 /// Starts a thread. One that breaks off is a failure like any other: no answer is better than one that may be wrong, and

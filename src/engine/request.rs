@@ -27,11 +27,22 @@ pub enum Work {
         atomic: bool,
         /// The stream they came on, if they came on one.
         stream: Option<StreamId>,
+        /// Room for what becomes of them, made by whoever asks and not by the thread that all wait for.
+        results: Vec<ItemResult>,
     },
     /// A command of an operator.
     Admin(Box<AdminCommand>),
     /// A read of the state.
     Read(Read),
+}
+
+impl Work {
+    /// Commands of members; see [`Self::Post`].
+    #[must_use]
+    pub fn post(commands: Vec<Command>, atomic: bool, stream: Option<StreamId>) -> Self {
+        let results = Vec::with_capacity(commands.len());
+        Self::Post { commands, atomic, stream, results }
+    }
 }
 
 /// A read of the state as of the newest op decided; answered when that op is durable.

@@ -26,6 +26,11 @@ impl Sweep {
         Self { from: MemberNo(0), room: DUE_EVENTS_PER_FRAME, rests_until_us: i64::MIN, asked: 0 }
     }
 
+    /// For a new request that comes to so many events.
+    pub(super) fn begin(&mut self, events: usize) {
+        self.asked = events;
+    }
+
     /// For a new frame.
     pub(crate) fn renew(&mut self) {
         self.room = DUE_EVENTS_PER_FRAME;
@@ -35,8 +40,8 @@ impl Sweep {
 impl Core {
     /// Lets the next events have the time of now: an open frame in which nothing stands yet is opened anew.
     pub(super) fn renew(&mut self) {
-        if self.open.as_ref().is_some_and(|open| open.count() == 0) {
-            self.open = None;
+        if let Some(open) = self.open.take_if(|open| open.count() == 0) {
+            self.spent.keep_own(open.close());
         }
     }
 
@@ -108,7 +113,7 @@ impl Core {
         events: usize,
         mut write: impl FnMut(&mut Self) -> Result<usize, Broken>,
     ) -> Result<(), Broken> {
-        self.sweep.asked = events;
+        self.sweep.begin(events);
         loop {
             self.make_room(events);
             let at = self.next();

@@ -290,7 +290,7 @@ fn what_is_of_a_stream_is_not_shed_for_holds_in_its_way_so_that_nothing_overtake
     let stream = Some(StreamId(1));
     let claims = client.command("c", "m0", claim(stock.unsigned_abs()));
     let works = [claims, client.command("e", "m0", earn(1_000))].map(|command| vec![command]);
-    let posted = works.map(|commands| client.handle.submit(Work::Post { commands, atomic: false, stream }).unwrap());
+    let posted = works.map(|commands| client.handle.submit(Work::post(commands, false, stream)).unwrap());
     let ops = posted.map(|answer| match answer.blocking_recv().unwrap().unwrap().body {
         AnswerBody::Posted { results, .. } => op_of(results[0]),
         other => panic!("{other:?}"),

@@ -86,7 +86,7 @@ impl Client {
     }
 
     pub(super) fn post(&self, commands: Vec<Command>, atomic: bool) -> Vec<ItemResult> {
-        match self.ask(Work::Post { commands, atomic, stream: None }).body {
+        match self.ask(Work::post(commands, atomic, None)).body {
             AnswerBody::Posted { results, .. } => results,
             other => panic!("{other:?}"),
         }
@@ -239,7 +239,7 @@ fn a_request_after_the_shutdown_is_refused_and_every_one_before_it_answered() {
     let mut waiting = Vec::new();
     for number in 0..200 {
         let commands = vec![client.command(&format!("k{number}"), "ada", earn(10))];
-        waiting.push(client.handle.submit(Work::Post { commands, atomic: false, stream: None }).unwrap());
+        waiting.push(client.handle.submit(Work::post(commands, false, None)).unwrap());
     }
     engine.shut_down();
     for receiver in waiting {

@@ -53,7 +53,7 @@ impl Callers {
                 return self.after_failure(&mut opened, disk);
             }
             let first_op = to_u64(self.acknowledged.len()) + 1;
-            let mut builder = FrameBuilder::new(first_op, 2_000, Vec::new());
+            let mut builder = FrameBuilder::new(first_op, 2_000);
             // Every fifth frame is of two pages.
             for event in 0..if round % 5 == 4 { 6 } else { 1 + round % 2 } {
                 let length = if round % 5 == 4 { 900 } else { 40 };
@@ -119,7 +119,7 @@ impl Callers {
     /// After a failure nothing is acknowledged, shown, or written.
     fn after_failure(&self, opened: &mut Opened, disk: &SimDisk) -> Result<(), String> {
         let operations = disk.operations();
-        let mut builder = FrameBuilder::new(opened.book.durable_op() + 1, 9_000, Vec::new());
+        let mut builder = FrameBuilder::new(opened.book.durable_op() + 1, 9_000);
         builder.push(b"late").unwrap();
         let append = opened.writer.append(Arc::new(builder.close()));
         let witness = opened.writer.witness();

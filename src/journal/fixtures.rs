@@ -33,7 +33,7 @@ pub(crate) fn event(op: u64) -> Vec<u8> {
 
 /// A frame with the `count` events from `first_op` on.
 pub(crate) fn frame(first_op: u64, count: u64) -> Arc<FrameBody> {
-    let mut builder = FrameBuilder::new(first_op, 1_000 + i64::try_from(first_op).unwrap(), Vec::new());
+    let mut builder = FrameBuilder::new(first_op, 1_000 + i64::try_from(first_op).unwrap());
     for op in first_op..first_op + count {
         assert_eq!(builder.push(&event(op)), Ok(op));
     }

@@ -52,6 +52,8 @@ pub struct FrameBody {
     count: u32,
     starts: Vec<BlockStart>,
     bytes: Vec<u8>,
+    /// The builder's table of the open block, empty: kept for the next one.
+    spare: Vec<u16>,
 }
 
 impl FrameBody {
@@ -62,7 +64,7 @@ impl FrameBody {
         starts: Vec<BlockStart>,
         bytes: Vec<u8>,
     ) -> Self {
-        Self { first_op, book_time_us, count, starts, bytes }
+        Self { first_op, book_time_us, count, starts, bytes, spare: Vec::new() }
     }
 
     /// Op of the first event; the next op if there are none.
@@ -99,9 +101,10 @@ impl FrameBody {
         self.bytes.len()
     }
 
-    /// Gives the memory back, to build another frame in.
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
+    /// Bytes of memory that another frame could be built in.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bytes.capacity()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -149,18 +152,26 @@ pub struct FrameBuilder {
 }
 
 impl FrameBuilder {
-    /// An empty frame whose first event will be `first_op`, all at `book_time_us` (microseconds since the Unix epoch),
-    /// built in the memory of `buffer`.
-    pub fn new(first_op: u64, book_time_us: i64, mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
+    /// An empty frame whose first event will be `first_op`, all at `book_time_us` (microseconds since the Unix epoch).
+    #[must_use]
+    pub fn new(first_op: u64, book_time_us: i64) -> Self {
+        Self::within(first_op, book_time_us, FrameBody::from_parts(0, 0, 0, Vec::new(), Vec::new()))
+    }
+
+    /// The same, built in the memory of a frame that nobody needs any more.
+    #[must_use]
+    pub fn within(first_op: u64, book_time_us: i64, spent: FrameBody) -> Self {
+        let FrameBody { mut starts, mut bytes, spare, .. } = spent;
+        starts.clear();
+        bytes.clear();
         Self {
             first_op,
             book_time_us,
-            bytes: buffer,
-            closed: Vec::new(),
+            bytes,
+            closed: starts,
             closed_events: 0,
             open_start: 0,
-            open_ends: Vec::new(),
+            open_ends: spare,
         }
     }
 
@@ -197,8 +208,14 @@ impl FrameBuilder {
         }
         self.closed.push(BlockStart { byte: to_u32(self.open_start), event: self.closed_events });
         self.closed_events += to_u32(self.open_ends.len());
-        self.open_start = end + self.open_ends.len() * EVENT_OFFSET_BYTES;
-        self.bytes.splice(end..end, self.open_ends.drain(..).flat_map(u16::to_le_bytes));
+        let (behind, table_bytes) = (self.bytes.len(), self.open_ends.len() * EVENT_OFFSET_BYTES);
+        self.open_start = end + table_bytes;
+        self.bytes.resize(behind + table_bytes, 0);
+        self.bytes.copy_within(end..behind, self.open_start);
+        let table = self.bytes.get_mut(end..self.open_start).unwrap_or_default();
+        for (place, end) in table.chunks_exact_mut(EVENT_OFFSET_BYTES).zip(self.open_ends.drain(..)) {
+            place.copy_from_slice(&end.to_le_bytes());
+        }
     }
 
     /// Op of the first event.
@@ -276,7 +293,8 @@ impl FrameBuilder {
     /// Closes the frame.
     pub fn close(mut self) -> FrameBody {
         self.close_block(self.bytes.len());
-        FrameBody::from_parts(self.first_op, self.book_time_us, self.closed_events, self.closed, self.bytes)
+        let Self { first_op, book_time_us, bytes, closed: starts, closed_events: count, open_ends: spare, .. } = self;
+        FrameBody { first_op, book_time_us, count, starts, bytes, spare }
     }
 }
 
@@ -302,7 +320,9 @@ mod tests {
     proptest! {
         #[test]
         fn events_come_out_as_they_went_in_and_every_block_fits(lengths in prop::collection::vec(0usize..=9000, 0..60)) {
-            let mut builder = FrameBuilder::new(10, 5, vec![1, 2, 3]);
+            let mut spent = FrameBuilder::new(3, 4);
+            lengths.iter().for_each(|length| { spent.push(&vec![9; *length]).unwrap(); });
+            let mut builder = FrameBuilder::within(10, 5, spent.close());
             for (at, length) in lengths.iter().enumerate() {
                 prop_assert_eq!(builder.push(&event(at, *length)).unwrap(), 10 + to_u64(at));
                 prop_assert_eq!(builder.event(10 + to_u64(at)).unwrap(), event(at, *length));
@@ -324,8 +344,8 @@ mod tests {
             lengths in prop::collection::vec(0usize..=7000, 1..40), kept in 0usize..40,
         ) {
             let kept = kept.min(lengths.len());
-            let mut builder = FrameBuilder::new(1, 5, Vec::new());
-            let mut expected = FrameBuilder::new(1, 5, Vec::new());
+            let mut builder = FrameBuilder::new(1, 5);
+            let mut expected = FrameBuilder::new(1, 5);
             for (at, length) in lengths.iter().enumerate() {
                 builder.push(&event(at, *length)).unwrap();
                 if at < kept {
@@ -347,7 +367,7 @@ mod tests {
 
     #[test]
     fn the_greatest_batch_fits_one_frame_and_a_frame_never_outgrows_its_limit() {
-        let mut builder = FrameBuilder::new(1, 0, Vec::new());
+        let mut builder = FrameBuilder::new(1, 0);
         for _ in 0..COMMANDS_PER_BATCH_MAX {
             builder.push(&[7; EVENT_BYTES_MAX]).unwrap();
             builder.push(&[7; COMMAND_BYTES_MAX - EVENT_BYTES_MAX]).unwrap();
@@ -363,7 +383,7 @@ mod tests {
 
     #[test]
     fn an_event_that_fits_no_frame_is_refused_and_leaves_no_trace() {
-        let mut builder = FrameBuilder::new(1, 0, Vec::new());
+        let mut builder = FrameBuilder::new(1, 0);
         builder.push(b"first").unwrap();
         let bytes = builder.bytes();
         let full = builder.push(&[0; PROGRAM_EVENT_BYTES_MAX + 1]).unwrap_err();

@@ -60,7 +60,7 @@ fn body_until(seen: &Seen<'_>, last: u64) -> Result<FrameBody, JournalError> {
     if seen.end.op <= last {
         return Ok(body);
     }
-    let mut builder = FrameBuilder::new(header.first_op, header.book_time_us, Vec::new());
+    let mut builder = FrameBuilder::new(header.first_op, header.book_time_us);
     for event in body.events().take(to_usize(last + 1 - header.first_op)) {
         // What was an event of a frame fits one.
         builder

@@ -57,7 +57,7 @@ fn an_event_of_the_greatest_size_and_frames_of_many_blocks_are_read_back() {
     let disk = SimDisk::new(1);
     let options = JournalOptions::with_segment_bytes(1 << 20);
     let mut opened = Journal::open(Arc::new(disk.clone()), genesis, options, &mut no_visit).unwrap();
-    let mut builder = FrameBuilder::new(1, 2_000, Vec::new());
+    let mut builder = FrameBuilder::new(1, 2_000);
     let lengths = [15 * 1024, 1, 0, 15 * 1024, 4096, 4096, 4096, 4096, 16, 15 * 1024];
     for (fill, length) in (1u8..).zip(lengths) {
         builder.push(&vec![fill; length]).unwrap();
@@ -130,7 +130,7 @@ fn two_books_of_the_same_events_have_the_same_heads_and_one_other_byte_changes_a
         let (mut opened, _) = open(&disk).unwrap();
         let mut heads = Vec::new();
         for op in 1..6 {
-            let mut builder = FrameBuilder::new(op, 5_000, Vec::new());
+            let mut builder = FrameBuilder::new(op, 5_000);
             builder.push(&[u8::from(changed && op == 3)]).unwrap();
             heads.push(opened.writer.append(Arc::new(builder.close())).unwrap());
         }
@@ -151,7 +151,7 @@ fn a_frame_that_does_not_continue_the_book_is_refused_and_latches() {
         let disk = SimDisk::new(1);
         let (mut opened, _) = open(&disk).unwrap();
         opened.writer.append(frame(1, 2)).unwrap();
-        let mut builder = FrameBuilder::new(first_op, time, Vec::new());
+        let mut builder = FrameBuilder::new(first_op, time);
         builder.push(b"x").unwrap();
         let refused = opened.writer.append(Arc::new(builder.close()));
         assert!(matches!(refused, Err(JournalError::OutOfOrder { .. })), "{refused:?}");
@@ -165,7 +165,7 @@ fn a_frame_without_events_changes_nothing() {
     let disk = SimDisk::new(1);
     let (mut opened, _) = open(&disk).unwrap();
     let before = (opened.book.head(), disk.operations());
-    let head = opened.writer.append(Arc::new(FrameBuilder::new(1, 5_000, Vec::new()).close())).unwrap();
+    let head = opened.writer.append(Arc::new(FrameBuilder::new(1, 5_000).close())).unwrap();
     assert_eq!((head, disk.operations()), before);
 }
 

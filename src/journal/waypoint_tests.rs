@@ -217,7 +217,7 @@ fn an_op_at_a_time_is_the_newest_of_the_last_frame_not_after_it() {
     let (mut op, mut times) = (1, vec![(1_999, 0)]);
     for round in 0..40 {
         let time = 2_000 + round / 2 * 10;
-        let mut builder = FrameBuilder::new(op, time, Vec::new());
+        let mut builder = FrameBuilder::new(op, time);
         for _ in 0..if round % 3 == 0 { 60 } else { 1 } {
             op = builder.push(&event(op)).unwrap() + 1;
         }

@@ -86,6 +86,13 @@ impl Ledger {
         Some(Event::Due(due_of(program_no, number, &holding, kind, posting)))
     }
 
+    /// Whether nothing can be due of the member whose id has that hash, nor of nobody, told without a look at all that he owns.
+    #[must_use]
+    pub fn is_quiet(&self, member_hash: u128, now_us: i64) -> bool {
+        let quiet = |number| self.members.is_quiet(number, now_us).unwrap_or(true);
+        self.members.find(member_hash).is_none_or(quiet)
+    }
+
     /// Whether a member is closed for good.
     #[must_use]
     pub fn is_closed(&self, number: MemberNo) -> bool {

@@ -36,7 +36,7 @@ impl Ledger {
     }
 
     fn post_of(&self, commands: Vec<Command>, atomic: bool) -> Work {
-        Work::Post { commands, atomic, stream: None }
+        Work::post(commands, atomic, None)
     }
 }
 

@@ -203,7 +203,7 @@ impl Pipeline {
         let stage = if commands.is_empty() {
             Stage::Hollow
         } else {
-            self.offer(Work::Post { commands, atomic: false, stream: Some(self.stream) })
+            self.offer(Work::post(commands, false, Some(self.stream)))
         };
         self.commands = self.commands.saturating_add(items);
         let load = self.charge.as_ref().map(|charge| charge.split());

@@ -58,7 +58,7 @@ impl Keeper {
             self.end_frame();
         }
         if self.open.is_none() {
-            self.open = Some(FrameBuilder::new(op.0, self.now_us, Vec::new()));
+            self.open = Some(FrameBuilder::new(op.0, self.now_us));
         }
         Moment { op, book_time_us: self.now_us }
     }

@@ -67,7 +67,7 @@ impl Keeper {
     fn next(&mut self) -> Moment {
         let op = self.ledger.newest().next();
         if self.open.is_none() {
-            self.open = Some(FrameBuilder::new(op.0, self.book_time_us, Vec::new()));
+            self.open = Some(FrameBuilder::new(op.0, self.book_time_us));
         }
         Moment { op, book_time_us: self.book_time_us }
     }

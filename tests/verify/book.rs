@@ -94,7 +94,7 @@ impl Bookkeeper {
 
     /// Takes bytes into the book, whatever they say.
     pub(crate) fn write(&mut self, at: Moment, bytes: Vec<u8>) {
-        let mut builder = FrameBuilder::new(at.op.0, at.book_time_us, Vec::new());
+        let mut builder = FrameBuilder::new(at.op.0, at.book_time_us);
         builder.push(&bytes).unwrap();
         self.heads.push(self.writer.append(Arc::new(builder.close())).unwrap());
         self.events.push(bytes);
