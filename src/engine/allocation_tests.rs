@@ -45,7 +45,8 @@ impl Night {
     fn earns(&mut self, count: usize) -> (u64, u64) {
         let first = self.keys;
         self.keys += count;
-        let command = |key| self.client.command(&format!("key-{key}"), &format!("member-{}", key % MEMBERS), earn(1_000));
+        let command =
+            |key| self.client.command(&format!("key-{key}"), &format!("member-{}", key % MEMBERS), earn(1_000));
         let work = Work::post((first..self.keys).map(command).collect(), false, None);
         let (decided, handed_over, body) = self.decide(work);
         let AnswerBody::Posted { results, .. } = body else { panic!("{body:?}") };

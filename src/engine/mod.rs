@@ -2,11 +2,11 @@
 //! frame that holds it is synced; one thread alone changes the state.
 
 mod ahead;
+#[cfg(test)]
+mod allocation_tests;
 mod audit_room;
 mod bell;
 mod book_clock;
-#[cfg(test)]
-mod allocation_tests;
 #[cfg(test)]
 mod clock_tests;
 mod commit;
@@ -302,11 +302,7 @@ impl Engine {
     }
 
     /// All but the thread that decides, and what that thread is to run.
-    fn around(
-        disk: Arc<dyn Disk>,
-        clock: Arc<dyn Clock>,
-        config: &EngineConfig,
-    ) -> Result<(Self, Core), StartError> {
+    fn around(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, config: &EngineConfig) -> Result<(Self, Core), StartError> {
         // Before anything else: what another process has open is not to be touched, the store least of all.
         let lock = Journal::lock(&*disk)?;
         let rooms = config.rooms.clone().unwrap_or_else(Rooms::in_memory);

@@ -1,8 +1,9 @@
 //! The real directory and the real clocks.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,11 @@ use super::{Clock, DirLock, Disk, DiskFile, LOCK_FILE};
 
 /// Looks at a lock file that others remove and make again meanwhile.
 const LOCK_TRIES: usize = 1_000;
+
+/// What the system writes past its cache begins and ends at multiples of this, in the file and in memory.
+const DIRECT_BYTES: usize = 4096;
+/// Bytes that are written past the cache at a time.
+const STAGE_BYTES: usize = 1024 * 1024;
 
 /// A directory of the file system.
 pub struct RealDisk {
@@ -55,11 +61,13 @@ impl RealDisk {
 impl Disk for RealDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name))?;
-        Ok(Arc::new(RealFile(file)))
+        // A file system that cannot do it, or does not say, is written through its cache.
+        let direct = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(self.path(name)).ok();
+        Ok(Arc::new(RealFile { file, direct }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(RealFile(File::open(self.path(name))?)))
+        Ok(Arc::new(RealFile { file: File::open(self.path(name))?, direct: None }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -109,13 +117,39 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
+thread_local! {
+    /// Where bytes are put that do not lie as the system asks. Of a thread and not of a file, for a book keeps its files open.
+    static STAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct RealFile {
+    file: File,
+    /// The way past the system's cache: pages of a book are written once and seldom read while they are new, so that keeping them
+    /// takes more of the processors than writing them.
+    direct: Option<File>,
+}
+
+/// Writes whole pages past the system's cache.
+fn write_direct(file: &File, bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    STAGE.with_borrow_mut(|stage| {
+        stage.resize(STAGE_BYTES.min(bytes.len()) + DIRECT_BYTES, 0);
+        let start = stage.as_ptr().align_offset(DIRECT_BYTES);
+        for bytes in bytes.chunks(STAGE_BYTES) {
+            let end = start.saturating_add(bytes.len());
+            let staged = stage.get_mut(start..end).ok_or(io::ErrorKind::InvalidInput)?;
+            staged.copy_from_slice(bytes);
+            file.write_all_at(staged, offset)?;
+            offset = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    })
+}
 
 impl DiskFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX))) {
+            match self.file.read_at(rest, offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX))) {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -126,15 +160,22 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        let whole = |at: u64| at.is_multiple_of(DIRECT_BYTES as u64);
+        let direct = self.direct.as_ref().filter(|_| whole(offset) && bytes.len().is_multiple_of(DIRECT_BYTES));
+        match direct.map(|direct| write_direct(direct, bytes, offset)) {
+            // A file system may take the flag and not the write; nothing is lost by writing it all again.
+            None => self.file.write_all_at(bytes, offset),
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => self.file.write_all_at(bytes, offset),
+            Some(written) => written,
+        }
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 
@@ -172,7 +213,7 @@ impl Clock for RealClock {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
@@ -215,6 +256,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(RealDisk::open_existing(dir.path().join("none")).is_err());
         assert!(!dir.path().join("none").exists());
+    }
+
+    #[test]
+    fn what_is_written_past_the_cache_and_through_it_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk::open(dir.path()).unwrap().create("f").unwrap();
+        let bytes = |seed: usize, length: usize| -> Vec<u8> {
+            (0..length).map(|at| u8::try_from((seed + at * 7 + at / 4096) % 251).unwrap()).collect()
+        };
+        let mut expected = vec![0; 3 * STAGE_BYTES + 10];
+        // Whole pages, more than one stage of them, and none: in part over one another.
+        let writes =
+            [(0, 3 * STAGE_BYTES), (4096, 4096), (8192, 2 * STAGE_BYTES + 4096), (100, 5), (3 * STAGE_BYTES, 10)];
+        for (seed, (offset, length)) in writes.into_iter().enumerate() {
+            let written = bytes(seed, length);
+            file.write_at(&written, u64::try_from(offset).unwrap()).unwrap();
+            expected[offset..offset + length].copy_from_slice(&written);
+            let mut read = vec![0; length];
+            assert_eq!(file.read_at(&mut read, u64::try_from(offset).unwrap()).unwrap(), length);
+            assert!(read == written, "write {seed}");
+        }
+        file.sync_data().unwrap();
+        let mut read = vec![9; expected.len() + 1];
+        assert_eq!(file.read_at(&mut read, 0).unwrap(), expected.len());
+        assert!(read[..expected.len()] == expected);
     }
 
     #[test]

@@ -164,15 +164,7 @@ impl FrameBuilder {
         let FrameBody { mut starts, mut bytes, spare, .. } = spent;
         starts.clear();
         bytes.clear();
-        Self {
-            first_op,
-            book_time_us,
-            bytes,
-            closed: starts,
-            closed_events: 0,
-            open_start: 0,
-            open_ends: spare,
-        }
+        Self { first_op, book_time_us, bytes, closed: starts, closed_events: 0, open_start: 0, open_ends: spare }
     }
 
     /// Adds an event and returns its op.
