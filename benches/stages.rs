@@ -25,7 +25,7 @@ use stampbook::ledger::{Decision, Hashes, Ledger, Limits, Moment, codec};
 use stampbook::proto as pb;
 use stampbook::server::body_hash::body_hash;
 use stampbook::server::convert::Converter;
-use stampbook::server::item::{self, Item};
+use stampbook::server::items;
 use stampbook::server::receipt::Scribe;
 use stampbook::server::receipt::reply::Reply;
 use stampbook::store::{BookName, SledShelves, Store, StoreOptions};
@@ -134,15 +134,12 @@ impl Night {
         pb::PostBatchRequest { items: items.collect(), atomic: false }.encode_to_vec().into()
     }
 
+    /// Reads, checks and hashes, each command as it comes, as the network's threads do.
     #[inline(never)]
-    fn decode<'r>(&self, request: &'r Bytes) -> Vec<Item<'r>> {
-        item::of_batch(request).unwrap().0
-    }
-
-    #[inline(never)]
-    fn convert(&self, sent: Vec<Item<'_>>) -> Vec<Command> {
+    fn take(&self, request: &Bytes) -> Vec<Command> {
         let mut converter = Converter::new(Arc::clone(&self.names), &self.prints);
-        sent.into_iter().map(|sent| converter.convert(sent).unwrap()).collect()
+        let (items, _) = items::of_batch(request).unwrap();
+        items.map(|item| converter.convert(item.unwrap()).unwrap()).collect()
     }
 
     /// Decides, encodes and evolves as the engine does.
@@ -229,17 +226,23 @@ fn journal(dir: &std::path::Path) -> Opened {
 /// One round, every stage on its own commands, so that none finds in the cache what another brought.
 fn round(night: &mut Night, options: &Options, opened: &mut Opened, stages: &mut Stages) {
     let request = night.request(options, None);
-    let sent = timed(stages.of("network", "decode the request"), || night.decode(&request));
+    timed(stages.of("part of", "  read alone"), || {
+        items::of_batch(&request).unwrap().0.for_each(|item| {
+            black_box(item.unwrap());
+        });
+    });
+    let request = night.request(options, None);
+    let commands =
+        timed(stages.of("network", "read, check and hash (shape, body, key, member)"), || night.take(&request));
     let prints = night.prints.clone();
     let mut scratch = Vec::new();
-    let messages = pb::PostBatchRequest::decode(request.clone()).unwrap().items;
+    let messages = pb::PostBatchRequest::decode(night.request(options, None)).unwrap().items;
     timed(stages.of("part of", "  hash body, key and member"), || {
         for command in &messages {
             black_box(body_hash(command, &mut scratch));
             black_box((prints.key(PROGRAM, &command.key), prints.member(PROGRAM, &command.member)));
         }
     });
-    let commands = timed(stages.of("network", "check and hash (shape, body, key, member)"), || night.convert(sent));
     timed(stages.of("part of", "  look up the key, then the member, without asking ahead"), || {
         for command in &commands {
             black_box(night.ledger.key(command.key_print));
@@ -248,7 +251,7 @@ fn round(night: &mut Night, options: &Options, opened: &mut Opened, stages: &mut
         }
     });
     let request = night.request(options, None);
-    let others = night.convert(night.decode(&request));
+    let others = night.take(&request);
     timed(stages.of("part of", "  the same, asked for ahead in passes"), || {
         for pass in others.chunks(PASS) {
             night.ledger.touch(pass);
@@ -273,7 +276,7 @@ fn round(night: &mut Night, options: &Options, opened: &mut Opened, stages: &mut
     });
     drop(events);
     let request = night.request(options, None);
-    let commands = night.convert(night.decode(&request));
+    let commands = night.take(&request);
     let frame = timed(stages.of("engine", "look up, decide, encode, evolve"), || night.post(&commands));
     let copy = FrameBuilder::new(opened.book.head().op + 1, NOW_US);
     let copy = Arc::new(
@@ -319,7 +322,7 @@ fn main() {
     let mut night = Night::new();
     for batch in 0..options.members.div_ceil(options.batch) {
         let request = night.request(&options, Some(batch * options.batch));
-        let commands = night.convert(night.decode(&request));
+        let commands = night.take(&request);
         night.post(&commands);
     }
     let dir = tempfile::tempdir().unwrap();

@@ -142,7 +142,8 @@ fn notes(said: &Said<'_>, metadata: BTreeMap<String, String>) -> Result<Option<B
     shape::text("partner", partner, PLACE_BYTES_MAX)?;
     shape::text("location", location, PLACE_BYTES_MAX)?;
     if metadata.len() > METADATA_PAIRS_MAX {
-        let message = format!("metadata has {} pairs; at most {METADATA_PAIRS_MAX} are taken", metadata.len());
+        // Of a large command not all are read, see `item`.
+        let message = format!("metadata has more than {METADATA_PAIRS_MAX} pairs");
         return Err(Fault::new("metadata", pb::Reason::TooManyItems, message));
     }
     if metadata.contains_key("") {

@@ -10,8 +10,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Charge;
+use super::convert::Converter;
 use super::desk::Desk;
-use super::item::{self, Item};
+use super::items;
 use super::ready_made::ledger_service_server::LedgerService;
 use super::shape::Fault;
 use super::status;
@@ -43,7 +44,7 @@ impl Ledger {
 #[tonic::async_trait]
 impl LedgerService for Ledger {
     async fn post(&self, request: Request<Bytes>) -> Result<Response<Vec<u8>>, Status> {
-        let command = one(&self.desk, &request.into_inner())?;
+        let command = one(&self.desk, &request.into_inner()).map_err(|fault| status::invalid(&[fault]))?;
         let answer = self.desk.ask(self.post_of(vec![command], false)).await?;
         let receipt = self.desk.receipt_of(answer.body).await?;
         match receipt.outcome() {
@@ -55,7 +56,8 @@ impl LedgerService for Ledger {
     }
 
     async fn post_batch(&self, request: Request<Bytes>) -> Result<Response<Vec<u8>>, Status> {
-        let (commands, atomic) = read_batch(&self.desk, &request.into_inner())?;
+        let read = batch(self.desk.converter(), &request.into_inner());
+        let (commands, atomic) = read.map_err(|fault| status::invalid(&[fault]))?;
         let answer = self.desk.ask(self.post_of(commands, atomic)).await?;
         self.desk.receipts(answer.body, atomic).await.map(Response::new)
     }
@@ -74,45 +76,49 @@ impl LedgerService for Ledger {
 }
 
 /// The command of a request to post one.
-fn one(desk: &Desk, request: &[u8]) -> Result<Command, Status> {
-    let sent = item::of_post(request).map_err(|error| status::undecoded(&error))?;
-    let sent = sent.ok_or_else(|| status::invalid(&[Fault::missing("command")]))?;
-    desk.converter().convert(sent).map_err(|fault| status::invalid(&[fault.within("command.")]))
+fn one(desk: &Desk, request: &[u8]) -> Result<Command, Fault> {
+    let sent = items::of_post(request)?.ok_or_else(|| Fault::missing("command"))?;
+    desk.converter().convert(sent).map_err(|fault| fault.within("command."))
 }
 
-/// The commands of a request to post a batch, and whether they are atomic.
-fn read_batch(desk: &Desk, request: &[u8]) -> Result<(Vec<Command>, bool), Status> {
-    let (items, atomic) = item::of_batch(request).map_err(|error| status::undecoded(&error))?;
-    let commands = batch(desk, items, atomic).map_err(|fault| status::invalid(&[fault]))?;
-    Ok((commands, atomic))
-}
-
-/// The commands of a batch, all of sound shape.
-fn batch(desk: &Desk, items: Vec<Item<'_>>, atomic: bool) -> Result<Vec<Command>, Fault> {
-    if items.is_empty() {
-        return Err(Fault::missing("items"));
+/// The commands of a request to post a batch, all of sound shape, and whether they are atomic.
+fn batch(mut converter: Converter<'_>, request: &[u8]) -> Result<(Vec<Command>, bool), Fault> {
+    let (items, atomic) = items::of_batch(request)?;
+    let count = items.len();
+    match count {
+        0 => return Err(Fault::missing("items")),
+        1..=COMMANDS_PER_BATCH_MAX => {}
+        _ => return Err(too_many(count, count)),
     }
-    let events = items.iter().map(Item::events).sum::<usize>();
+    let (mut commands, mut events) = (Vec::with_capacity(count), 0);
+    for (place, item) in items.enumerate() {
+        let command = item.and_then(|item| converter.convert(item));
+        let command = command.map_err(|fault| fault.within(&format!("items[{place}].")))?;
+        events += command.events();
+        // Past the limit they are only counted.
+        if events <= COMMANDS_PER_BATCH_MAX {
+            commands.push(command);
+        }
+    }
     if events > COMMANDS_PER_BATCH_MAX {
-        let counted = match events > items.len() {
-            true => format!(
-                ", a checkout counted as its parts and one more, a transfer as {TRANSFER_EVENTS}, a merge as {MERGE_EVENTS}"
-            ),
-            false => String::new(),
-        };
-        let message = format!("{events} items{counted}; a batch takes at most {COMMANDS_PER_BATCH_MAX}");
-        return Err(Fault::new("items", pb::Reason::TooManyItems, message));
-    }
-    let mut converter = desk.converter();
-    let mut commands = Vec::with_capacity(items.len());
-    for (place, sent) in items.into_iter().enumerate() {
-        commands.push(converter.convert(sent).map_err(|fault| fault.within(&format!("items[{place}].")))?);
+        return Err(too_many(count, events));
     }
     if atomic {
         one_program(&commands)?;
         no_key_twice(&commands)?;
     }
-    Ok(commands)
+    Ok((commands, atomic))
+}
+
+fn too_many(items: usize, events: usize) -> Fault {
+    let counted = match events > items {
+        true => format!(
+            ", a checkout counted as its parts and one more, a transfer as {TRANSFER_EVENTS}, a merge as {MERGE_EVENTS}"
+        ),
+        false => String::new(),
+    };
+    let message = format!("{events} items{counted}; a batch takes at most {COMMANDS_PER_BATCH_MAX}");
+    Fault::new("items", pb::Reason::TooManyItems, message)
 }
 
 fn one_program(commands: &[Command]) -> Result<(), Fault> {
@@ -152,7 +158,7 @@ mod tests {
     use super::*;
     use crate::engine::names::{Names, ProgramNames};
     use crate::ledger::print::Prints;
-    use crate::server::convert::Converter;
+    use crate::server::item::Item;
 
     /// A place for each kind of action, from 0; a kind that is new has none until it is written here and in [`one_of_each`].
     fn place(action: &Sent) -> usize {
@@ -222,8 +228,7 @@ mod tests {
         ]
     }
 
-    #[test]
-    fn a_command_of_every_kind_counts_for_a_batch_as_what_it_is_for_the_frame() {
+    fn names() -> Arc<Names> {
         let program = |id: &str| ProgramNames {
             id: id.to_owned(),
             campaigns: Vec::new(),
@@ -232,22 +237,67 @@ mod tests {
             rewards: Vec::new(),
             closings: Vec::new(),
         };
-        let names = Arc::new(Names::from_programs(vec![program("shop"), program("air")]));
+        Arc::new(Names::from_programs(vec![program("shop"), program("air")]))
+    }
+
+    fn of(action: Sent) -> pb::Command {
+        let (program, key, member) = ("shop".into(), "key".into(), "ann".into());
+        pb::Command { program, key, member, action: Some(action), ..Default::default() }
+    }
+
+    /// What a batch of those bytes is taken as.
+    fn take(request: &[u8]) -> Result<Vec<Command>, Fault> {
+        batch(Converter::new(names(), &Prints::new([7; 32])), request).map(|(commands, _)| commands)
+    }
+
+    fn take_items(items: Vec<pb::Command>) -> Result<Vec<Command>, Fault> {
+        take(&pb::PostBatchRequest { items, atomic: false }.encode_to_vec())
+    }
+
+    #[test]
+    fn a_command_of_every_kind_is_taken_however_it_is_decoded() {
         let prints = Prints::new([7; 32]);
-        let mut converter = Converter::new(names, &prints);
-        let mut places = BTreeSet::new();
-        let mut counts = BTreeSet::new();
+        let mut converter = Converter::new(names(), &prints);
+        let (mut places, mut counts) = (BTreeSet::new(), BTreeSet::new());
         for action in one_of_each() {
             places.insert(place(&action));
-            let (program, key, member) = ("shop".into(), "key".into(), "ann".into());
-            let sent = pb::Command { program, key, member, action: Some(action), ..Default::default() };
-            let sent = Item::from(sent);
-            let counted = sent.events();
-            let command = converter.convert(sent).unwrap();
-            assert_eq!(counted, command.events(), "{:?}", command.action);
-            counts.insert(counted);
+            let bytes = of(action).encode_to_vec();
+            let command = converter.convert(Item::read(&bytes).unwrap()).unwrap();
+            let by_fields = Item::merged(std::iter::once(&*bytes)).unwrap();
+            assert_eq!(converter.convert(by_fields), Ok(command.clone()));
+            counts.insert(command.events());
         }
         assert_eq!(places.len(), KINDS);
         assert_eq!(counts.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 9]);
+    }
+
+    #[test]
+    fn items_too_many_are_refused_before_any_of_them_is_read() {
+        let mut request = [0x0a, 1, 0xff].repeat(COMMANDS_PER_BATCH_MAX);
+        assert_eq!(take(&request).unwrap_err().field, "items[0]");
+        request.extend([0x0a, 1, 0xff]);
+        let fault = take(&request).unwrap_err();
+        assert_eq!((fault.field.as_str(), fault.reason), ("items", pb::Reason::TooManyItems));
+        assert_eq!(fault.message, "10001 items; a batch takes at most 10000");
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused_by_its_place_and_field() {
+        let sound = of(Sent::Earn(pb::Earn { basis: Some(pb::earn::Basis::Points(1)), ..Default::default() }));
+        let mut request = pb::PostBatchRequest { items: vec![sound.clone(), sound], atomic: false }.encode_to_vec();
+        let key = request.windows(3).rposition(|bytes| bytes == b"key").unwrap();
+        *request.get_mut(key).unwrap() = 0xff;
+        let fault = take(&request).unwrap_err();
+        assert_eq!((fault.field.as_str(), fault.reason), ("items[1].key", pb::Reason::FieldMalformed));
+    }
+
+    #[test]
+    fn a_batch_takes_as_many_events_as_its_limit_and_tells_how_many_there_were() {
+        let transfer = || of(Sent::Transfer(pb::Transfer { to: "ben".into(), units: 1, ..Default::default() }));
+        let most = COMMANDS_PER_BATCH_MAX / TRANSFER_EVENTS;
+        assert_eq!(take_items(vec![transfer(); most]).map(|taken| taken.len()), Ok(most));
+        let fault = take_items(vec![transfer(); most + 10]).unwrap_err();
+        assert!(fault.message.starts_with("10020 items, a checkout counted as its parts"), "{}", fault.message);
+        assert_eq!((fault.field.as_str(), fault.reason), ("items", pb::Reason::TooManyItems));
     }
 }

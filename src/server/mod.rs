@@ -10,6 +10,7 @@ pub mod body_hash;
 pub mod convert;
 mod desk;
 pub mod item;
+pub mod items;
 mod ledger_service;
 mod parcel;
 mod past;

@@ -58,10 +58,14 @@ impl Fault {
         self
     }
 
-    /// The fault as seen from the message that holds the item: `prefix` comes before the field.
+    /// The fault as seen from the message that holds the item: `prefix`, which ends with a dot, comes before the field.
     #[must_use]
     pub fn within(mut self, prefix: &str) -> Self {
         self.field.insert_str(0, prefix);
+        if self.field.ends_with('.') {
+            // The item itself is at fault, and no field of it.
+            self.field.pop();
+        }
         self
     }
 }

@@ -63,18 +63,19 @@ pub(super) fn unread(said: &Status) -> Option<Status> {
     match said.code() {
         Code::OutOfRange => Some(plain(Code::InvalidArgument, pb::Reason::MessageTooLarge, said.message())),
         // The transport calls it its own failure, which a client would repeat for ever.
-        Code::Internal => undecodable(said.message()),
+        Code::Internal => undecodable(said.message()).map(|fault| invalid(&[fault])),
         _ => None,
     }
 }
 
 /// Bytes that are no message of the type that they should be.
-pub(super) fn undecoded(error: &prost::DecodeError) -> Status {
-    undecodable(&error.to_string()).unwrap_or_else(|| invalid(&[]))
+pub(super) fn undecoded(error: &prost::DecodeError) -> Fault {
+    let text = error.to_string();
+    undecodable(&text).unwrap_or_else(|| Fault::new("", pb::Reason::FieldMalformed, text))
 }
 
 /// The decoder names `Message.field: ` for each message on the way, and then what is wrong.
-fn undecodable(message: &str) -> Option<Status> {
+fn undecodable(message: &str) -> Option<Fault> {
     let mut rest = message.strip_prefix("failed to decode Protobuf message: ")?;
     let mut path = Vec::new();
     while let Some((step, behind)) = rest.split_once(": ")
@@ -83,7 +84,7 @@ fn undecodable(message: &str) -> Option<Status> {
         path.push(field);
         rest = behind;
     }
-    Some(invalid(&[Fault::new(path.join("."), pb::Reason::FieldMalformed, rest)]))
+    Some(Fault::new(path.join("."), pb::Reason::FieldMalformed, rest))
 }
 
 /// A refusal of the engine.

@@ -11,8 +11,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::admission::{Charge, Load};
+use super::convert::Converter;
 use super::desk::Desk;
-use super::item;
+use super::items;
 use super::receipt::reply;
 use super::shape::Fault;
 use super::wire::Reader;
@@ -82,6 +83,44 @@ struct Taken {
     items: usize,
     /// What they come to in events at most.
     events: usize,
+}
+
+impl Taken {
+    /// Takes in the items of one message: all of them, or none where it is no message or has too many.
+    fn take_in(&mut self, mut converter: Converter<'_>, request: &[u8]) -> Result<(), Fault> {
+        let items = items::of_stream(request)?;
+        let count = items.len();
+        match count {
+            0 => return Err(Fault::missing("items")),
+            1..=STREAM_ITEMS_MAX => {}
+            _ => {
+                let text = format!("{count} items; a message takes at most {STREAM_ITEMS_MAX}");
+                return Err(Fault::new("items", pb::Reason::TooManyItems, text));
+            }
+        }
+        let (commands, faults, events) = (self.commands.len(), self.faults.len(), self.events);
+        self.commands.reserve(count);
+        for (place, item) in items.enumerate() {
+            match item.map(|item| converter.convert(item)) {
+                Ok(Ok(command)) => {
+                    self.events += command.events();
+                    self.commands.push(command);
+                }
+                Ok(Err(fault)) => {
+                    self.events += 1;
+                    self.faults.push((self.items + place, fault));
+                }
+                Err(fault) => {
+                    self.commands.truncate(commands);
+                    self.faults.truncate(faults);
+                    self.events = events;
+                    return Err(fault.within(&format!("items[{place}].")));
+                }
+            }
+        }
+        self.items += count;
+        Ok(())
+    }
 }
 
 /// Some commands that went to the engine together.
@@ -155,8 +194,8 @@ impl Pipeline {
         while let Some(arrived) = message.take() {
             match arrived {
                 Ok(Some(request)) => {
-                    if let Err(status) = self.take_in(&request, &mut taken) {
-                        self.end = Some(Err(status));
+                    if let Err(fault) = taken.take_in(self.desk.converter(), &request) {
+                        self.end = Some(Err(status::invalid(&[fault])));
                     }
                 }
                 Ok(None) => self.end = Some(Ok(())),
@@ -173,29 +212,6 @@ impl Pipeline {
         if taken.items > 0 {
             self.submit(taken);
         }
-    }
-
-    /// Takes in the items of one message.
-    fn take_in(&self, request: &[u8], taken: &mut Taken) -> Result<(), Status> {
-        let items = item::of_stream(request).map_err(|error| status::undecoded(&error))?;
-        if items.is_empty() {
-            return Err(status::invalid(&[Fault::missing("items")]));
-        }
-        if items.len() > STREAM_ITEMS_MAX {
-            let text = format!("{} items; a message takes at most {STREAM_ITEMS_MAX}", items.len());
-            return Err(status::invalid(&[Fault::new("items", pb::Reason::TooManyItems, text)]));
-        }
-        let mut converter = self.desk.converter();
-        taken.commands.reserve(items.len());
-        for item in items {
-            taken.events += item.events();
-            match converter.convert(item) {
-                Ok(command) => taken.commands.push(command),
-                Err(fault) => taken.faults.push((taken.items, fault)),
-            }
-            taken.items += 1;
-        }
-        Ok(())
     }
 
     fn submit(&mut self, taken: Taken) {
@@ -307,6 +323,24 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::engine::names::Names;
+    use crate::ledger::print::Prints;
+
+    #[test]
+    fn a_message_with_an_item_that_is_no_command_is_not_taken_at_all() {
+        let (names, prints) = (Arc::<Names>::default(), Prints::new([7; 32]));
+        let mut taken = Taken::default();
+        let mut take = |request: &[u8]| {
+            let fault = taken.take_in(Converter::new(Arc::clone(&names), &prints), request).err();
+            (fault.map(|fault| fault.field), taken.items, taken.faults.len(), taken.events)
+        };
+        // A command that says nothing is one, of wrong shape.
+        assert_eq!(take(&[0x0a, 0]), (None, 1, 1, 1));
+        assert_eq!(take(&[0x0a, 0, 0x0a, 0, 0x0a, 2, 0x12, 9]), (Some("items[2].key".into()), 1, 1, 1));
+        assert_eq!(take(&[]), (Some("items".into()), 1, 1, 1));
+        assert_eq!(take(&[0x0a, 0].repeat(STREAM_ITEMS_MAX + 1)), (Some("items".into()), 1, 1, 1));
+        assert_eq!(take(&[0x0a, 0, 0x0a, 0]), (None, 3, 3, 3));
+    }
 
     proptest! {
         #[test]

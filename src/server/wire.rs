@@ -105,6 +105,12 @@ impl Writer<'_> {
         }
     }
 
+    /// What stands before the content of a message of `bytes` bytes.
+    pub(super) fn head(&mut self, field: u32, bytes: usize) {
+        self.tag(field, LENGTH_DELIMITED);
+        self.varint(length(bytes));
+    }
+
     /// A message that is set. `guess` is how many bytes its length will probably take; another number costs a move.
     #[inline]
     pub(super) fn message(&mut self, field: u32, guess: usize, put: impl FnOnce(&mut Writer<'_>)) {
@@ -207,9 +213,84 @@ impl<'b> Reader<'b> {
         self.0 = rest;
         Some(bytes)
     }
+
     /// A length and a text of as many bytes.
     #[inline]
     pub(super) fn text(&mut self) -> Option<&'b str> {
         std::str::from_utf8(self.bytes()?).ok()
+    }
+}
+
+/// A field of a message, as it lies there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'b> {
+    /// Its number; 0 where what is left is no field.
+    pub(super) number: u32,
+    /// What it holds, if it is of the kind that says its length.
+    pub(super) content: Option<&'b [u8]>,
+    /// All of it, its tag included; all that is left, where that is no field.
+    pub(super) whole: &'b [u8],
+}
+
+/// The fields of a message. They are told apart and not looked into: a field may be unsound, which decoding it tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'b>(pub(super) &'b [u8]);
+
+impl<'b> Iterator for Fields<'b> {
+    type Item = Field<'b>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Field<'b>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut reader = Reader(self.0);
+        let (number, content) = reader.tagged().unwrap_or_else(|| {
+            reader = Reader(&[]);
+            (0, None)
+        });
+        let (whole, rest) = self.0.split_at_checked(self.0.len() - reader.0.len())?;
+        self.0 = rest;
+        Some(Field { number, content, whole })
+    }
+}
+
+impl<'b> Reader<'b> {
+    /// A field: its number, and what it holds if it says its length.
+    #[inline]
+    fn tagged(&mut self) -> Option<(u32, Option<&'b [u8]>)> {
+        let tag = u32::try_from(self.varint()?).ok()?;
+        let content = match tag & 7 {
+            VARINT => self.varint().map(|_| None)?,
+            LENGTH_DELIMITED => Some(self.bytes()?),
+            kind => self.rare(kind).map(|()| None)?,
+        };
+        Some((tag >> 3, content))
+    }
+
+    /// Passes a field of a kind that the contract does not use: of a fixed length, or a group, which ends where all that
+    /// begins in it has ended.
+    fn rare(&mut self, mut kind: u32) -> Option<()> {
+        let mut open = 0_usize;
+        loop {
+            match kind {
+                VARINT => self.varint().map(|_| ())?,
+                1 => self.pass(8)?,
+                LENGTH_DELIMITED => self.bytes().map(|_| ())?,
+                3 => open += 1,
+                4 => open = open.checked_sub(1)?,
+                5 => self.pass(4)?,
+                _ => return None,
+            }
+            if open == 0 {
+                return Some(());
+            }
+            kind = u32::try_from(self.varint()?).ok()? & 7;
+        }
+    }
+
+    fn pass(&mut self, bytes: usize) -> Option<()> {
+        self.0 = self.0.get(bytes..)?;
+        Some(())
     }
 }
