@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Frame, SizeHint};
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::status;
 use crate::engine::request::Refusal;
+use crate::proto as pb;
 
 /// The one method whose messages are admitted one by one, while it lasts.
 const STREAM_PATH: &str = "/stampbook.v1.LedgerService/PostStream";
@@ -23,6 +24,8 @@ const STREAM_PATH: &str = "/stampbook.v1.LedgerService/PostStream";
 const POST_PATH: &str = "/stampbook.v1.LedgerService/Post";
 /// The one method that is answered whatever is in flight: it tells how overloaded the server is.
 const METRICS_PATH: &str = "/stampbook.v1.AdminService/GetMetrics";
+/// What a request may say that is answered whatever is in flight: those are not counted, and have little to say.
+const UNCOUNTED_BYTES_MAX: usize = 64 * 1024;
 /// What only our own services are held to: health and reflection answer under load too.
 const OUR_PATHS: &str = "/stampbook.v1.";
 
@@ -168,6 +171,7 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
         if !path.starts_with(OUR_PATHS) || path == METRICS_PATH {
+            let request = request.map(|body| Body::new(Brief { body, left: UNCOUNTED_BYTES_MAX }));
             return Finishing::new(self.inner.call(request));
         }
         let (streams, small) = (path == STREAM_PATH, path == POST_PATH);
@@ -229,6 +233,46 @@ fn name_the_shape(response: Response<Body>) -> Response<Body> {
     }
     let said = Status::from_header_map(response.headers());
     said.as_ref().and_then(status::unread).map_or(response, Status::into_http)
+}
+
+/// A request's body that is not counted, and fails where it is not brief.
+struct Brief {
+    body: Body,
+    /// Bytes that may still arrive.
+    left: usize,
+}
+
+impl http_body::Body for Brief {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let arrived = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        match self.left.checked_sub(arrived) {
+            Some(left) => self.left = left,
+            None => {
+                let message = format!("a request to this method has at most {UNCOUNTED_BYTES_MAX} bytes");
+                return Poll::Ready(Some(Err(status::plain(
+                    Code::InvalidArgument,
+                    pb::Reason::MessageTooLarge,
+                    message,
+                ))));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A request's body that counts what arrives of it.
@@ -305,7 +349,6 @@ mod tests {
 
     use http_body::Body as _;
     use tokio::sync::oneshot;
-    use tonic::Code;
 
     use super::*;
 
@@ -416,6 +459,19 @@ mod tests {
         for path in [STREAM_PATH, "/grpc.health.v1.Health/Check", METRICS_PATH] {
             let request = Request::builder().uri(path).body(sent(1)).unwrap();
             assert_eq!(code(&guarded.call(request).await.unwrap()), None, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_counted_has_little_to_say() {
+        let admission = Admission::new(100, 1);
+        for path in ["/grpc.health.v1.Health/Check", METRICS_PATH] {
+            for (bytes, refused) in
+                [(UNCOUNTED_BYTES_MAX, None), (UNCOUNTED_BYTES_MAX + 1, Some(Code::InvalidArgument))]
+            {
+                let request = Request::builder().uri(path).body(sent(bytes)).unwrap();
+                assert_eq!(code(&guarded(&admission, None).call(request).await.unwrap()), refused, "{path}");
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use tonic::Status;
 use super::convert::Converter;
 use super::receipt::reply::Reply;
 use super::receipt::{Scribe, aborted, conflict, members_limit, name_other};
+use super::rooms::Rooms;
 use super::status;
 use crate::engine::request::{Answer, AnswerBody, ItemResult, Read, Refusal, Work};
 use crate::engine::{BookInfo, Handle};
@@ -23,6 +24,7 @@ use crate::proto as pb;
 #[derive(Clone)]
 pub(super) struct Desk {
     handle: Handle,
+    rooms: Arc<Rooms>,
 }
 
 /// What a key is bound to.
@@ -94,7 +96,7 @@ impl Desk {
     /// The desk before an engine.
     #[must_use]
     pub(super) fn new(handle: Handle) -> Self {
-        Self { handle }
+        Self { handle, rooms: Arc::default() }
     }
 
     /// The engine's handle.
@@ -107,6 +109,12 @@ impl Desk {
     #[must_use]
     pub(super) fn info(&self) -> &BookInfo {
         self.handle.book_info()
+    }
+
+    /// Room for the commands of batches.
+    #[must_use]
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// A converter for the commands of one request.
@@ -158,13 +166,14 @@ impl Desk {
             return Ok(reply.into_bytes());
         }
         let mut known = known.iter();
-        for (result, mut command) in results.iter().zip(commands) {
+        for (result, command) in results.iter().zip(&mut commands) {
             match *result {
                 ItemResult::Known(_) => reply.put(known.next().ok_or_else(status::unexpected)?),
                 ItemResult::Fresh(op) if put_plain(&mut reply, frame, op, &command.key) => {}
-                _ => reply.put(&new_receipt(&scribe, frame, result, Sent::of(&mut command))?),
+                _ => reply.put(&new_receipt(&scribe, frame, result, Sent::of(command))?),
             }
         }
+        self.rooms.leave(commands);
         Ok(reply.into_bytes())
     }
 

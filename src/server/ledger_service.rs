@@ -14,6 +14,7 @@ use super::convert::Converter;
 use super::desk::Desk;
 use super::items;
 use super::ready_made::ledger_service_server::LedgerService;
+use super::rooms::Rooms;
 use super::shape::Fault;
 use super::status;
 use super::stream;
@@ -56,7 +57,7 @@ impl LedgerService for Ledger {
     }
 
     async fn post_batch(&self, request: Request<Bytes>) -> Result<Response<Vec<u8>>, Status> {
-        let read = batch(self.desk.converter(), &request.into_inner());
+        let read = batch(self.desk.converter(), self.desk.rooms(), &request.into_inner());
         let (commands, atomic) = read.map_err(|fault| status::invalid(&[fault]))?;
         let answer = self.desk.ask(self.post_of(commands, atomic)).await?;
         self.desk.receipts(answer.body, atomic).await.map(Response::new)
@@ -82,7 +83,7 @@ fn one(desk: &Desk, request: &[u8]) -> Result<Command, Fault> {
 }
 
 /// The commands of a request to post a batch, all of sound shape, and whether they are atomic.
-fn batch(mut converter: Converter<'_>, request: &[u8]) -> Result<(Vec<Command>, bool), Fault> {
+fn batch(mut converter: Converter<'_>, rooms: &Rooms, request: &[u8]) -> Result<(Vec<Command>, bool), Fault> {
     let (items, atomic) = items::of_batch(request)?;
     let count = items.len();
     match count {
@@ -90,7 +91,7 @@ fn batch(mut converter: Converter<'_>, request: &[u8]) -> Result<(Vec<Command>, 
         1..=COMMANDS_PER_BATCH_MAX => {}
         _ => return Err(too_many(count, count)),
     }
-    let (mut commands, mut events) = (Vec::with_capacity(count), 0);
+    let (mut commands, mut events) = (rooms.take(count), 0);
     for (place, item) in items.enumerate() {
         let command = item.and_then(|item| converter.convert(item));
         let command = command.map_err(|fault| fault.within(&format!("items[{place}].")))?;
@@ -247,7 +248,7 @@ mod tests {
 
     /// What a batch of those bytes is taken as.
     fn take(request: &[u8]) -> Result<Vec<Command>, Fault> {
-        batch(Converter::new(names(), &Prints::new([7; 32])), request).map(|(commands, _)| commands)
+        batch(Converter::new(names(), &Prints::new([7; 32])), &Rooms::default(), request).map(|(commands, _)| commands)
     }
 
     fn take_items(items: Vec<pb::Command>) -> Result<Vec<Command>, Fault> {

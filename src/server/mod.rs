@@ -17,6 +17,7 @@ mod past;
 mod ready_made;
 pub mod receipt;
 mod rolls;
+mod rooms;
 pub mod rules;
 mod send;
 mod serve;
