@@ -26,8 +26,7 @@ const SIZES: [(u16, [u16; 2], Bar); 4] = [
     (100, [4, 8], Bar::AtLeast(SMALL_PER_SECOND_MIN)),
 ];
 
-pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
-    let mut figures = Vec::new();
+pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Result<(), Failure> {
     for (batch, shape, bar) in SIZES {
         let load = Load::of(Mode::Batch, batch, shape, ground.stage.members, ground.seconds);
         let (summary, tail) = one(ground, &load).await?;
@@ -44,7 +43,7 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
             ));
         }
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// The load, a kill, and what the next start has to replay, by the bytes that its events have on average.

@@ -22,8 +22,7 @@ const SHAPES: [(Mode, u16, [u16; 2], Bar, &str); 3] = [
     (Mode::Unary, 1, [4, 64], Bar::Open, "single calls, 256 callers"),
 ];
 
-pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
-    let mut figures = Vec::new();
+pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Result<(), Failure> {
     for (mode, batch, shape, bar, how) in SHAPES {
         let data = ground.stage.path("disk");
         let mut server = ground.stage.serve(&data, &ground.config).await?;
@@ -39,7 +38,7 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
         let what = format!("book a command, {how}");
         figures.push(Figure::new(what, bytes.div_ceil(ops.max(1)), Unit::Bytes, bar).noting(note));
     }
-    Ok(figures)
+    Ok(())
 }
 
 /// The segments that are full to their ends, and of the last one that has frames what is written. One that is laid out ahead has its header alone.

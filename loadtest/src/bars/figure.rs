@@ -33,7 +33,8 @@ pub(super) enum Bar {
 pub(super) struct Figure {
     /// In words.
     pub(super) what: String,
-    pub(super) figure: u64,
+    /// None where it could not be measured.
+    pub(super) figure: Option<u64>,
     pub(super) unit: Unit,
     pub(super) bar: Bar,
     /// What else is to be known of it; may be empty.
@@ -61,12 +62,13 @@ impl Unit {
 }
 
 impl Bar {
-    fn verdict(self, figure: u64) -> &'static str {
-        match self {
-            Self::AtLeast(bar) if figure >= bar => "reached",
-            Self::AtMost(bar) if figure <= bar => "reached",
-            Self::Open => "no bar",
-            Self::AtLeast(_) | Self::AtMost(_) => "missed",
+    fn verdict(self, figure: Option<u64>) -> &'static str {
+        match (self, figure) {
+            (_, None) => "not measured",
+            (Self::AtLeast(bar), Some(figure)) if figure >= bar => "reached",
+            (Self::AtMost(bar), Some(figure)) if figure <= bar => "reached",
+            (Self::Open, Some(_)) => "no bar",
+            (Self::AtLeast(_) | Self::AtMost(_), Some(_)) => "missed",
         }
     }
 }
@@ -74,7 +76,12 @@ impl Bar {
 impl Figure {
     /// A figure with nothing more to say of it.
     pub(super) fn new(what: impl Into<String>, figure: u64, unit: Unit, bar: Bar) -> Self {
-        Self { what: what.into(), figure, unit, bar, note: String::new() }
+        Self { what: what.into(), figure: Some(figure), unit, bar, note: String::new() }
+    }
+
+    /// What could not be measured, and why.
+    pub(super) fn missing(what: String, why: String) -> Self {
+        Self { what, figure: None, unit: Unit::PerSecond, bar: Bar::Open, note: why }
     }
 
     /// The same with more to say of it.
@@ -89,8 +96,9 @@ impl Figure {
             Bar::AtMost(bar) => format!("at most {}", self.unit.told(bar)),
             Bar::Open => String::new(),
         };
-        let (figure, verdict) = (self.unit.told(self.figure), self.bar.verdict(self.figure));
-        let line = format!("{:<width$}  {figure:>16}  {bar:<24}  {verdict:<7}  {}", self.what, self.note);
+        let figure = self.figure.map(|figure| self.unit.told(figure)).unwrap_or_default();
+        let verdict = self.bar.verdict(self.figure);
+        let line = format!("{:<width$}  {figure:>16}  {bar:<24}  {verdict:<12}  {}", self.what, self.note);
         line.trim_end().to_owned()
     }
 
@@ -102,7 +110,7 @@ impl Figure {
             Bar::Open => Value::Null,
         };
         json!({
-            "name": name, "what": self.what, "figure": self.figure, "unit": self.unit.name(), "bar": bar,
+            "name": name, "what": self.what, "figure": self.figure, "unit": self.figure.map(|_| self.unit.name()), "bar": bar,
             "verdict": self.bar.verdict(self.figure), "note": self.note,
         })
     }
@@ -127,7 +135,8 @@ mod tests {
             (Bar::AtMost(100), 101, "missed"),
             (Bar::Open, 0, "no bar"),
         ] {
-            assert_eq!(bar.verdict(figure), verdict, "{bar:?} {figure}");
+            assert_eq!(bar.verdict(Some(figure)), verdict, "{bar:?} {figure}");
+            assert_eq!(bar.verdict(None), "not measured");
         }
     }
 
@@ -139,6 +148,15 @@ mod tests {
         assert_eq!((&told["bar"]["at_least"], &told["unit"]), (&json!(850), &json!("per mille")));
         assert_eq!((&told["verdict"], &told["note"]), (&json!("missed"), &json!("three rounds")));
         assert_eq!(Figure { bar: Bar::Open, ..figure }.json("unary")["bar"], Value::Null);
+    }
+
+    #[test]
+    fn what_could_not_be_measured_has_a_verdict_and_no_figure() {
+        let missing = Figure::missing("start".to_owned(), "no room".to_owned());
+        let told = missing.json("restart");
+        assert_eq!((&told["verdict"], &told["note"]), (&json!("not measured"), &json!("no room")));
+        assert!(["figure", "unit", "bar"].iter().all(|field| told[field].is_null()), "{told}");
+        assert!(!missing.to_string().contains("/s"), "{missing}");
     }
 
     #[test]

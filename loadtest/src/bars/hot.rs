@@ -26,11 +26,28 @@ const CAMPAIGNS: u8 = 32;
 const PROGRAMS: u8 = 32;
 /// Members of each side; as a rule all of them are opened before the first round.
 const MEMBERS: u64 = 1_000_000;
-const WARM_UP_SECONDS: u64 = 12;
+pub(super) const WARM_UP_SECONDS: u64 = 12;
 const BATCH: usize = 4_000;
 const CALLERS: [u64; 2] = [2, 4];
 
-pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
+pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Result<(), Failure> {
+    let (mut ratios, mut hot, mut cold) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..ground.rounds(ROUNDS) {
+        let [one_campaign, many] = round(ground, number % 2 == 1).await?;
+        ratios.push(permille(one_campaign, many));
+        hot.push(one_campaign);
+        cold.push(many);
+    }
+    let told = |rates: &[u64]| rates.iter().map(grouped).collect::<Vec<_>>().join(", ");
+    let many = grouped(u32::from(CAMPAIGNS) * u32::from(PROGRAMS));
+    let what = format!("one campaign in every posting, of the rate over {many}");
+    let note = format!("batches of 4,000: {}/s against {}/s, in turn", told(&hot), told(&cold));
+    figures.push(Figure::new(what, median(ratios), Unit::Permille, Bar::AtLeast(PERMILLE_MIN)).noting(note));
+    Ok(())
+}
+
+/// Commands a second of one campaign and of many, on new books.
+async fn round(ground: &Ground, many_first: bool) -> Result<[u64; 2], Failure> {
     let data = ground.stage.path("hot");
     let server = ground.stage.serve(&data, &ground.config).await?;
     let channel = client::connect(&server.address).await?;
@@ -41,26 +58,14 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     for spread in [false, true] {
         one(&server.address, spread, members, ground.seconds.min(WARM_UP_SECONDS)).await?;
     }
-    let (mut ratios, mut hot, mut cold) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ground.rounds(ROUNDS) {
-        let mut rates = [0, 0];
-        for spread in if round % 2 == 0 { [false, true] } else { [true, false] } {
-            let rate = one(&server.address, spread, members, ground.seconds).await?;
-            let [one_campaign, many] = &mut rates;
-            *(if spread { many } else { one_campaign }) = rate;
-        }
-        let [one_campaign, many] = rates;
-        ratios.push(permille(one_campaign, many));
-        hot.push(one_campaign);
-        cold.push(many);
+    let mut rates = [0, 0];
+    for spread in [many_first, !many_first] {
+        let [one_campaign, many] = &mut rates;
+        *(if spread { many } else { one_campaign }) = one(&server.address, spread, members, ground.seconds).await?;
     }
     drop(server);
     std::fs::remove_dir_all(&data)?;
-    let told = |rates: &[u64]| rates.iter().map(grouped).collect::<Vec<_>>().join(", ");
-    let many = grouped(u32::from(CAMPAIGNS) * u32::from(PROGRAMS));
-    let what = format!("one campaign in every posting, of the rate over {many}");
-    let note = format!("batches of 4,000: {}/s against {}/s, in turn", told(&hot), told(&cold));
-    Ok(vec![Figure::new(what, median(ratios), Unit::Permille, Bar::AtLeast(PERMILLE_MIN)).noting(note)])
+    Ok(rates)
 }
 
 /// Commands a second on one side.

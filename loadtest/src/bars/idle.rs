@@ -20,7 +20,7 @@ const PAGE_BYTES: usize = 4_096;
 /// Pages of the file; it is written from the start again behind its end.
 const PAGES: u64 = 8_192;
 
-pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
+pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Result<(), Failure> {
     let server = ground.server(&ground.config).await?;
     let seconds = (ground.seconds / (2 * TURNS)).max(1);
     let load = Load::of(Mode::Unary, 1, [1, 1], ground.stage.members, seconds);
@@ -41,7 +41,8 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
         grouped(median(tails))
     );
     let what = "single calls, one caller, idle server: p50";
-    Ok(vec![Figure::new(what, call, Unit::Us, Bar::AtMost(sync + OVER_SYNC_US_MAX)).noting(note)])
+    figures.push(Figure::new(what, call, Unit::Us, Bar::AtMost(sync + OVER_SYNC_US_MAX)).noting(note));
+    Ok(())
 }
 
 /// The median time of one page written and synced as the journal does, into a file that was laid out and written before.

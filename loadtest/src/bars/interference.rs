@@ -16,7 +16,12 @@ const STALL_US_MAX: u64 = 100_000;
 const SECONDS: u64 = 300;
 const QUICK_SECONDS: u64 = 20;
 
-pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
+/// How long a window would last at full rate.
+pub(super) fn full_seconds(quick: bool) -> u64 {
+    if quick { QUICK_SECONDS } else { SECONDS * 7 / 10 }
+}
+
+pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Result<(), Failure> {
     ground.stage.prepared(Some(&ground.members_folder()), &ground.config).await?;
     let seconds = if ground.quick { QUICK_SECONDS } else { SECONDS }.to_string();
     let members = ground.stage.members.to_string();
@@ -35,11 +40,12 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
         &folder,
     ])
     .await?;
-    figures(&told)
+    figures.extend(figures_of(&told)?);
+    Ok(())
 }
 
 /// By what `open --alternate --json` prints: `a` is with, `b` without.
-fn figures(told: &Value) -> Result<Vec<Figure>, Failure> {
+fn figures_of(told: &Value) -> Result<Vec<Figure>, Failure> {
     let windows = told.pointer("/a/windows").and_then(Value::as_array).into_iter().flatten();
     for window in windows {
         let snapshot = window.pointer("/snapshot/Ok").is_some();
@@ -91,16 +97,16 @@ mod tests {
                     { "held_back": 3, "checkpoints": 1, "snapshot": { "Ok": 8 } }] })
         };
         let told = json!({ "rate_per_s": 7, "a": side(3_000), "b": side(1_000) });
-        let figures = figures(&told).unwrap();
-        assert_eq!(figures[0].figure, 3_000);
+        let figures = figures_of(&told).unwrap();
+        assert_eq!(figures[0].figure, Some(3_000));
         assert!(figures[0].note.contains("6 requests held back"), "{}", figures[0].note);
         let verdicts: Vec<_> = figures.iter().map(|figure| figure.json("")["verdict"].clone()).collect();
         assert_eq!(verdicts, ["missed", "reached", "missed"]);
-        assert!(super::figures(&json!({ "a": 1 })).is_err());
+        assert!(figures_of(&json!({ "a": 1 })).is_err());
         for (field, with) in [("checkpoints", json!(0)), ("snapshot", json!({ "Err": "refused" }))] {
             let mut told = told.clone();
             told["a"]["windows"][1][field] = with;
-            assert!(super::figures(&told).is_err(), "{field}");
+            assert!(figures_of(&told).is_err(), "{field}");
         }
     }
 }

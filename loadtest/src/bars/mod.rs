@@ -10,17 +10,21 @@ mod keys;
 mod overload;
 mod pin;
 mod restart;
+mod room;
 mod stream;
 mod tool;
 mod unary;
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use self::figure::Figure;
 use crate::Failure;
+use crate::folder::machine::Machine;
 use crate::process::Server;
 use crate::run::{Load, drive};
 use crate::stage::Stage;
@@ -31,6 +35,8 @@ const SECONDS: u64 = 60;
 const QUICK_SECONDS: u64 = 6;
 /// Within the folder of kept books: those with the members alone.
 const MEMBERS_BOOKS: &str = "members";
+/// Within the stage: the copy that is worked on.
+const COPY: &str = "copy";
 
 /// `loadtest bars`.
 #[derive(Args, Clone, Debug)]
@@ -87,7 +93,18 @@ struct Ground {
     quick: bool,
 }
 
-/// Measures what is wanted and prints the table. What is missed is told there; only what could not be measured is an error.
+/// What a name came to.
+struct Told {
+    name: String,
+    figures: Vec<Figure>,
+    /// Filling and copying of books included.
+    took_s: u64,
+    /// Whether it came to its end.
+    whole: bool,
+}
+
+/// Measures what is wanted and prints the table, whatever of it could be measured. What is missed is told there; only what could not be measured is
+/// an error.
 pub(crate) async fn bars(options: Options, json: bool) -> Result<(), Failure> {
     let stage = Stage::new(options.members)?;
     let ground = Ground {
@@ -98,26 +115,13 @@ pub(crate) async fn bars(options: Options, json: bool) -> Result<(), Failure> {
         stage,
     };
     let names: Vec<_> = if options.only.is_empty() { Name::value_variants().to_vec() } else { options.only.clone() };
-    let (mut figures, mut failed) = (Vec::new(), Vec::new());
+    let mut told = Vec::new();
     for name in names {
-        let title = name.title();
-        eprintln!("measuring: {title}");
-        match ground.measure(name).await {
-            Ok(measured) => {
-                measured.iter().for_each(|figure| eprintln!("  {figure}"));
-                figures.extend(measured.into_iter().map(|figure| (title.clone(), figure)));
-            }
-            Err(failure) => {
-                eprintln!("  not measured: {failure}");
-                failed.push((title, failure.to_string()));
-            }
-        }
+        told.push(ground.one(name).await);
     }
-    ground.print(&figures, &failed, json);
-    match failed.first() {
-        None => Ok(()),
-        Some((title, failure)) => Err(format!("{} not measured, the first: {title}: {failure}", failed.len()).into()),
-    }
+    ground.print(&told, json);
+    let missing: Vec<_> = told.iter().filter(|told| !told.whole).map(|told| told.name.as_str()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("not measured: {}", missing.join(", ")).into()) }
 }
 
 impl Name {
@@ -125,21 +129,60 @@ impl Name {
     fn title(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
+
+    /// What is measured, in words.
+    fn words(self) -> String {
+        let help = self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        help.unwrap_or_default().trim_end_matches('.').to_owned()
+    }
+
+    /// For how many seconds the load goes on that one book takes, at its full rate. Small books do not count.
+    fn load_s(self, ground: &Ground) -> u64 {
+        match self {
+            Self::Batches | Self::Stream | Self::Disk => ground.seconds,
+            Self::Hot => 2 * (ground.seconds + ground.seconds.min(hot::WARM_UP_SECONDS)),
+            Self::Interference => interference::full_seconds(ground.quick),
+            Self::Overload => 2 * ground.seconds,
+            // They ask by themselves, or write little.
+            Self::Keys | Self::Unary | Self::Idle | Self::Restart => 0,
+        }
+    }
 }
 
 impl Ground {
-    async fn measure(&self, name: Name) -> Result<Vec<Figure>, Failure> {
+    /// What a name comes to, told while it is measured.
+    async fn one(&self, name: Name) -> Told {
+        let (title, mut figures, begun) = (name.title(), Vec::new(), Instant::now());
+        eprintln!("measuring: {title}");
+        let ended = self.measure(name, &mut figures).await;
+        let whole = ended.is_ok();
+        if let Err(failure) = ended {
+            figures.push(Figure::missing(name.words(), failure.to_string()));
+        }
+        figures.iter().for_each(|figure| eprintln!("  {figure}"));
+        // It may be as large as the disk has room for.
+        let _ = fs::remove_dir_all(self.stage.path(COPY));
+        Told { name: title, figures, took_s: begun.elapsed().as_secs(), whole }
+    }
+
+    /// Adds the figures of a name as they become known.
+    async fn measure(&self, name: Name, figures: &mut Vec<Figure>) -> Result<(), Failure> {
+        room::memory(self.stage.members, 0)?;
+        let members = self.stage.members * room::BYTES_A_MEMBER;
+        let load = name.load_s(self) * room::COMMANDS_A_SECOND * room::BYTES_A_COMMAND;
+        let filled = if self.members_folder().exists() { 0 } else { members };
+        room::disk(&self.kept, &self.stage.path(""), filled, members + load)?;
         match name {
-            Name::Batches => batches::measure(self).await,
-            Name::Stream => stream::measure(self).await,
-            Name::Unary => unary::measure(self).await,
-            Name::Idle => idle::measure(self).await,
-            Name::Hot => hot::measure(self).await,
-            Name::Keys => keys::measure(self).await,
-            Name::Interference => interference::measure(self).await,
-            Name::Restart => restart::measure(self).await,
-            Name::Disk => disk::measure(self).await,
-            Name::Overload => overload::measure(self).await,
+            Name::Batches => batches::measure(self, figures).await,
+            Name::Stream => stream::measure(self, figures).await,
+            Name::Unary => unary::measure(self, figures).await,
+            Name::Idle => idle::measure(self, figures).await,
+            Name::Hot => hot::measure(self, figures).await,
+            Name::Keys => keys::measure(self, figures).await,
+            Name::Interference => interference::measure(self, figures).await,
+            Name::Restart => restart::measure(self, figures).await,
+            Name::Disk => disk::measure(self, figures).await,
+            Name::Overload => overload::measure(self, figures).await,
         }
     }
 
@@ -156,7 +199,7 @@ impl Ground {
     /// A copy of the books with the members.
     async fn copy(&self) -> Result<PathBuf, Failure> {
         let prepared = self.stage.prepared(Some(&self.members_folder()), &self.config).await?;
-        self.stage.copy(&prepared, "copy").await
+        self.stage.copy(&prepared, COPY).await
     }
 
     /// A server of such a copy, with these settings.
@@ -172,25 +215,42 @@ impl Ground {
         Ok(summary)
     }
 
-    fn print(&self, figures: &[(String, Figure)], failed: &[(String, String)], json: bool) {
-        let members = self.stage.members;
+    fn print(&self, told: &[Told], json: bool) {
+        let (members, machine, took_s) =
+            (self.stage.members, Machine::this(), told.iter().map(|told| told.took_s).sum());
         if json {
-            let told: Vec<_> = figures.iter().map(|(name, figure)| figure.json(name)).collect();
-            let failed: Vec<_> = failed.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect();
+            let bars: Vec<_> =
+                told.iter().flat_map(|of| of.figures.iter().map(|figure| figure.json(&of.name))).collect();
+            let took: serde_json::Map<_, _> = told.iter().map(|of| (of.name.clone(), json!(of.took_s))).collect();
             let whole = json!({
-                "members": members, "seconds": self.seconds, "quick": self.quick, "bars": told, "not_measured": failed,
+                "machine": machine, "version": env!("CARGO_PKG_VERSION"), "members": members, "seconds": self.seconds,
+                "quick": self.quick, "bars": bars, "took_s": took, "took_s_all": took_s,
             });
             println!("{whole}");
             return;
         }
-        println!("{} members, rates of {} s with checkpoints running", grouped(members), self.seconds);
+        println!("{machine}");
+        println!(
+            "{} members, rates of {} s with checkpoints running, client and server on the same cores",
+            grouped(members),
+            self.seconds
+        );
         if self.quick {
             println!("tried, not measured: the runs are short");
         }
-        let width = figures.iter().map(|(_, figure)| figure.what.chars().count()).max().unwrap_or_default();
-        figures.iter().for_each(|(name, figure)| println!("{name:<13} {}", figure.line(width)));
-        failed.iter().for_each(|(name, why)| println!("{name:<13} not measured: {why}"));
+        let figures = || told.iter().flat_map(|of| &of.figures);
+        let width = figures().map(|figure| figure.what.chars().count()).max().unwrap_or_default();
+        for Told { name, figures, took_s, .. } in told {
+            println!("{name}, in {}", minutes(*took_s));
+            figures.iter().for_each(|figure| println!("  {}", figure.line(width)));
+        }
+        println!("all in {}", minutes(took_s));
     }
+}
+
+/// A span for people.
+fn minutes(seconds: u64) -> String {
+    if seconds < 60 { format!("{seconds} s") } else { format!("{} min {} s", seconds / 60, seconds % 60) }
 }
 
 /// The one in the middle; of two the lower.
@@ -216,6 +276,24 @@ mod tests {
             assert_eq!(Name::from_str(&name.title(), false).unwrap(), *name);
         }
         assert_eq!(Name::value_variants().len(), 10);
+    }
+
+    #[test]
+    fn what_is_not_measured_is_told_in_words() {
+        assert!(Name::value_variants().iter().all(|name| !name.words().is_empty() && !name.words().ends_with('.')));
+        assert_eq!((minutes(59), minutes(125)), ("59 s".to_owned(), "2 min 5 s".to_owned()));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_one_name_lacks_is_its_verdict_and_those_before_it_stay() {
+        let stage = Stage::new(10_000_000_000).unwrap();
+        let (config, kept) = (stage.path("none"), stage.path("kept"));
+        let ground = Ground { config, kept, seconds: 1, quick: true, stage };
+        let told = ground.one(Name::Idle).await;
+        assert!(!told.whole && told.figures.len() == 1);
+        let told = told.figures.first().unwrap().json("idle");
+        assert_eq!(told["verdict"], "not measured");
+        assert!(told["note"].as_str().unwrap().contains("of memory are missing"), "{told}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ const READY_US_MAX: u64 = 10_000_000;
 /// Bytes of tail when it is only tried.
 const QUICK_TAIL_BYTES: u64 = 100 << 20;
 
-pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
+pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Result<(), Failure> {
     ground.stage.prepared(Some(&ground.members_folder()), &ground.config).await?;
     let members = ground.stage.members.to_string();
     let mut arguments = vec!["restart".to_owned(), "--members".to_owned(), members, "--data".to_owned()];
@@ -24,11 +24,12 @@ pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
     if ground.quick {
         arguments.extend(["--tail-bytes".to_owned(), QUICK_TAIL_BYTES.to_string()]);
     }
-    figures(&run(arguments).await?)
+    figures.extend(figures_of(&run(arguments).await?)?);
+    Ok(())
 }
 
 /// By what `restart --json` prints.
-fn figures(told: &Value) -> Result<Vec<Figure>, Failure> {
+fn figures_of(told: &Value) -> Result<Vec<Figure>, Failure> {
     let lines = told.get("log").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let started = |name| lines.clone().find_map(|line| field(line, name));
     let rate = started("per_second").ok_or("the server does not say how fast it replayed")?;
@@ -53,8 +54,8 @@ mod tests {
     fn the_rate_is_what_the_server_says_of_its_start() {
         let line = "2026-01-01T00:00:00Z INFO the state is at the end of the book checkpoint_op=3 replayed=2500000 per_second=1999999 open=1ms";
         let told = json!({ "ready_ms": 10_000, "tail_bytes": 1 << 29, "log": ["opening the book", line] });
-        let figures = figures(&told).unwrap();
-        assert_eq!((figures[0].figure, figures[1].figure), (1_999_999, 10_000_000));
+        let figures = figures_of(&told).unwrap();
+        assert_eq!((figures[0].figure, figures[1].figure), (Some(1_999_999), Some(10_000_000)));
         let verdicts: Vec<_> = figures.iter().map(|figure| figure.json("")["verdict"].clone()).collect();
         assert_eq!(verdicts, ["missed", "reached"]);
     }

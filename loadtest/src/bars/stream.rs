@@ -9,10 +9,11 @@ use crate::tally::grouped;
 /// Commands a second.
 const PER_SECOND_MIN: u64 = 700_000;
 
-pub(super) async fn measure(ground: &Ground) -> Result<Vec<Figure>, Failure> {
+pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Result<(), Failure> {
     let load = Load::of(Mode::Stream, 1_000, [2, 4], ground.stage.members, ground.seconds);
     let summary = ground.rate(&load).await?;
     let note = format!("p50 {} us, p99 {} us", grouped(summary.p50_us), grouped(summary.p99_us));
     let what = "stream, messages of 1,000, 2 connections x 4";
-    Ok(vec![Figure::new(what, summary.rate_per_s, Unit::PerSecond, Bar::AtLeast(PER_SECOND_MIN)).noting(note)])
+    figures.push(Figure::new(what, summary.rate_per_s, Unit::PerSecond, Bar::AtLeast(PER_SECOND_MIN)).noting(note));
+    Ok(())
 }

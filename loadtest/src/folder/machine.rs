@@ -1,6 +1,6 @@
 //! What machine a run was made on, so that figures are not compared across machines by mistake.
 
-use std::fs;
+use std::{fmt, fs};
 
 use serde::Serialize;
 
@@ -27,6 +27,13 @@ impl Machine {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             os: field(&read("/etc/os-release"), "PRETTY_NAME", '='),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpus, cpu_model, memory_mib, kernel, os } = self;
+        write!(f, "{cpus} cores of {cpu_model}, {memory_mib} MiB of memory, Linux {kernel}, {os}")
     }
 }
 

@@ -2,7 +2,7 @@
 //! without one is of a run that was not finished.
 
 mod hlog;
-mod machine;
+pub(crate) mod machine;
 mod metrics;
 mod view;
 
