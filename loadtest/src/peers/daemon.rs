@@ -2,7 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::os::unix::fs::chown;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +14,7 @@ use rustix::process::{Pid, Signal, getuid, kill_process};
 use tempfile::TempDir;
 
 use crate::Failure;
+use crate::run::entropy;
 
 /// Debian keeps the servers of PostgreSQL here, a folder a version, and not in the path.
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
@@ -21,6 +24,16 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Between looks at a server that starts or stops.
 pub(super) const LOOK: Duration = Duration::from_millis(10);
+
+/// An address of the loopback at which a server may listen: nobody does now. Who else takes it meanwhile does not know the password.
+pub(super) fn free_address() -> Result<SocketAddr, Failure> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// A password for one run.
+pub(super) fn password() -> String {
+    format!("{:016x}{:016x}", entropy(), entropy())
+}
 
 /// The folders that are searched: those of the path, then the newest PostgreSQL's.
 pub(super) fn folders() -> Vec<PathBuf> {
@@ -91,6 +104,17 @@ impl Home {
         self.folder.path()
     }
 
+    /// Writes a file that the server's user alone may read.
+    pub(super) fn give(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.path().join(name);
+        let mut file = File::options().create_new(true).write(true).mode(0o600).open(&path)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(User { uid, gid }) = self.user {
+            chown(path, Some(uid), Some(gid))?;
+        }
+        Ok(())
+    }
+
     fn log(&self) -> PathBuf {
         self.path().join("log")
     }
@@ -152,11 +176,6 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Where its socket is.
-    pub(super) fn path(&self) -> &Path {
-        self.home.path()
-    }
-
     /// Calls `connect` until it connects.
     ///
     /// # Errors

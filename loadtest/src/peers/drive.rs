@@ -56,6 +56,8 @@ pub(crate) struct Driven {
     pub(crate) sent: Sent,
     pub(crate) tally: Tally,
     pub(crate) elapsed: Duration,
+    /// Calls that did nothing and were sent again.
+    pub(crate) retries: u64,
 }
 
 /// The commands of one caller: the same for every store, and different from those of other callers and rounds.
@@ -81,7 +83,7 @@ pub(crate) async fn drive<C: Caller>(
         tally.add(&lane_tally)?;
         sent.add(lane_sent);
     }
-    Ok(Driven { sent, tally, elapsed: begun.elapsed() })
+    Ok(Driven { sent, tally, elapsed: begun.elapsed(), retries: 0 })
 }
 
 async fn lane<C: Caller>(

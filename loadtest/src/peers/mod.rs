@@ -90,14 +90,14 @@ impl Peer {
 
     /// How the server was set up to be durable, and how commands reach it.
     fn settings(self) -> String {
-        let told = |settings: &[(&str, &str)]| {
+        let told = |settings: &[(&str, &str)]| -> String {
             let words: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            format!("{}; Unix socket", words.join(" "))
+            words.join(" ")
         };
         match self {
-            Self::Stampbook => "as it comes, checkpoints running; gRPC over TCP on the loopback".to_owned(),
-            Self::Postgres => told(&postgres::SETTINGS),
-            Self::Redis => told(&redis::SETTINGS),
+            Self::Stampbook => "as it comes, checkpoints running; gRPC".to_owned(),
+            Self::Postgres => format!("{}; {}", told(&postgres::SETTINGS), postgres::HOW),
+            Self::Redis => format!("{}; {}", told(&redis::SETTINGS), redis::HOW),
         }
     }
 }
@@ -143,6 +143,11 @@ trait Store: Sized {
 
     /// So many callers on each of so many connections.
     async fn callers(&mut self, connections: u64, in_flight: u64) -> Result<Vec<Self::Caller>, Failure>;
+
+    /// How often a call did nothing and was sent again.
+    fn retries(&self) -> u64 {
+        0
+    }
 
     /// What the books come to now.
     async fn totals(&mut self) -> Result<Totals, Failure>;
@@ -202,7 +207,7 @@ impl Ground {
             .map(|(caller, lane)| Ok::<_, Failure>((caller, commands_of(seed, lane, self.stage.members)?)));
         let driven = drive(lanes.collect::<Result<_, _>>()?, batch, self.lasts).await?;
         store.totals().await?.hold(&before, &driven.sent)?;
-        Ok(driven)
+        Ok(Driven { retries: store.retries(), ..driven })
     }
 }
 

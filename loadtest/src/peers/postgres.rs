@@ -1,12 +1,15 @@
-//! PostgreSQL: a server of the Debian package on a socket of its own, with one function call for each request.
+//! PostgreSQL: a server of the Debian package on a port of its own, with one function call for each request.
 
-use std::path::Path;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::Signal;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, Row, Statement};
 
-use super::daemon::{Daemon, Home, User, find};
+use super::daemon::{Daemon, Home, User, find, free_address, password};
 use super::drive::{APPLIED, Caller};
 use super::totals::Totals;
 use super::{Peer, Store};
@@ -16,7 +19,7 @@ use crate::wire::{Counted, Drawn};
 /// Tables and functions.
 const SCHEMA: &str = include_str!("postgres.sql");
 /// What differs from what a new cluster has. `fsync`, `synchronous_commit` and `full_page_writes` are on as they come, and said all the same.
-pub(super) const SETTINGS: [(&str, &str); 11] = [
+pub(super) const SETTINGS: [(&str, &str); 10] = [
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("full_page_writes", "on"),
@@ -26,18 +29,30 @@ pub(super) const SETTINGS: [(&str, &str); 11] = [
     ("wal_buffers", "64MB"),
     ("max_wal_size", "8GB"),
     ("jit", "off"),
-    ("listen_addresses", ""),
-    ("unix_socket_permissions", "0700"),
+    ("listen_addresses", "127.0.0.1"),
 ];
+/// What else is to be known of it.
+pub(super) const HOW: &str = "read committed; one prepared call of a function a request, which locks the campaign's row last; \
+    batches in order of members; fillfactor 80 and 10, so that balances change in place";
 /// The cluster's administrator, whoever the system's user is.
 const ADMINISTRATOR: &str = "postgres";
-/// A call that met a deadlock did nothing and is sent again, at most so often.
+/// A call that met a deadlock, or a budget that was taken meanwhile, did nothing and is sent again, at most so often.
 const TRIES: u32 = 5;
+/// In the server's folder, until it has read it.
+const PASSWORD_FILE: &str = "password";
 
 /// Books of which PostgreSQL keeps account.
 pub(super) struct Postgres {
     client: Client,
-    daemon: Daemon,
+    door: Door,
+    retries: Arc<AtomicU64>,
+    _daemon: Daemon,
+}
+
+/// Where it listens, and what lets in.
+struct Door {
+    address: SocketAddr,
+    password: String,
 }
 
 impl Postgres {
@@ -46,14 +61,20 @@ impl Postgres {
         let (initdb, postgres) =
             (Peer::Postgres.program(folders, "initdb")?, Peer::Postgres.program(folders, "postgres")?);
         let home = Home::new(User::without_rights(&["postgres", "nobody"])?)?;
-        home.run(&initdb, ["-D", "data", "-U", ADMINISTRATOR, "--auth=trust", "--encoding=UTF8", "--locale=C"])?;
-        let mut arguments =
-            vec!["-D".to_owned(), "data".to_owned(), "-k".to_owned(), home.path().display().to_string()];
+        let door = Door { address: free_address()?, password: password() };
+        home.give(PASSWORD_FILE, &door.password)?;
+        let file = format!("--pwfile={PASSWORD_FILE}");
+        home.run(
+            &initdb,
+            ["-D", "data", "-U", ADMINISTRATOR, "--auth=scram-sha-256", &file, "--encoding=UTF8", "--locale=C"],
+        )?;
+        fs::remove_file(home.path().join(PASSWORD_FILE))?;
+        let port = door.address.port().to_string();
+        let mut arguments = ["-D", "data", "-k", "", "-p", &port].map(str::to_owned).to_vec();
         arguments.extend(SETTINGS.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));
         // SIGQUIT: at once, since the data go.
         let mut daemon = home.start(&postgres, arguments, Signal::QUIT)?;
-        let folder = daemon.path().to_owned();
-        let client = daemon.connected(async || connect(&folder).await).await?;
+        let client = daemon.connected(async || connect(&door).await).await?;
         client.batch_execute(SCHEMA).await?;
         let open = "insert into account (name, balance) \
             select 'member-' || lpad(number::text, 13, '0'), 0 from generate_series(0, $1::bigint - 1) number";
@@ -61,7 +82,7 @@ impl Postgres {
         // What members leave to be written is not part of what is measured.
         client.batch_execute("vacuum analyze").await?;
         client.batch_execute("checkpoint").await?;
-        Ok(Self { client, daemon })
+        Ok(Self { client, door, retries: Arc::default(), _daemon: daemon })
     }
 
     /// What `postgres --version` says.
@@ -70,9 +91,10 @@ impl Postgres {
     }
 }
 
-async fn connect(folder: &Path) -> Result<Client, tokio_postgres::Error> {
+async fn connect(door: &Door) -> Result<Client, tokio_postgres::Error> {
     let mut config = Config::new();
-    config.host_path(folder).user(ADMINISTRATOR).dbname(ADMINISTRATOR);
+    config.host(door.address.ip().to_string()).port(door.address.port()).password(&door.password);
+    config.user(ADMINISTRATOR).dbname(ADMINISTRATOR);
     let (client, connection) = config.connect(NoTls).await?;
     // It ends with the client; what goes wrong is told to the callers.
     tokio::spawn(connection);
@@ -85,14 +107,19 @@ impl Store for Postgres {
     async fn callers(&mut self, connections: u64, in_flight: u64) -> Result<Vec<PostgresCaller>, Failure> {
         let mut callers = Vec::new();
         for _ in 0..connections {
-            let client = std::sync::Arc::new(connect(self.daemon.path()).await?);
+            let client = Arc::new(connect(&self.door).await?);
             let one = client.prepare("select awarded, balance, replayed from earn($1, $2, $3, $4)").await?;
             let batch = client.prepare("select awarded, balance, replayed from earn_batch($1, $2, $3, $4)").await?;
             for _ in 0..in_flight {
-                callers.push(PostgresCaller { client: client.clone(), one: one.clone(), batch: batch.clone() });
+                let (client, retries) = (client.clone(), Arc::clone(&self.retries));
+                callers.push(PostgresCaller { client, one: one.clone(), batch: batch.clone(), retries });
             }
         }
         Ok(callers)
+    }
+
+    fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     async fn totals(&mut self) -> Result<Totals, Failure> {
@@ -120,9 +147,10 @@ impl Store for Postgres {
 /// See [`Caller`].
 #[derive(Clone)]
 pub(super) struct PostgresCaller {
-    client: std::sync::Arc<Client>,
+    client: Arc<Client>,
     one: Statement,
     batch: Statement,
+    retries: Arc<AtomicU64>,
 }
 
 impl PostgresCaller {
@@ -141,12 +169,22 @@ impl PostgresCaller {
     }
 }
 
+/// Whether the call is to be sent again as it is.
+fn did_nothing(error: &tokio_postgres::Error) -> bool {
+    [&SqlState::T_R_DEADLOCK_DETECTED, &SqlState::T_R_SERIALIZATION_FAILURE]
+        .into_iter()
+        .any(|code| error.code() == Some(code))
+}
+
 impl Caller for PostgresCaller {
     async fn post(&mut self, commands: &[Drawn]) -> Result<Vec<Counted>, Failure> {
         let mut tries = 1;
         let row = loop {
             match self.ask(commands).await {
-                Err(error) if error.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED) && tries < TRIES => tries += 1,
+                Err(error) if did_nothing(&error) && tries < TRIES => {
+                    tries += 1;
+                    self.retries.fetch_add(1, Ordering::Relaxed);
+                }
                 answer => break answer?,
             }
         };

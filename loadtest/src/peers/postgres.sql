@@ -36,7 +36,9 @@ insert into campaign (id, balance) values (2, 1000000000000);
 insert into posting (op, account, units) values (0, 1, -1000000000000), (0, 2, 1000000000000);
 
 -- One command in one call. A known key answers what it answered first, or nothing where the command was another one. Where two calls with one key
--- run at once, the second one fails with unique_violation; sent again, it finds the key.
+-- run at once, the second one fails with unique_violation; sent again, it finds the key. The campaign's row, which half of all commands update, is
+-- locked last, so that others wait for it as briefly as can be: for the sync of the commit and no more. Where the budget, which is looked at
+-- before, was taken meanwhile, the call fails with serialization_failure; sent again, it sees what is left.
 create function earn(k text, m text, spent bigint, twice boolean, out awarded bigint, out balance bigint, out replayed boolean)
 language plpgsql as $$
 #variable_conflict use_column
@@ -58,12 +60,7 @@ begin
     end if;
     replayed := false;
     if twice then
-        extra := base;
-        update campaign set balance = balance - extra where id = 2 and balance >= extra;
-        if not found then
-            select balance into extra from campaign where id = 2 for update;
-            update campaign set balance = balance - extra where id = 2;
-        end if;
+        select least(base, c.balance) into extra from campaign c where c.id = 2;
     end if;
     awarded := base + extra;
     update account set balance = balance + base + extra where name = m returning id, account.balance into who, balance;
@@ -74,9 +71,14 @@ begin
     end if;
     insert into command (key, account, amount, doubled, awarded, balance)
         values (k, who, spent, twice, earn.awarded, earn.balance) returning op into number;
-    insert into posting (op, account, units) values (number, 1, -base), (number, who, base + extra);
-    if extra > 0 then
-        insert into posting (op, account, units) values (number, 2, -extra);
+    if extra = 0 then
+        insert into posting (op, account, units) values (number, 1, -base), (number, who, base);
+        return;
+    end if;
+    insert into posting (op, account, units) values (number, 1, -base), (number, who, base + extra), (number, 2, -extra);
+    update campaign set balance = balance - extra where id = 2 and balance >= extra;
+    if not found then
+        raise serialization_failure;
     end if;
 end
 $$;

@@ -1,12 +1,15 @@
-//! Redis: a server of the Debian package on a socket of its own, with one script call for each command, every write synced.
+//! Redis: a server of the Debian package on a port of its own, with one script call for each command, every write synced.
 
 use std::path::PathBuf;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+};
 use rustix::process::Signal;
 
-use super::daemon::{Daemon, Home, START_PATIENCE, find};
+use super::daemon::{Daemon, Home, START_PATIENCE, find, free_address, password};
 use super::drive::{APPLIED, Caller};
 use super::totals::Totals;
 use super::{Peer, Store};
@@ -16,9 +19,12 @@ use crate::wire::{Counted, Drawn, member_id};
 
 const SCRIPT: &str = include_str!("redis.lua");
 /// Every write is synced before it is answered.
-pub(super) const SETTINGS: [(&str, &str); 5] =
-    [("appendonly", "yes"), ("appendfsync", "always"), ("save", ""), ("port", "0"), ("unixsocketperm", "700")];
-const SOCKET: &str = "redis.sock";
+pub(super) const SETTINGS: [(&str, &str); 4] =
+    [("appendonly", "yes"), ("appendfsync", "always"), ("save", ""), ("bind", "127.0.0.1")];
+/// What else is to be known of it.
+pub(super) const HOW: &str = "one Lua script a command, pipelined where batched";
+/// In the server's folder: what it is not told on its command line, which everybody can read.
+const CONFIG_FILE: &str = "redis.conf";
 /// Members that one request opens or reads.
 const MEMBERS_A_REQUEST: u64 = 10_000;
 
@@ -27,7 +33,8 @@ pub(super) struct Redis {
     connection: MultiplexedConnection,
     script: String,
     members: u64,
-    daemon: Daemon,
+    door: ConnectionInfo,
+    _daemon: Daemon,
 }
 
 impl Redis {
@@ -35,11 +42,15 @@ impl Redis {
     pub(super) async fn open(folders: &[PathBuf], members: u64) -> Result<Self, Failure> {
         let server = Peer::Redis.program(folders, "redis-server")?;
         let home = Home::new(None)?;
-        let socket = home.path().join(SOCKET).display().to_string();
-        let mut arguments = vec!["--unixsocket".to_owned(), socket.clone()];
+        let (address, password) = (free_address()?, password());
+        home.give(CONFIG_FILE, &format!("requirepass {password}\nport {}\n", address.port()))?;
+        let door = ConnectionAddr::Tcp(address.ip().to_string(), address.port()).into_connection_info()?;
+        let door = door.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let door = door.set_redis_settings(RedisConnectionInfo::default().set_password(password));
+        let mut arguments = vec![CONFIG_FILE.to_owned()];
         arguments.extend(SETTINGS.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]));
         let mut daemon = home.start(&server, arguments, Signal::TERM)?;
-        let mut connection = daemon.connected(async || connect(&socket).await).await?;
+        let mut connection = daemon.connected(async || connect(&door).await).await?;
         let script = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
         redis::cmd("MSET").arg("issued").arg(BUDGET).arg("campaign").arg(BUDGET).exec_async(&mut connection).await?;
         for keys in members_in_requests(members) {
@@ -49,7 +60,7 @@ impl Redis {
             });
             open.exec_async(&mut connection).await?;
         }
-        Ok(Self { connection, script, members, daemon })
+        Ok(Self { connection, script, members, door, _daemon: daemon })
     }
 
     /// What `redis-server --version` says.
@@ -58,9 +69,9 @@ impl Redis {
     }
 }
 
-async fn connect(socket: &str) -> redis::RedisResult<MultiplexedConnection> {
+async fn connect(door: &ConnectionInfo) -> redis::RedisResult<MultiplexedConnection> {
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(START_PATIENCE));
-    let client = Client::open(format!("redis+unix://{socket}"))?;
+    let client = Client::open(door.clone())?;
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     // While it loads it refuses.
     redis::cmd("PING").exec_async(&mut connection).await?;
@@ -86,10 +97,9 @@ impl Store for Redis {
     type Caller = RedisCaller;
 
     async fn callers(&mut self, connections: u64, in_flight: u64) -> Result<Vec<RedisCaller>, Failure> {
-        let socket = self.daemon.path().join(SOCKET).display().to_string();
         let mut callers = Vec::new();
         for _ in 0..connections {
-            let connection = connect(&socket).await?;
+            let connection = connect(&self.door).await?;
             for _ in 0..in_flight {
                 callers.push(RedisCaller { connection: connection.clone(), script: self.script.clone() });
             }

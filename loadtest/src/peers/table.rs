@@ -14,7 +14,11 @@ struct Cell {
     rates: Vec<u64>,
     /// Of all rounds.
     tally: Tally,
+    retries: u64,
 }
+
+/// How commands reach each store.
+const LINK: &str = "all over TCP on 127.0.0.1, as from a backend on another machine, without TLS";
 
 /// All runs.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl Table {
         versions: Vec<String>,
         missing: Vec<String>,
     ) -> Result<Self, Failure> {
-        let row = || peers.iter().map(|_| Ok(Cell { rates: Vec::new(), tally: Tally::new()? })).collect();
+        let row = || peers.iter().map(|_| Ok(Cell { rates: Vec::new(), tally: Tally::new()?, retries: 0 })).collect();
         let cells = FORMS.iter().map(|_| row()).collect::<Result<_, Failure>>()?;
         Ok(Self { options: options.clone(), peers, versions, missing, cells })
     }
@@ -61,6 +65,7 @@ impl Table {
     pub(super) fn add(&mut self, form: usize, peer: usize, driven: Driven) -> Result<(), Failure> {
         let cell = self.cells.get_mut(form).and_then(|row| row.get_mut(peer)).ok_or("no such run")?;
         cell.rates.push(rate_per_s(driven.sent.commands, driven.elapsed));
+        cell.retries += driven.retries;
         cell.tally.add(&driven.tally)
     }
 
@@ -78,13 +83,16 @@ impl Table {
         for (peer, version) in self.peers.iter().zip(&self.versions) {
             println!("  {}: {version}; {}", peer.name(), peer.settings());
         }
+        println!("  {LINK}");
         println!("  the books of all were balanced after each run, with as many commands as were sent");
         self.missing.iter().for_each(|line| println!("  {line}"));
         println!("{:<26} {:<10} {:>11} {:>12} {:>10} {:>10}", "", "", "commands/s", "of Stampbook", "p50 us", "p99 us");
         for cell in self.lines() {
             let ratio = format!("{}.{} %", cell.ratio_permille / 10, cell.ratio_permille % 10);
             let (rate, p50, p99) = (grouped(cell.rate), grouped(cell.p50_us), grouped(cell.p99_us));
-            println!("{:<26} {:<10} {rate:>11} {ratio:>12} {p50:>10} {p99:>10}", cell.form, cell.store);
+            let retries =
+                if cell.retries == 0 { String::new() } else { format!("  {} calls sent again", grouped(cell.retries)) };
+            println!("{:<26} {:<10} {rate:>11} {ratio:>12} {p50:>10} {p99:>10}{retries}", cell.form, cell.store);
         }
         Ok(())
     }
@@ -106,6 +114,7 @@ impl Table {
                     ratio_permille: ratio_permille(&cell.rates, stampbook),
                     p50_us: latencies.p50_us,
                     p99_us: latencies.p99_us,
+                    retries: cell.retries,
                 });
             }
         }
@@ -122,7 +131,7 @@ impl Table {
         let runs: Vec<_> = self.lines().into_iter().map(Line::json).collect();
         let Options { seconds, rounds, members } = &self.options;
         json!({
-            "seconds": seconds, "rounds": rounds, "members": members,
+            "seconds": seconds, "rounds": rounds, "members": members, "link": LINK,
             "stores": stores, "missing": self.missing, "runs": runs,
         })
     }
@@ -140,6 +149,7 @@ struct Line {
     ratio_permille: u64,
     p50_us: u64,
     p99_us: u64,
+    retries: u64,
 }
 
 impl Line {
@@ -147,7 +157,7 @@ impl Line {
         json!({
             "form": self.form, "store": self.store, "connections": self.connections, "in_flight": self.in_flight,
             "batch": self.batch, "rate_per_s": self.rate, "rates_per_s": self.rates,
-            "ratio_permille": self.ratio_permille, "p50_us": self.p50_us, "p99_us": self.p99_us,
+            "ratio_permille": self.ratio_permille, "p50_us": self.p50_us, "p99_us": self.p99_us, "retries": self.retries,
         })
     }
 }
@@ -178,7 +188,12 @@ mod tests {
         for form in 0..FORMS.len() {
             for (peer, commands) in [(0, 4_000), (1, 1_000)] {
                 let sent = Sent { commands, ..Sent::default() };
-                let driven = Driven { sent, tally: Tally::new().unwrap(), elapsed: Duration::from_secs(2) };
+                let driven = Driven {
+                    sent,
+                    tally: Tally::new().unwrap(),
+                    elapsed: Duration::from_secs(2),
+                    retries: commands / 1_000,
+                };
                 table.add(form, peer, driven).unwrap();
             }
         }
@@ -187,9 +202,12 @@ mod tests {
         assert_eq!(told["stores"][1]["version"], "p");
         let runs = told["runs"].as_array().unwrap();
         assert_eq!(runs.len(), 2 * FORMS.len());
-        for field in ["form", "store", "connections", "in_flight", "batch", "rates_per_s", "p50_us", "p99_us"] {
+        for field in
+            ["form", "store", "connections", "in_flight", "batch", "rates_per_s", "p50_us", "p99_us", "retries"]
+        {
             assert!(runs.iter().all(|run| !run[field].is_null()), "{field}");
         }
         assert_eq!((&runs[1]["rate_per_s"], &runs[1]["ratio_permille"]), (&json!(500), &json!(250)));
+        assert_eq!((&runs[0]["retries"], &runs[1]["retries"]), (&json!(4), &json!(1)));
     }
 }
