@@ -96,6 +96,10 @@ pub const QUEUE_REQUESTS_MAX: usize = 8_192;
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 32_768;
 /// Requests that one connection may have open at a time.
 pub const REQUESTS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Requests of one connection that its client may have ended before we came to look at them; at one more the connection is closed, since whoever
+/// opens requests only to end them costs work and waits for nothing. As many as may be open, so that a client all of whose calls reach their
+/// deadline at once is not taken for one; the library would allow 20.
+pub const RESETS_PER_CONNECTION_MAX: usize = 1_024;
 /// Commands of one stream between arrival and answer.
 pub const STREAM_COMMANDS_IN_FLIGHT_MAX: usize = 16_384;
 /// Groups of commands of one stream between arrival and answer.
@@ -214,6 +218,10 @@ const _: () = assert!(FRAME_HEADER_BYTES <= PAGE_BYTES, "a frame's header lies i
 const _: () = assert!(
     MESSAGE_PREFIX_BYTES + MESSAGE_BYTES_MAX <= IN_FLIGHT_BYTES_MAX,
     "the greatest message can be admitted when nothing else is"
+);
+const _: () = assert!(
+    RESETS_PER_CONNECTION_MAX == REQUESTS_PER_CONNECTION_MAX as usize,
+    "a client may end all of its calls at once"
 );
 const _: () = assert!(
     MEMBER_ID_BYTES_MAX + KEY_BYTES_MAX + METADATA_BYTES_MAX < EVENT_BYTES_MAX / 4,

@@ -45,6 +45,8 @@ mod posting;
 mod process;
 #[path = "server/reading.rs"]
 mod reading;
+#[path = "server/resets.rs"]
+mod resets;
 #[path = "server/rewards.rs"]
 mod rewards;
 #[path = "server/snapshots.rs"]

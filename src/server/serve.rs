@@ -28,7 +28,8 @@ use super::ready_made::ledger_service_server::LedgerServiceServer;
 use crate::audit::room::SnapshotFiles;
 use crate::config::{ClockSetting, Config, ConfigError};
 use crate::constants::{
-    MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX, SNAPSHOTS_DIR, STORE_DIR,
+    MESSAGE_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_CONNECTION_MAX, RESETS_PER_CONNECTION_MAX, SNAPSHOTS_DIR,
+    STORE_DIR,
 };
 use crate::engine::rooms::Rooms;
 use crate::engine::{Engine, Handle, StartError};
@@ -247,6 +248,7 @@ async fn router(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(HTTP_FRAME_BYTES)
         .max_concurrent_streams(REQUESTS_PER_CONNECTION_MAX)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION_MAX))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .layer(AdmissionLayer::new(admission, move || handle.overloaded()))
         .add_service(ledger.max_decoding_message_size(MESSAGE_BYTES_MAX))
