@@ -81,7 +81,8 @@ impl Counts {
             Ok(Outcome::Applied) => self.applied += 1,
             Ok(Outcome::Rejected) => self.rejected += 1,
             Ok(Outcome::Conflict) => self.conflicts += 1,
-            // Of one item of a batch that was answered: it is for want of an operator, and waiting does not help.
+            // Of one item of a batch that was answered, this is MEMBERS_LIMIT alone, since all else is shed by whole requests: it is for want of
+            // an operator, and neither waiting nor sending it again helps.
             Ok(Outcome::Shed) => {
                 self.refused += 1;
                 self.given_up += 1;
@@ -270,6 +271,10 @@ impl Record {
             let _ = of_second_us.record_n(latency_us.min(LATENCY_US_MAX), counts.answered);
             sum.add(counts);
         }
+        if sum.given_up > 0 {
+            self.last_loss =
+                Some("MEMBERS_LIMIT: the books hold as many members, counters or lots as they may".to_owned());
+        }
         if sum.errors > 0 {
             self.last_error = Some(format!("{} receipts of a request are missing or no answer", sum.errors));
         }
@@ -340,6 +345,7 @@ mod tests {
         };
         assert_eq!(record.operations.iter().map(|operation| operation.counts).collect::<Vec<_>>(), [earn, redeem]);
         assert_eq!(record.operations.iter().map(|of| of.latencies_us.len()).collect::<Vec<_>>(), [3, 2]);
+        assert!(record.last_loss.as_ref().unwrap().contains("MEMBERS_LIMIT"));
         let total = record.total();
         assert_eq!(total.sent, total.answered + total.given_up + total.errors);
         assert_eq!(record.rows[&0].counts, total);
