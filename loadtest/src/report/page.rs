@@ -239,7 +239,7 @@ fn compared(this: &Run, other: &Run) -> Result<Markup, Failure> {
             }
             @for doubt in other.doubts() { p.warning { "Of the other run: " (doubt) } }
             div.wide { table {
-                thead { tr { th { "" } th { "this run" } th { "the other run" } th { "ratio" } } }
+                thead { tr { th { "" } th { "this run" } th { "the other run" } th { "this / the other" } } }
                 @for (name, write, a, b) in rows {
                     tr { td { (name) } td { (write(a)) } td { (write(b)) } td { (ratio(a, b)) } }
                 }

@@ -112,6 +112,18 @@ fn the_page_has_every_plot_and_says_what_came_out() {
 }
 
 #[test]
+fn a_run_that_left_commands_without_an_answer_says_that_they_are_in_no_latency() {
+    let dir = tempfile::tempdir().unwrap();
+    let doubt = "got no answer: they are in no latency";
+    let mut told = told("Midnight");
+    write_run(dir.path(), &told);
+    assert!(!reported(dir.path(), None).contains(doubt), "14 of 660,000 change no quantile that is shown");
+    told["totals"]["earn"]["answered"] = json!(540_000);
+    write_run(dir.path(), &told);
+    assert!(reported(dir.path(), None).contains(&format!("60,007 of 660,000 commands {doubt}")));
+}
+
+#[test]
 fn the_page_is_one_file_and_its_colours_follow_the_reader() {
     let dir = tempfile::tempdir().unwrap();
     write_run(dir.path(), &told("Midnight"));

@@ -53,9 +53,13 @@ pub(super) fn one_in(number: f64) -> String {
     format!("{} %", share.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// `this / other` with two digits behind the point, rounded down; a dash where there is nothing to divide by.
+/// `this / other` with two digits behind the point, rounded down; a dash where there is nothing to divide by. What is not nothing does not look it.
 pub(super) fn ratio(this: u64, other: u64) -> String {
-    if other == 0 { "–".to_owned() } else { open::ratio(this, other) }
+    match (this, other) {
+        (_, 0) => "–".to_owned(),
+        (1.., _) if this.saturating_mul(100) < other => "< 0.01".to_owned(),
+        _ => open::ratio(this, other),
+    }
 }
 
 /// An instant to the minute.
@@ -134,6 +138,16 @@ impl Run {
                 duration(self.told.late_us_max)
             ));
         }
+        let total = self.total();
+        let unanswered = total.sent.saturating_sub(total.answered);
+        // Of a thousand one: so many would change p99.9.
+        if unanswered > 0 && unanswered.saturating_mul(1_000) >= total.sent {
+            doubts.push(format!(
+                "{} of {} commands got no answer: they are in no latency, so that a run that answers fewer may seem faster.",
+                grouped(unanswered),
+                grouped(total.sent)
+            ));
+        }
         if self.server.is_none() {
             doubts.push(
                 "The run folder has no server.hlog: nothing is known of the server's queue, frames and syncs."
@@ -176,6 +190,7 @@ mod tests {
 
     #[test]
     fn a_ratio_is_of_this_run_to_the_other() {
-        assert_eq!([ratio(300, 200), ratio(1, 3), ratio(5, 0)], ["1.50", "0.33", "–"]);
+        assert_eq!([ratio(300, 200), ratio(1, 3), ratio(5, 0), ratio(0, 5)], ["1.50", "0.33", "–", "0.00"]);
+        assert_eq!([ratio(1, 100), ratio(1, 101)], ["0.01", "< 0.01"]);
     }
 }
