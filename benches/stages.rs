@@ -176,7 +176,7 @@ impl Night {
         for (op, command) in (frame.first_op()..).zip(commands) {
             let event = frame.event(op).unwrap();
             if !reply.put_plain(Op(op), NOW_US, event, &command.key) {
-                reply.put(&scribe.receipt(Op(op), NOW_US, &codec::decode(event).unwrap(), command.key));
+                reply.put(&scribe.receipt(Op(op), NOW_US, &codec::decode(event).unwrap(), command.key.into()));
             }
         }
         reply.into_bytes()

@@ -351,7 +351,7 @@ fn a_counter_that_was_forgotten_begins_anew_and_a_refund_from_before_takes_no_mo
 
 /// A refund that names no original.
 fn refund_alone(minor_units: u64) -> Action {
-    let (basis, event_kind) = (Basis::Spend(minor_units), Some("purchase".to_owned()));
+    let (basis, event_kind) = (Basis::Spend(minor_units), Some("purchase".into()));
     Action::Refund { original: Original::None, basis, event_kind }
 }
 

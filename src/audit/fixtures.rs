@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::snapshot::{ManifestInput, SnapshotWriter};
 use crate::engine::names::Names;
 use crate::io::sim::SimDisk;
@@ -49,7 +51,7 @@ pub(crate) struct TestBook {
     events: Vec<Vec<u8>>,
 }
 
-fn earn(basis: Basis, event_kind: Option<String>) -> Action {
+fn earn(basis: Basis, event_kind: Option<SmolStr>) -> Action {
     Action::Earn { basis, event_kind, asset: AssetNo::POINTS, matures: None }
 }
 
@@ -102,11 +104,11 @@ impl TestBook {
             let member = MEMBERS.get(pick % MEMBERS.len()).unwrap();
             let program = if pick.is_multiple_of(5) { "cafe" } else { "shop" };
             let amount = u64::try_from(pick % 3_000 + 1).unwrap();
-            let kind = || Some("purchase".to_owned());
+            let kind = || Some("purchase".into());
             let action = match pick % 11 {
                 0..=4 => earn(Basis::Spend(amount), kind()),
                 5 => earn(Basis::Points(amount), None),
-                6 => earn(Basis::Spend(1), Some("unheard of".to_owned())),
+                6 => earn(Basis::Spend(1), Some("unheard of".into())),
                 7 | 8 => {
                     Action::Redeem { asset: AssetNo::POINTS, points: amount % 150 + 1, purpose: Purpose::ALL[pick % 6] }
                 }
@@ -201,7 +203,7 @@ impl TestBook {
         let command = Command {
             program: self.ledger.program_number(program).unwrap(),
             key_print: self.prints.key(program, &key),
-            key,
+            key: key.into(),
             body_hash: [2; 16],
             member: member.into(),
             member_hash: self.prints.member(program, member),

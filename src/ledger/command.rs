@@ -1,5 +1,7 @@
 //! What a caller asks, its shape already checked and its hashes made on the threads that received it.
 
+use smol_str::SmolStr;
+
 use super::ids::{AssetNo, Op, ProgramNo};
 use super::spec::ProgramSpec;
 
@@ -107,7 +109,7 @@ pub enum Action {
         /// Money spent, or units of the asset.
         basis: Basis,
         /// The event kind: always there for spend; with points, campaigns take part only if it is.
-        event_kind: Option<String>,
+        event_kind: Option<SmolStr>,
         /// The asset that `Basis::Points` counts; `points` for an award by spend, whose assets are the rule's to say.
         asset: AssetNo,
         /// Until when the award is pending. `None`: as the rule of the event kind says, and not at all without one.
@@ -120,7 +122,7 @@ pub enum Action {
         /// How much of it is returned.
         basis: Basis,
         /// The event kind whose base rate applies to a refund without original.
-        event_kind: Option<String>,
+        event_kind: Option<SmolStr>,
     },
     /// Spend units of an asset.
     Redeem {
@@ -340,20 +342,20 @@ pub struct Notes {
 pub struct Command {
     /// The program.
     pub program: ProgramNo,
-    /// The idempotency key: 1 to 128 bytes.
-    pub key: String,
+    /// The idempotency key: 1 to 128 bytes, in place where they are few, like the other texts of most commands.
+    pub key: SmolStr,
     /// The key's keyed fingerprint, see [`super::print::Prints::key`].
     pub key_print: u128,
     /// The hash of the body as sent.
     pub body_hash: [u8; 16],
     /// The member's id: 1 to 64 bytes.
-    pub member: String,
+    pub member: SmolStr,
     /// The id's keyed hash, see [`super::print::Prints::member`].
     pub member_hash: u128,
     /// Business time in microseconds since the Unix epoch; `None` for the time of booking.
     pub occurred_at_us: Option<i64>,
     /// A currency code that must match the program's, if given.
-    pub currency: Option<String>,
+    pub currency: Option<[u8; 3]>,
     /// The caller's notes; `None` where it sent none.
     pub notes: Option<Box<Notes>>,
     /// What is to be done.

@@ -255,7 +255,7 @@ impl Ledger {
     pub(super) fn admit(&self, command: &Command, at: Moment) -> Result<(&Program, &Version, i64), Halt> {
         let program = self.program(command.program).ok_or((Reason::ProgramUnknown, "program"))?;
         let newest = program.newest().ok_or((Reason::ProgramUnknown, "program"))?;
-        if command.currency.as_ref().is_some_and(|currency| *currency != newest.spec.currency) {
+        if command.currency.is_some_and(|currency| currency != newest.spec.currency.as_bytes()) {
             return Err((Reason::CurrencyMismatch, "currency").into());
         }
         let occurred = command.occurred_at_us.unwrap_or(at.book_time_us);

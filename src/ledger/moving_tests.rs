@@ -144,7 +144,7 @@ fn moved(legs: &[Leg]) -> Vec<(Option<LotId>, i64)> {
 }
 
 fn earn(pounds: u64) -> Action {
-    let event_kind = Some("purchase".to_owned());
+    let event_kind = Some("purchase".into());
     Action::Earn { basis: Basis::Spend(pounds * 100), event_kind, asset: POINTS, matures: None }
 }
 

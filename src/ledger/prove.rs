@@ -1,6 +1,8 @@
 //! Proves an award: the command is rebuilt from the inputs in its event, decided again against the state before it,
 //! and must come to the same event, to the point.
 
+use smol_str::SmolStr;
+
 use super::command::{Action, Command, Matures, Named, Notes, Original, Standing};
 use super::decide::Decision;
 use super::event::{
@@ -43,7 +45,7 @@ fn action_of(
     other: Option<Named>,
     sku: impl Fn(RewardNo) -> Option<String>,
 ) -> Option<Action> {
-    let kind = |kind: Option<&str>| kind.map(str::to_owned);
+    let kind = |kind: Option<&str>| kind.map(SmolStr::from);
     let text = |text: &Text<'_>| text.text.to_owned();
     let of = |more: &Later<AssetMore>| more.as_deref().cloned().unwrap_or_default();
     match event {
@@ -241,10 +243,10 @@ impl Ledger {
         let member = self.id_of(common.member)?;
         Ok(Command {
             program: common.program,
-            key: common.key.to_owned(),
+            key: common.key.into(),
             key_print: 0,
             body_hash: common.body_hash,
-            member: member.to_owned(),
+            member: member.into(),
             member_hash: prints.member(&program.id, member),
             occurred_at_us: Some(at.book_time_us.saturating_sub(common.behind_us)),
             currency: None,

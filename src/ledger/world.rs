@@ -142,9 +142,9 @@ impl World {
         Command {
             program,
             key_print: self.prints.key(self.id(program), &key),
-            key,
+            key: key.into(),
             body_hash: [2; 16],
-            member: id,
+            member: id.into(),
             member_hash: hash,
             occurred_at_us: self.occurred_us,
             currency: None,

@@ -39,7 +39,7 @@ impl Act {
     /// # Errors
     /// The status of a refusal, a conflict, or a book that cannot be read.
     pub(super) async fn post(self, desk: &Desk, action: AdminAction) -> Result<pb::Receipt, Status> {
-        let sent = Sent { key: self.key.clone(), body_hash: self.body_hash, other: None };
+        let sent = Sent { key: self.key.as_str().into(), body_hash: self.body_hash, other: None };
         let command = AdminCommand {
             key_print: desk.handle().prints().key(&self.program, &self.key),
             program_id: self.program,

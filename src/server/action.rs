@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use smol_str::SmolStr;
+
 use super::item::Earn;
 use super::shape::{self, Fault};
 use crate::constants::{
@@ -170,7 +172,7 @@ impl Within<'_> {
             Some(pb::earn::Basis::Points(points)) => Basis::Points(shape::points("earn.points", points)?),
             None => return Err(Fault::missing("earn.amount_minor")),
         };
-        let event_kind = event_kind("earn.event_kind", earn.event_kind.to_owned())?;
+        let event_kind = event_kind("earn.event_kind", earn.event_kind)?;
         match basis {
             Basis::Spend(_) if event_kind.is_none() => return Err(Fault::missing("earn.event_kind")),
             Basis::Spend(_) if !earn.asset.is_empty() => {
@@ -205,7 +207,7 @@ impl Within<'_> {
             Some(Amount::Points(points)) => Basis::Points(shape::points("refund.points", points)?),
             None => return Err(Fault::missing("refund.amount_minor")),
         };
-        let event_kind = event_kind("refund.event_kind", refund.event_kind)?;
+        let event_kind = event_kind("refund.event_kind", &refund.event_kind)?;
         match (&original, basis, &event_kind) {
             (Original::None, Basis::Spend(_), None) => Err(Fault::missing("refund.event_kind")),
             (Original::None, _, _) | (_, _, None) => Ok(Action::Refund { original, basis, event_kind }),
@@ -376,9 +378,9 @@ fn standing(prefix: &str, change: Standing, actor: String, reason: String) -> Re
     Ok(Action::Standing { change, actor, reason })
 }
 
-fn event_kind(field: &str, kind: String) -> Result<Option<String>, Fault> {
-    shape::text(field, &kind, EVENT_KIND_BYTES_MAX)?;
-    Ok(Some(kind).filter(|kind| !kind.is_empty()))
+fn event_kind(field: &str, kind: &str) -> Result<Option<SmolStr>, Fault> {
+    shape::text(field, kind, EVENT_KIND_BYTES_MAX)?;
+    Ok(Some(kind).filter(|kind| !kind.is_empty()).map(SmolStr::from))
 }
 
 fn purpose(field: &str, number: i32) -> Result<Purpose, Fault> {

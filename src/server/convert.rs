@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use super::action::Within;
 use super::body_hash::{body_hash, earn_hash};
 use super::item::{Earn, Item, Said};
@@ -91,11 +93,11 @@ impl<'a> Converter<'a> {
         };
         let mut command = Command {
             program,
-            key: said.key.to_owned(),
+            key: said.key.into(),
             key_print,
             body_hash,
             member_hash,
-            member: said.member.to_owned(),
+            member: said.member.into(),
             occurred_at_us: said.occurred_at_us,
             currency: currency(said.currency)?,
             action,
@@ -103,8 +105,13 @@ impl<'a> Converter<'a> {
         };
         if !parts.is_empty() {
             // A part has all that the command says, but no key of its own.
-            let part =
-                |action| Command { action, key: String::new(), key_print: 0, body_hash: [0; 16], ..command.clone() };
+            let part = |action| Command {
+                action,
+                key: SmolStr::default(),
+                key_print: 0,
+                body_hash: [0; 16],
+                ..command.clone()
+            };
             command.action = Action::Checkout { parts: parts.into_iter().map(part).collect() };
         }
         Ok(command)
@@ -123,10 +130,10 @@ impl<'a> Converter<'a> {
     }
 }
 
-fn currency(code: &str) -> Result<Option<String>, Fault> {
+fn currency(code: &str) -> Result<Option<[u8; 3]>, Fault> {
     match code.as_bytes() {
         [] => Ok(None),
-        [a, b, c] if [a, b, c].iter().all(|letter| letter.is_ascii_uppercase()) => Ok(Some(code.to_owned())),
+        &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_uppercase) => Ok(Some([a, b, c])),
         _ => Err(Fault::malformed("currency", "is three capital letters, as in ISO 4217")),
     }
 }
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!((command.program, command.key.len()), (ProgramNo(3), KEY_BYTES_MAX));
         let notes = command.notes.unwrap();
         assert_eq!((notes.reference.len(), notes.metadata.len()), (REFERENCE_BYTES_MAX, METADATA_PAIRS_MAX));
-        assert_eq!(command.currency.as_deref(), Some("GBP"));
+        assert_eq!(command.currency, Some(*b"GBP"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::mem;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
 use tonic::Status;
 
 use super::convert::Converter;
@@ -31,7 +32,7 @@ pub(super) struct Desk {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     /// The key.
-    pub key: String,
+    pub key: SmolStr,
     /// The hash of the body.
     pub body_hash: [u8; 16],
     /// The id of the other member that the body names, if it names one.
@@ -272,8 +273,8 @@ fn new_receipt(
 ) -> Result<pb::Receipt, Status> {
     match *result {
         ItemResult::Fresh(op) => fresh(scribe, frame, op, sent),
-        ItemResult::MembersLimit => Ok(members_limit(scribe.info, sent.key)),
-        ItemResult::Aborted => Ok(aborted(scribe.info, sent.key)),
+        ItemResult::MembersLimit => Ok(members_limit(scribe.info, sent.key.into())),
+        ItemResult::Aborted => Ok(aborted(scribe.info, sent.key.into())),
         ItemResult::Known(_) => Err(status::unexpected()),
     }
 }
@@ -283,7 +284,7 @@ fn fresh(scribe: &Scribe<'_>, frame: Option<&FrameBody>, op: Op, sent: Sent) -> 
     let frame = frame.ok_or_else(status::unexpected)?;
     let bytes = frame.event(op.0).ok_or_else(status::unexpected)?;
     let event = codec::decode(bytes).map_err(|error| status::unreadable(&Unreadable::Codec(op.0, error)))?;
-    let mut receipt = scribe.receipt(op, frame.book_time_us(), &event, sent.key);
+    let mut receipt = scribe.receipt(op, frame.book_time_us(), &event, sent.key.into());
     sent.other.iter().for_each(|id| name_other(&mut receipt, id));
     for part in parts_of(op, &event) {
         receipt.parts.push(fresh(scribe, Some(frame), part, Sent::default())?);
@@ -314,10 +315,10 @@ fn known_receipt(
         let event = codec::decode(bytes).map_err(|error| Unreadable::Codec(op.0, error))?;
         let (_, key, body_hash) = event.identity();
         if key != sent.key || body_hash != sent.body_hash {
-            return Ok(conflict(scribe.info, sent.key, pb::Reason::KeyReused, op));
+            return Ok(conflict(scribe.info, sent.key.into(), pb::Reason::KeyReused, op));
         }
         parts = parts_of(op, &event).collect();
-        let mut receipt = scribe.receipt(op, book_time_us, &event, sent.key);
+        let mut receipt = scribe.receipt(op, book_time_us, &event, sent.key.into());
         sent.other.iter().for_each(|id| name_other(&mut receipt, id));
         receipt
     };

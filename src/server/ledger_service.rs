@@ -143,7 +143,7 @@ fn no_key_twice(commands: &[Command]) -> Result<(), Fault> {
         _ => None,
     });
     let Some(place) = twice else { return Ok(()) };
-    let key = commands.get(place).map(|command| command.key.clone()).unwrap_or_default();
+    let key = commands.get(place).map(|command| command.key.to_string()).unwrap_or_default();
     let message = "a key occurs once in an atomic batch";
     Err(Fault::new(format!("items[{place}].key"), pb::Reason::DuplicateKeyInBatch, message).of(key))
 }

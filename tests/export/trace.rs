@@ -99,7 +99,7 @@ impl Keeper {
         let at = self.next();
         let key = format!("{kind}-{invoice}");
         let basis = Basis::Spend(amount.parse().unwrap());
-        let event_kind = Some("purchase".to_owned());
+        let event_kind = Some("purchase".into());
         let occurred_at: DateTime = occurred_at.parse().unwrap();
         let notes = Notes {
             reference: invoice.to_owned(),
@@ -110,9 +110,9 @@ impl Keeper {
         let command = Command {
             program: ProgramNo(0),
             key_print: self.prints.key(PROGRAM, &key),
-            key,
+            key: key.into(),
             body_hash: [2; 16],
-            member: member.to_owned(),
+            member: member.into(),
             member_hash: self.prints.member(PROGRAM, member),
             occurred_at_us: Some(zone.to_ambiguous_timestamp(occurred_at).compatible().unwrap().as_microsecond()),
             currency: None,

@@ -113,7 +113,7 @@ impl Keeper {
         Command {
             program: self.ledger.program_number(self.program).unwrap_or(ProgramNo(0)),
             key_print: self.prints.key(self.program, &key),
-            key,
+            key: key.into(),
             body_hash: [0x5a; 16],
             member: member.into(),
             member_hash: self.prints.member(self.program, member),

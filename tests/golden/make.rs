@@ -185,7 +185,7 @@ fn earns(book: &mut Keeper) -> Earns {
     book.post_command(&early);
     let late = Command {
         occurred_at_us: Some(book.now_us() - DAY_US),
-        currency: Some("GBP".into()),
+        currency: Some(*b"GBP"),
         ..book.command("eve", spend("purchase", 500))
     };
     book.post_command(&late);
@@ -219,7 +219,7 @@ fn refusals_of_members(book: &mut Keeper, earns: &Earns) {
     book.post("ann", adjust(-1_000_000));
     book.post("ann", spend("birthday", 1));
     book.post("ann", spend("party", 1_000_000_000_001));
-    let other_currency = Command { currency: Some("EUR".into()), ..book.command("ann", spend("purchase", 1)) };
+    let other_currency = Command { currency: Some(*b"EUR"), ..book.command("ann", spend("purchase", 1)) };
     book.post_command(&other_currency);
     for days in [-31, 1] {
         let occurred_at_us = Some(book.now_us() + days * DAY_US);

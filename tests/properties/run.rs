@@ -161,11 +161,11 @@ impl Run {
         }
         for (at_us, sent) in &self.sent {
             let (program, member) = match sent {
-                Sent::Member(command) => (usize::from(command.program.0), &command.member),
-                Sent::Sweep(program, member) => (*program, member),
+                Sent::Member(command) => (usize::from(command.program.0), command.member.as_str()),
+                Sent::Sweep(program, member) => (*program, member.as_str()),
                 Sent::Admin(_) => continue,
             };
-            if program == usize::from(last.program.0) && *member == last.member {
+            if program == usize::from(last.program.0) && member == last.member {
                 eprintln!("at {at_us}: {sent:?}");
             }
         }

@@ -135,12 +135,12 @@ impl Bookkeeper {
         Command {
             program: ProgramNo(0),
             key_print: self.prints.key("p", &key),
-            key,
+            key: key.into(),
             body_hash: [2; 16],
             member: member.into(),
             member_hash: self.prints.member("p", member),
             occurred_at_us: None,
-            currency: Some("GBP".into()),
+            currency: Some(*b"GBP"),
             notes: Some(Box::new(Notes { reference: format!("order-{}", op.0), ..Notes::default() })),
             action,
         }

@@ -202,7 +202,7 @@ fn a_refund_that_names_no_original_takes_the_base_of_its_time_from_any_lot() {
     {
         let mut till = Till::new(points(NEVER, debt, None));
         till.doubling(100).lot(5, None);
-        let (basis, event_kind) = (Basis::Spend(20_00), Some("purchase".to_owned()));
+        let (basis, event_kind) = (Basis::Spend(20_00), Some("purchase".into()));
         let (_, said) = till.post(Action::Refund { original: Original::None, basis, event_kind });
         match outcome {
             Ok(after) => assert_eq!((said.base, said.after), (20, after), "{debt:?}"),

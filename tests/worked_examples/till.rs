@@ -114,7 +114,7 @@ impl Till {
 
 /// An earn of so many pounds, or points.
 pub(crate) fn earn(points: u64, matures: Option<Matures>) -> Action {
-    let (basis, event_kind) = (Basis::Spend(points * 100), Some("purchase".to_owned()));
+    let (basis, event_kind) = (Basis::Spend(points * 100), Some("purchase".into()));
     Action::Earn { basis, event_kind, asset: AssetNo::POINTS, matures }
 }
 

@@ -68,7 +68,7 @@ impl Words<'_> {
                     Basis::Spend(minor) => pb::earn::Basis::AmountMinor(signed(*minor)?),
                     Basis::Points(points) => pb::earn::Basis::Points(signed(*points)?),
                 }),
-                event_kind: event_kind.clone().unwrap_or_default(),
+                event_kind: event_kind.as_deref().unwrap_or_default().to_owned(),
                 asset: if matches!(basis, Basis::Spend(_)) { String::new() } else { asset(number)? },
                 pending: matures.map(pending),
             }),
@@ -81,7 +81,7 @@ impl Words<'_> {
                     Basis::Spend(minor) => pb::refund::Amount::AmountMinor(signed(*minor)?),
                     Basis::Points(points) => pb::refund::Amount::Points(signed(*points)?),
                 }),
-                event_kind: event_kind.clone().unwrap_or_default(),
+                event_kind: event_kind.as_deref().unwrap_or_default().to_owned(),
             }),
             Action::Redeem { asset: number, points, purpose: Purpose::Use } => {
                 Sent::Use(pb::Use { asset: asset(number)?, units: signed(*points)? })

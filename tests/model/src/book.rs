@@ -113,10 +113,10 @@ impl Book {
         let notes = Notes { reference: reference.to_owned(), ..Notes::default() };
         let mut command = Command {
             program: ProgramNo(u16::try_from(program).unwrap()),
-            key: key.to_owned(),
+            key: key.into(),
             key_print: self.prints.key(id, key),
             body_hash: [0; 16],
-            member: member.to_owned(),
+            member: member.into(),
             member_hash: self.prints.member(id, member),
             occurred_at_us: None,
             currency: None,
@@ -134,7 +134,7 @@ impl Book {
 
     /// Gives the parts of a checkout all that the command says, but for its key.
     pub fn fill_parts(&self, command: &mut Command) {
-        let whole = Command { key: String::new(), key_print: 0, body_hash: [0; 16], ..command.clone() };
+        let whole = Command { key: "".into(), key_print: 0, body_hash: [0; 16], ..command.clone() };
         if let Action::Checkout { parts } = &mut command.action {
             for part in parts {
                 *part = Command { action: part.action.clone(), ..whole.clone() };

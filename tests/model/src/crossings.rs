@@ -150,7 +150,7 @@ impl Generator {
             });
         }
         if actions.len() < 2 || self.rng.chance(700) {
-            let (basis, event_kind) = (Basis::Spend(self.amount()), Some(self.kind()));
+            let (basis, event_kind) = (Basis::Spend(self.amount()), Some(self.kind().into()));
             let matures = self.matures();
             let place = usize::try_from(self.rng.between(0, i64::try_from(actions.len()).unwrap())).unwrap();
             actions.insert(place, Action::Earn { basis, event_kind, asset: AssetNo::POINTS, matures });

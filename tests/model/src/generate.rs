@@ -176,7 +176,7 @@ impl Generator {
         self.known.push(Known {
             op,
             program: usize::from(command.program.0),
-            member: command.member.clone(),
+            member: command.member.to_string(),
             print: command.key_print,
             reference: command.notes.as_ref().map_or(String::new(), |notes| notes.reference.clone()),
             action: command.action.clone(),
@@ -257,8 +257,8 @@ impl Generator {
         let mut command = book.noted(program, &self.key(), &member, &reference, action);
         command.occurred_at_us = self.occurred_at();
         command.currency = match self.rng.between(0, 99) {
-            0 => Some("XTS".to_owned()),
-            1..=30 => Some(self.currency(program).to_owned()),
+            0 => Some(*b"XTS"),
+            1..=30 => self.currency(program).as_bytes().try_into().ok(),
             _ => None,
         };
         book.fill_parts(&mut command);

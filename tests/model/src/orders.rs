@@ -92,11 +92,11 @@ impl Generator {
         }
         match self.rng.between(0, 999) {
             0..=289 => {
-                let (basis, event_kind) = (Basis::Spend(self.amount()), Some(self.kind()));
+                let (basis, event_kind) = (Basis::Spend(self.amount()), Some(self.kind().into()));
                 Action::Earn { basis, event_kind, asset: AssetNo::POINTS, matures: self.matures() }
             }
             290..=359 => {
-                let event_kind = if self.rng.chance(600) { Some(self.kind()) } else { None };
+                let event_kind = if self.rng.chance(600) { Some(self.kind().into()) } else { None };
                 let asset = self.rng.pick(&[AssetNo::POINTS, AssetNo::POINTS, GROWTH, STARS, STARS, WALLET]);
                 Action::Earn { basis: Basis::Points(self.amount()), event_kind, asset, matures: self.matures() }
             }
@@ -236,7 +236,7 @@ impl Generator {
         if recent.is_empty() || self.rng.chance(80) {
             let basis = self.amount();
             let basis = if self.rng.chance(800) { Basis::Spend(basis) } else { Basis::Points(basis) };
-            return Action::Refund { original: Original::None, basis, event_kind: Some(self.kind()) };
+            return Action::Refund { original: Original::None, basis, event_kind: Some(self.kind().into()) };
         }
         let earn = self.rng.pick(&recent);
         let Action::Earn { basis: of, .. } = earn.action else { unreachable!() };

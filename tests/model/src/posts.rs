@@ -228,7 +228,7 @@ impl Model {
     pub fn remember(&mut self, number: usize, command: &Command, member: Option<String>, what: What) {
         self.keep(Happened {
             program: self.programs[number].id.clone(),
-            key: command.key.clone(),
+            key: command.key.to_string(),
             body_hash: command.body_hash,
             member,
             reference: command.notes.as_ref().map_or(String::new(), |notes| notes.reference.clone()),
@@ -268,7 +268,7 @@ impl Model {
         if matches!(command.action, Action::Opening { .. }) && !newest.import_mode {
             return Err((Reason::NotImporting, "opening"));
         }
-        if command.currency.as_ref().is_some_and(|currency| *currency != newest.currency) {
+        if command.currency.is_some_and(|currency| currency != newest.currency.as_bytes()) {
             return Err((Reason::CurrencyMismatch, "currency"));
         }
         let occurred_at_us = command.occurred_at_us.unwrap_or(now_us);

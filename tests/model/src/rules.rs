@@ -63,7 +63,7 @@ pub fn put(spec: ProgramSpec) -> AdminAction {
 pub fn spend(minor_units: u64, kind: &str) -> Action {
     Action::Earn {
         basis: Basis::Spend(minor_units),
-        event_kind: Some(kind.to_owned()),
+        event_kind: Some(kind.into()),
         asset: AssetNo::POINTS,
         matures: None,
     }
