@@ -3,6 +3,7 @@
 
 mod action;
 mod alias;
+mod definition;
 mod entry;
 pub(crate) mod file;
 mod judge;

@@ -16,6 +16,7 @@ use stampbook::proto::{self as pb, checkout_part::Part, command::Action as Sent}
 
 use super::action::{SOMEBODY, Words, part_of};
 use super::alias::{Aliases, Short, written};
+use super::definition::importing;
 use super::entry::{Entry, What};
 use super::file::Writer;
 use crate::Failure;
@@ -269,13 +270,4 @@ impl Recorder {
 /// Tells what the member has after the event.
 fn after(entry: Entry, common: &Common<'_>) -> Entry {
     Entry { available: common.after.available, debt: common.after.debt, ..entry }
-}
-
-/// A program's text in import mode, without comments and without the name that people are shown.
-fn importing(definition: &str, id: &str) -> Result<String, Failure> {
-    let mut table: toml::Table = definition.parse()?;
-    for (field, value) in [("mode", "import"), ("name", id)] {
-        table.insert(field.to_owned(), value.into());
-    }
-    Ok(toml::to_string(&table)?)
 }
