@@ -21,8 +21,9 @@ use super::entry::{Entry, What};
 use super::file::Writer;
 use crate::Failure;
 
-/// A currency that is nobody's, so that whatever names it is refused before anything is looked at.
-const NO_CURRENCY: &str = "XXX";
+/// Codes that stand for no currency and for tests: a program has one of them at most, and a command that names the other is refused
+/// before anything else of it is looked at.
+const NO_CURRENCIES: [&str; 2] = ["XXX", "XTS"];
 /// A campaign that no program can have.
 const NO_CAMPAIGN: &str = "no such campaign";
 
@@ -38,6 +39,8 @@ pub(crate) struct Recorder {
     pub(crate) prints: Prints,
     pub(crate) aliases: Aliases,
     names: Names,
+    /// The programs' currencies, by number.
+    currencies: Vec<String>,
     /// The pseudonym of the key of each event, by op; zeros where it has none.
     keys: Vec<Short>,
     /// Parts of a checkout that is not closed yet.
@@ -59,6 +62,7 @@ impl Recorder {
             prints,
             aliases: Aliases::new()?,
             names: Names::default(),
+            currencies: Vec::new(),
             keys: Vec::new(),
             parts: Vec::new(),
             part_of: HashMap::new(),
@@ -79,6 +83,7 @@ impl Recorder {
         self.keys.push(if key.is_empty() { Short::default() } else { self.aliases.short(key) });
         if matches!(event, Event::ProgramPut(_)) {
             self.names = Names::of(&self.ledger);
+            self.currencies = self.ledger.programs().into_iter().map(|program| program.spec.currency.clone()).collect();
         }
         entry.map_or(Ok(()), |entry| self.write(&entry))
     }
@@ -162,8 +167,10 @@ impl Recorder {
         let redeem = pb::Redeem { points: 1, purpose: pb::Purpose::Gift.into(), ..pb::Redeem::default() };
         entry.refused = format!("{:?}", rejected.reason);
         let command = self.bare(&entry, &rejected.common)?;
+        let own = self.currencies.get(usize::from(rejected.common.program.0)).ok_or("an event's program is unknown")?;
+        let foreign = NO_CURRENCIES.into_iter().find(|currency| currency != own).unwrap_or_default();
         entry.what = Some(What::Command(pb::Command {
-            currency: NO_CURRENCY.to_owned(),
+            currency: foreign.to_owned(),
             action: Some(Sent::Redeem(redeem)),
             ..command
         }));

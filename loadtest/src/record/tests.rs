@@ -2,18 +2,20 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stampbook::proto::command::Action;
 use stampbook::proto::earn::Basis;
-use stampbook::proto::{Command, Earn, PutProgramRequest};
+use stampbook::proto::{Command, Earn, Outcome, PostBatchRequest, Purpose, PutProgramRequest, Redeem};
 use tempfile::TempDir;
 
 use super::entry::{End, Entry, What};
 use super::file::{Trace, Writer, is_trace};
-use super::{judge, replay};
+use super::{Options, judge, record, replay};
 use crate::program::NIGHT;
 use crate::replay::Speed;
+use crate::stage::Stage;
+use crate::{client, program};
 
 /// 2025-11-11T13:00:00Z, in the campaign.
 const NIGHT_US: i64 = 1_762_866_000_000_000;
@@ -103,4 +105,32 @@ async fn an_end_that_is_not_the_recorded_one_fails_the_replay() {
     let (_folder, path) = trace(&[put(), earn(2, 100)]);
     let said = replay::replay(&path, &[Speed::Max], true).await.unwrap_err().to_string();
     assert!(said.contains("the state is another than the recorded book's"), "{said}");
+}
+
+/// Records a book, next to it.
+async fn recorded(data: &Path) -> Result<PathBuf, crate::Failure> {
+    let options = Options { data: data.to_owned(), out: data.with_extension("trace") };
+    record(options.clone(), true).await.map(|()| options.out)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_refused_again_in_a_program_of_the_currency_that_is_none() {
+    let stage = Stage::new(1).unwrap();
+    let (data, config) = (stage.path("data"), stage.config("server", None, "").unwrap());
+    let mut server = stage.serve(&data, &config).await.unwrap();
+    let channel = client::connect(&server.address).await.unwrap();
+    program::put(channel.clone(), NIGHT.program, &NIGHT.definition.replace("CNY", "XXX")).await.unwrap();
+    let (Some(What::Command(earned)), redeem) =
+        (earn(1, 100).what, Redeem { points: 101, purpose: Purpose::Gift.into(), ..Redeem::default() })
+    else {
+        panic!("no command")
+    };
+    let refused = Command { key: "refused".to_owned(), action: Some(Action::Redeem(redeem)), ..earned.clone() };
+    let batch = PostBatchRequest { items: vec![earned, refused], atomic: false };
+    let receipts = client::ledger(channel).post_batch(batch).await.unwrap().into_inner().receipts;
+    let outcomes: Vec<Outcome> = receipts.iter().map(stampbook::proto::Receipt::outcome).collect();
+    assert_eq!(outcomes, [Outcome::Applied, Outcome::Rejected]);
+    server.terminate().unwrap();
+    let trace = recorded(&data).await.unwrap();
+    replay::replay(&trace, &[Speed::Max], true).await.unwrap();
 }
