@@ -87,6 +87,10 @@ fn write(data: &Path, writer: Writer) -> Result<Report, Failure> {
     let begun = Instant::now();
     let of_data = |error: &dyn std::fmt::Display| format!("{}: {error}", data.display());
     let disk = RealDisk::open_existing(data).map_err(|error| of_data(&error))?;
+    // Of a book that is being written the trace would be a beginning that says it is all.
+    if disk.is_held() {
+        return Err(of_data(&"a server has this book open: stop it, or record a copy").into());
+    }
     let genesis = journal::genesis_of(&disk).map_err(|error| of_data(&error))?;
     let genesis = genesis.ok_or_else(|| of_data(&JournalError::NoBook))?;
     let mut recorder = Recorder::new(Prints::new(genesis.secret), writer)?;

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stampbook::io::{Disk, RealDisk};
 use stampbook::proto::command::Action;
 use stampbook::proto::earn::Basis;
 use stampbook::proto::{Command, Earn, Outcome, PostBatchRequest, Purpose, PutProgramRequest, Redeem};
@@ -133,4 +134,13 @@ async fn what_was_refused_is_refused_again_in_a_program_of_the_currency_that_is_
     server.terminate().unwrap();
     let trace = recorded(&data).await.unwrap();
     replay::replay(&trace, &[Speed::Max], true).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_book_that_is_held_is_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _lock = RealDisk::open(&data).unwrap().try_lock().unwrap().unwrap();
+    let said = recorded(&data).await.unwrap_err().to_string();
+    assert!(said.contains("data: a server has this book open") && !data.with_extension("trace").exists(), "{said}");
 }
