@@ -84,8 +84,7 @@ pub(crate) async fn replay(path: &Path, speeds: &[Speed], json: bool) -> Result<
 async fn one(trace: &Trace, speed: Speed) -> Result<Replayed, Failure> {
     let End { first_us, last_us, members, .. } = trace.end;
     let stage = Stage::new(members)?;
-    let start = Timestamp::from_microsecond(first_us)?;
-    let config = stage.config("server", None, &format!("clock = \"driven\"\nclock_start = \"{start}\"\n"))?;
+    let config = stage.config("server", None, &settings(first_us)?)?;
     let data = stage.path("books");
     let mut server = stage.serve(&data, &config).await?;
     let bar = ProgressBar::new(trace.end.entries);
@@ -109,6 +108,14 @@ async fn one(trace: &Trace, speed: Speed) -> Result<Replayed, Failure> {
         state: end.hash()?,
         end,
     })
+}
+
+/// The settings of a server that shall take whatever a book holds that begins at an instant. In import mode the counters of caps are never
+/// forgotten, so there may be as many as the book has awards; and nobody knows what the recorded server had room for.
+pub(super) fn settings(first_us: i64) -> Result<String, Failure> {
+    let start = Timestamp::from_microsecond(first_us)?;
+    let all = i64::MAX;
+    Ok(format!("clock = \"driven\"\nclock_start = \"{start}\"\ncap_counters_max = {all}\nlots_bytes_max = {all}\n"))
 }
 
 /// What the book in a folder comes to, once all is booked that is due at `at_us`.

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use stampbook::config::Config;
 use stampbook::io::{Disk, RealDisk};
 use stampbook::proto::command::Action;
 use stampbook::proto::earn::Basis;
@@ -143,4 +144,11 @@ async fn a_book_that_is_held_is_not_recorded() {
     let _lock = RealDisk::open(&data).unwrap().try_lock().unwrap().unwrap();
     let said = recorded(&data).await.unwrap_err().to_string();
     assert!(said.contains("data: a server has this book open") && !data.with_extension("trace").exists(), "{said}");
+}
+
+#[test]
+fn a_replay_has_room_for_whatever_a_book_holds() {
+    let config = Config::parse(&replay::settings(NIGHT_US).unwrap()).unwrap();
+    let all = usize::try_from(i64::MAX).unwrap();
+    assert_eq!((config.cap_counters_max, config.lots_bytes_max), (all, all));
 }
