@@ -256,6 +256,28 @@ mod tests {
     }
 
     #[test]
+    fn reading_a_batch_of_plain_earns_allocates_nothing_for_a_command() {
+        let (names, prints, rooms) = (names(), Prints::new([7; 32]), Rooms::default());
+        let read = |count: usize| {
+            let earn = |n: usize| {
+                let basis = Some(pb::earn::Basis::AmountMinor(1_000));
+                let earn = pb::Earn { basis, event_kind: "purchase".into(), ..Default::default() };
+                pb::Command { key: format!("key-{n}"), member: format!("member-{n}"), ..of(Sent::Earn(earn)) }
+            };
+            let request = pb::PostBatchRequest { items: (0..count).map(earn).collect(), atomic: false }.encode_to_vec();
+            let (converter, mut read) = (Converter::new(Arc::clone(&names), &prints), None);
+            let taken = allocation_counter::measure(|| read = Some(batch(converter, &rooms, &request)));
+            let (commands, _) = read.unwrap().unwrap();
+            assert_eq!(commands.len(), count);
+            rooms.leave(commands);
+            taken.count_total
+        };
+        read(1_000);
+        // The program's name, which the commands of a request share.
+        assert_eq!((read(100), read(1_000)), (1, 1));
+    }
+
+    #[test]
     fn a_command_of_every_kind_is_taken_however_it_is_decoded() {
         let prints = Prints::new([7; 32]);
         let mut converter = Converter::new(names(), &prints);

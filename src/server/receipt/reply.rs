@@ -151,9 +151,12 @@ mod tests {
             let event = Event::Earned(bounded(earned));
             let mut bytes = Vec::new();
             codec::encode(&event, &mut bytes).unwrap();
-            let (mut direct, mut general) = (Reply::new(scribe, 1), Reply::new(scribe, 1));
+            let (mut direct, mut general) = (Reply::new(scribe, 8), Reply::new(scribe, 1));
             general.put(&scribe.receipt(OP, 1_800_000_000_000_000, &event, key.clone()));
-            let put = direct.put_plain(OP, 1_800_000_000_000_000, &bytes, &key);
+            let mut put = false;
+            let taken =
+                allocation_counter::measure(|| put = direct.put_plain(OP, 1_800_000_000_000_000, &bytes, &key));
+            prop_assert!(!put || taken.count_total == 0, "there was room for it");
             let direct = direct.into_bytes();
             prop_assert!(put || direct.is_empty());
             prop_assert!(!put || direct == general.into_bytes());
