@@ -15,6 +15,8 @@ const LOCK_TRIES: usize = 1_000;
 
 /// What the system writes past its cache begins and ends at multiples of this, in the file and in memory.
 const DIRECT_BYTES: usize = 4096;
+/// Less is written through the cache: the disk then does the write and its sync in one, which a lone caller waits for.
+const DIRECT_BYTES_MIN: usize = 64 * 1024;
 /// Bytes that are written past the cache at a time.
 const STAGE_BYTES: usize = 1024 * 1024;
 
@@ -161,7 +163,10 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let whole = |at: u64| at.is_multiple_of(DIRECT_BYTES as u64);
-        let direct = self.direct.as_ref().filter(|_| whole(offset) && bytes.len().is_multiple_of(DIRECT_BYTES));
+        let direct = self
+            .direct
+            .as_ref()
+            .filter(|_| bytes.len() >= DIRECT_BYTES_MIN && bytes.len().is_multiple_of(DIRECT_BYTES) && whole(offset));
         match direct.map(|direct| write_direct(direct, bytes, offset)) {
             // A file system may take the flag and not the write; nothing is lost by writing it all again.
             None => self.file.write_all_at(bytes, offset),
