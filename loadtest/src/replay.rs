@@ -197,7 +197,7 @@ impl Report {
 
 /// Repeats a trace, or trade.
 pub(crate) async fn replay(options: Options, json: bool) -> Result<(), Failure> {
-    let needs = |name: &str| format!("{}: is CSV, which needs --{name}", options.trace.display());
+    let needs = |name: &str| format!("{}: is no trace; to replay CSV takes --{name}", options.trace.display());
     match (&options.target, &options.program, options.speed.as_slice()) {
         (None, None, speeds) if file::is_trace(&options.trace)? => record(&options.trace, speeds, json).await,
         _ if file::is_trace(&options.trace)? => {

@@ -9,10 +9,10 @@ use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Request;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
 
 use crate::rng::Rng;
 use crate::tally::{Summary, Tally, grouped};
@@ -169,13 +169,16 @@ async fn call(lane: Arc<Lane>, path: PathAndQuery, mut writer: Writer, commands:
         let request = Request::new(writer.request(commands));
         let sent = Instant::now();
         let answer = match grpc.ready().await {
-            Ok(()) => grpc.unary(request, path.clone(), BytesCodec::<Receipts>::new()).await.map_err(|s| s.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(()) => grpc.unary(request, path.clone(), BytesCodec::<Receipts>::new()).await,
+            Err(error) => Err(Status::from_error(error.into())),
         };
         match answer {
             Ok(response) => lane.count(|tally| tally.answered(&response.get_ref().receipts, sent.elapsed())),
-            Err(error) => {
-                lane.count(|tally| tally.failed(commands, || error));
+            Err(status) => {
+                lane.count(|tally| match status.code() {
+                    Code::ResourceExhausted => tally.refused(commands),
+                    _ => tally.failed(commands, || status.to_string()),
+                });
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -25,6 +25,7 @@ pub(crate) struct Tally {
     commands: u64,
     rejected: u64,
     replayed: u64,
+    refused: u64,
     errors: u64,
     last_error: Option<String>,
 }
@@ -32,7 +33,8 @@ pub(crate) struct Tally {
 impl Tally {
     /// Nothing counted yet; latencies are kept to three digits.
     pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self { latencies_us: latencies()?, commands: 0, rejected: 0, replayed: 0, errors: 0, last_error: None })
+        let latencies_us = latencies()?;
+        Ok(Self { latencies_us, commands: 0, rejected: 0, replayed: 0, refused: 0, errors: 0, last_error: None })
     }
 
     /// What a window of open-loop load counted.
@@ -43,6 +45,7 @@ impl Tally {
             commands: answered,
             rejected,
             replayed,
+            refused: 0,
             errors: conflicts + given_up + errors,
             last_error: record.last_error.as_ref().or(record.last_loss.as_ref()).cloned(),
         })
@@ -69,12 +72,18 @@ impl Tally {
         self.last_error = Some(why());
     }
 
+    /// Commands that the server took for too many for now: nothing is wrong, and nothing of them was done.
+    pub(crate) fn refused(&mut self, commands: usize) {
+        self.refused += u64::try_from(commands).unwrap_or(u64::MAX);
+    }
+
     /// Adds what another caller counted.
     pub(crate) fn add(&mut self, other: &Self) -> Result<(), Failure> {
         self.latencies_us.add(&other.latencies_us)?;
         self.commands += other.commands;
         self.rejected += other.rejected;
         self.replayed += other.replayed;
+        self.refused += other.refused;
         self.errors += other.errors;
         self.last_error = other.last_error.clone().or(self.last_error.take());
         Ok(())
@@ -97,6 +106,7 @@ impl Tally {
             errors: self.errors,
             rejected: self.rejected,
             replayed: self.replayed,
+            refused: self.refused,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             last_error: self.last_error.clone(),
         }
@@ -115,17 +125,21 @@ pub(crate) struct Summary {
     errors: u64,
     rejected: u64,
     replayed: u64,
+    pub(crate) refused: u64,
     elapsed_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_error: Option<String>,
 }
 
 impl Summary {
-    /// An error where commands got no answer.
+    /// An error where commands got no answer, or all were refused.
     pub(crate) fn complaint(&self) -> Result<(), Failure> {
         match &self.last_error {
-            None => Ok(()),
             Some(why) => Err(format!("{} commands got no answer: {why}", self.errors).into()),
+            None if self.commands == 0 && self.refused > 0 => {
+                Err(format!("all {} commands were refused for the time being", self.refused).into())
+            }
+            None => Ok(()),
         }
     }
 
@@ -158,7 +172,8 @@ impl Summary {
 
     /// What became of the commands, in one line.
     pub(crate) fn outcomes(&self) -> String {
-        format!("{} rejected, {} replayed, {} errors", self.rejected, self.replayed, self.errors)
+        let Self { rejected, replayed, refused, errors, .. } = self;
+        format!("{rejected} rejected, {replayed} replayed, {refused} refused for the time being, {errors} errors")
     }
 
     /// The quantiles in one line.
@@ -207,6 +222,21 @@ mod tests {
         let summary = tally.summary(Duration::from_millis(50));
         assert_eq!((summary.commands, summary.rate_per_s, summary.errors), (100, 2_000, 0));
         assert_eq!((summary.p50_us / 100, summary.p99_us / 1_000, summary.max_us / 1_000), (80, 500, 500));
+    }
+
+    #[test]
+    fn what_is_refused_for_the_time_being_is_told_and_no_complaint() {
+        let (mut tally, mut other) = (Tally::new().unwrap(), Tally::new().unwrap());
+        tally.refused(3);
+        other.refused(4);
+        tally.add(&other).unwrap();
+        assert!(tally.summary(Duration::from_secs(1)).complaint().is_err(), "nothing else was answered");
+        tally.answered(&[Counted { outcome: Outcome::Applied.into(), replayed: false }], Duration::from_millis(1));
+        let summary = tally.summary(Duration::from_secs(1));
+        assert_eq!((summary.refused, summary.errors, summary.commands), (7, 0, 1));
+        assert!(summary.complaint().is_ok() && summary.outcomes().contains("7 refused"));
+        tally.failed(1, || "lost".to_owned());
+        assert!(tally.summary(Duration::from_secs(1)).complaint().is_err());
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use stampbook::proto::GetTrialBalanceRequest;
 use stampbook::proto::account_service_client::AccountServiceClient;
 
-use super::Ground;
 use super::figure::{Bar, Figure, Unit};
+use super::{Ground, latencies};
 use crate::log::{LogTail, field};
 use crate::process::log_of;
 use crate::restart::tail::written_bytes;
@@ -32,8 +32,7 @@ pub(super) async fn measure(ground: &Ground, figures: &mut Vec<Figure>) -> Resul
         let (summary, tail) = one(ground, &load).await?;
         let [connections, in_flight] = shape;
         let what = format!("batches of {}, {connections} connections x {in_flight}", grouped(batch));
-        let note = format!("p50 {} us, p99 {} us", grouped(summary.p50_us), grouped(summary.p99_us));
-        figures.push(Figure::new(what, summary.rate_per_s, Unit::PerSecond, bar).noting(note));
+        figures.push(Figure::new(what, summary.rate_per_s, Unit::PerSecond, bar).noting(latencies(&summary)));
         if batch == 4_000 {
             figures.push(Figure::new(
                 "book that a start must replay after it",

@@ -114,6 +114,9 @@ pub(crate) async fn bars(options: Options, json: bool) -> Result<(), Failure> {
         quick: options.quick,
         stage,
     };
+    if let Some(data) = options.data.as_ref().filter(|data| !data.exists()) {
+        eprintln!("{}: is not there yet; it is made, and its books are filled first", data.display());
+    }
     let names: Vec<_> = if options.only.is_empty() { Name::value_variants().to_vec() } else { options.only.clone() };
     let mut told = Vec::new();
     for name in names {
@@ -207,7 +210,7 @@ impl Ground {
         self.stage.serve(&self.copy().await?, config).await
     }
 
-    /// This load on a server of a copy; every command must be answered.
+    /// This load on a server of a copy; every command must be answered, if only by a refusal for the time being.
     async fn rate(&self, load: &Load) -> Result<Summary, Failure> {
         let server = self.server(&self.config).await?;
         let summary = drive(&server.address, load).await?;
@@ -246,6 +249,15 @@ impl Ground {
         }
         println!("all in {}", minutes(took_s));
     }
+}
+
+/// How long the answers of a load took, and how many commands got none for the time being.
+fn latencies(summary: &Summary) -> String {
+    let mut note = format!("p50 {} us, p99 {} us", grouped(summary.p50_us), grouped(summary.p99_us));
+    if summary.refused > 0 {
+        note += &format!("; {} commands refused for the time being", grouped(summary.refused));
+    }
+    note
 }
 
 /// A span for people.

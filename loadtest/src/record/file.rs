@@ -1,7 +1,7 @@
 //! A trace as a file; see `TRACE.md`.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -35,7 +35,10 @@ pub(crate) struct Writer {
 impl Writer {
     /// Begins a trace in a file that is not there yet.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create_new(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let file = File::create_new(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => format!("{}: is there already; name a file that is not", path.display()),
+            _ => format!("{}: {error}", path.display()),
+        })?;
         let mut writer = Self { out: BufWriter::new(file), hasher: blake3::Hasher::new(), bytes: MAGIC.to_vec() };
         writer.flush()?;
         Ok(writer)

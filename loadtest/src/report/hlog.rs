@@ -9,7 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogHistogram, IntervalLogIterator, LogEntry};
+use hdrhistogram::serialization::interval_log::{
+    IntervalLogHistogram, IntervalLogIterator, LogEntry, LogIteratorError,
+};
 
 use crate::Failure;
 
@@ -46,7 +48,9 @@ fn parse(bytes: &[u8]) -> Result<Log, Failure> {
     let mut log = Log::new();
     let (mut start, mut base) = (None, None);
     for (number, entry) in IntervalLogIterator::new(bytes).enumerate() {
-        match entry.map_err(|error| format!("no HdrHistogram interval log: {error:?}"))? {
+        match entry.map_err(|LogIteratorError::ParseError { offset }| {
+            format!("no HdrHistogram interval log from byte {offset} on")
+        })? {
             LogEntry::StartTime(at) => start = Some(at),
             LogEntry::BaseTime(at) => base = Some(at),
             LogEntry::Interval(interval) => {
