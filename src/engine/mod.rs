@@ -198,9 +198,10 @@ impl Handle {
         Ok(receiver)
     }
 
-    /// Why a request would be refused now, judged before its body is read.
+    /// Why a request would be refused now, judged before its body is read; `before_us` is how long it would wait before it is
+    /// queued, in microseconds.
     #[must_use]
-    pub fn overloaded(&self) -> Option<Refusal> {
+    pub fn overloaded(&self, before_us: u64) -> Option<Refusal> {
         let queue = &self.shared.queue;
         if queue.is_closing() {
             return Some(Refusal::ShuttingDown);
@@ -208,7 +209,7 @@ impl Handle {
         if queue.is_full() {
             return Some(Refusal::QueueFull);
         }
-        (queue.waited_us() > self.shared.queue_age_max_us).then_some(Refusal::QueueTooOld)
+        (queue.waited_us().saturating_add(before_us) > self.shared.queue_age_max_us).then_some(Refusal::QueueTooOld)
     }
 
     /// The hasher of keys and member ids.

@@ -18,10 +18,9 @@ use super::status;
 use crate::engine::request::Refusal;
 use crate::proto as pb;
 
-/// The one method whose messages are admitted one by one, while it lasts.
 const STREAM_PATH: &str = "/stampbook.v1.LedgerService/PostStream";
-/// The one method whose answers are so small that they need not be counted until they are read.
 const POST_PATH: &str = "/stampbook.v1.LedgerService/Post";
+const BATCH_PATH: &str = "/stampbook.v1.LedgerService/PostBatch";
 /// The one method that is answered whatever is in flight: it tells how overloaded the server is.
 const METRICS_PATH: &str = "/stampbook.v1.AdminService/GetMetrics";
 /// What a request may say that is answered whatever is in flight: those are not counted, and have little to say.
@@ -108,7 +107,31 @@ impl Drop for Load {
     }
 }
 
-type Overloaded = Arc<dyn Fn() -> Option<Refusal> + Send + Sync>;
+/// What is asked for, as far as admission differs by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// Its answers are so small that they need not be counted until they are read.
+    Post,
+    /// It waits for its turn to be read.
+    Batch,
+    /// Its messages are admitted one by one, while it lasts.
+    Stream,
+    /// Any other that is counted.
+    Other,
+}
+
+impl Method {
+    fn of(path: &str) -> Self {
+        match path {
+            POST_PATH => Self::Post,
+            BATCH_PATH => Self::Batch,
+            STREAM_PATH => Self::Stream,
+            _ => Self::Other,
+        }
+    }
+}
+
+type Overloaded = Arc<dyn Fn(Method) -> Option<Refusal> + Send + Sync>;
 
 /// Puts admission before the services.
 #[derive(Clone)]
@@ -118,10 +141,10 @@ pub(super) struct AdmissionLayer {
 }
 
 impl AdmissionLayer {
-    /// A layer that counts in `admission`; `overloaded` tells whether the engine takes no more for now.
+    /// A layer that counts in `admission`; `overloaded` tells why none is taken in for now.
     pub(super) fn new(
         admission: Arc<Admission>,
-        overloaded: impl Fn() -> Option<Refusal> + Send + Sync + 'static,
+        overloaded: impl Fn(Method) -> Option<Refusal> + Send + Sync + 'static,
     ) -> Self {
         Self { admission, overloaded: Arc::new(overloaded) }
     }
@@ -145,10 +168,10 @@ pub(super) struct Admitted<S> {
 
 impl<S> Admitted<S> {
     /// The charge of a request that is let in.
-    fn admit(&self, streams: bool) -> Result<Arc<Charge>, Refusal> {
+    fn admit(&self, method: Method) -> Result<Arc<Charge>, Refusal> {
         // A stream is let in at any time: it meets overload by waiting.
-        match (self.overloaded)() {
-            Some(refusal) if !streams || refusal == Refusal::ShuttingDown => Err(refusal),
+        match (self.overloaded)(method) {
+            Some(refusal) if method != Method::Stream || refusal == Refusal::ShuttingDown => Err(refusal),
             _ => self.admission.enter().ok_or(Refusal::InFlight),
         }
     }
@@ -174,8 +197,9 @@ where
             let request = request.map(|body| Body::new(Brief { body, left: UNCOUNTED_BYTES_MAX }));
             return Finishing::new(self.inner.call(request));
         }
-        let (streams, small) = (path == STREAM_PATH, path == POST_PATH);
-        let charge = match self.admit(streams) {
+        let method = Method::of(path);
+        let streams = method == Method::Stream;
+        let charge = match self.admit(method) {
             Ok(charge) => charge,
             Err(refusal) => return Finishing::new(std::future::ready(Ok(status::refused(refusal).into_http()))),
         };
@@ -188,7 +212,11 @@ where
         Finishing::new(async move {
             let response = response.await.map(name_the_shape);
             // A stream counts its messages itself, until each is answered.
-            if streams || small { response } else { response.map(|response| response.map(|body| hold(body, charge))) }
+            if streams || method == Method::Post {
+                response
+            } else {
+                response.map(|response| response.map(|body| hold(body, charge)))
+            }
         })
     }
 }
@@ -409,7 +437,7 @@ mod tests {
     }
 
     fn guarded(admission: &Arc<Admission>, word: Option<oneshot::Receiver<()>>) -> Admitted<Waiting> {
-        AdmissionLayer::new(Arc::clone(admission), || None).layer(Waiting(word))
+        AdmissionLayer::new(Arc::clone(admission), |_| None).layer(Waiting(word))
     }
 
     fn code(response: &Response<Body>) -> Option<Code> {
@@ -451,7 +479,7 @@ mod tests {
     #[tokio::test]
     async fn overload_is_answered_on_the_headers_and_leaves_streams_health_and_metrics_alone() {
         let admission = Admission::new(100, 1);
-        let overloaded = || Some(Refusal::QueueFull);
+        let overloaded = |_| Some(Refusal::QueueFull);
         let mut guarded = AdmissionLayer::new(Arc::clone(&admission), overloaded).layer(Waiting(None));
         let refused = guarded.call(batch_of(60)).await.unwrap();
         assert_eq!(code(&refused), Some(Code::ResourceExhausted));

@@ -18,6 +18,7 @@ use super::rooms::Rooms;
 use super::shape::Fault;
 use super::status;
 use super::stream;
+use super::turns::Turns;
 use crate::constants::COMMANDS_PER_BATCH_MAX;
 use crate::engine::request::{StreamId, Work};
 use crate::ledger::command::{Command, MERGE_EVENTS, TRANSFER_EVENTS};
@@ -26,15 +27,16 @@ use crate::proto as pb;
 /// The service.
 pub(super) struct Ledger {
     desk: Desk,
+    turns: Arc<Turns>,
     streams: AtomicU64,
     stopping: watch::Receiver<bool>,
 }
 
 impl Ledger {
-    /// The service before an engine; streams end when `stopping` turns true.
+    /// The service before an engine, which reads batches in these turns; streams end when `stopping` turns true.
     #[must_use]
-    pub(super) fn new(desk: Desk, stopping: watch::Receiver<bool>) -> Self {
-        Self { desk, streams: AtomicU64::new(0), stopping }
+    pub(super) fn new(desk: Desk, turns: Arc<Turns>, stopping: watch::Receiver<bool>) -> Self {
+        Self { desk, turns, streams: AtomicU64::new(0), stopping }
     }
 
     fn post_of(&self, commands: Vec<Command>, atomic: bool) -> Work {
@@ -57,7 +59,9 @@ impl LedgerService for Ledger {
     }
 
     async fn post_batch(&self, request: Request<Bytes>) -> Result<Response<Vec<u8>>, Status> {
+        let turn = self.turns.take().await;
         let read = batch(self.desk.converter(), self.desk.rooms(), &request.into_inner());
+        drop(turn);
         let (commands, atomic) = read.map_err(|fault| status::invalid(&[fault]))?;
         let answer = self.desk.ask(self.post_of(commands, atomic)).await?;
         self.desk.receipts(answer.body, atomic).await.map(Response::new)
@@ -312,6 +316,12 @@ mod tests {
         *request.get_mut(key).unwrap() = 0xff;
         let fault = take(&request).unwrap_err();
         assert_eq!((fault.field.as_str(), fault.reason), ("items[1].key", pb::Reason::FieldMalformed));
+        let basis = Some(pb::earn::Basis::Points(1));
+        let nested = of(Sent::Earn(pb::Earn { basis, event_kind: "bought".into(), ..Default::default() }));
+        let mut request = pb::PostBatchRequest { items: vec![nested], atomic: false }.encode_to_vec();
+        let kind = request.windows(6).position(|bytes| bytes == b"bought").unwrap();
+        *request.get_mut(kind).unwrap() = 0xff;
+        assert_eq!(take(&request).unwrap_err().field, "items[0].action.event_kind");
     }
 
     #[test]

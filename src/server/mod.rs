@@ -9,6 +9,7 @@ mod audit_service;
 pub mod body_hash;
 pub mod convert;
 mod desk;
+mod fair;
 pub mod item;
 pub mod items;
 mod ledger_service;
@@ -26,6 +27,7 @@ pub mod show;
 mod statement;
 mod status;
 mod stream;
+mod turns;
 mod walks;
 mod wire;
 

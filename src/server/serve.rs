@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
+use tokio_stream::StreamExt as _;
 use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
@@ -20,11 +21,13 @@ use tonic_health::server::HealthReporter;
 
 use super::account_service::Accounts;
 use super::admin_service::Admin;
-use super::admission::{Admission, AdmissionLayer};
+use super::admission::{Admission, AdmissionLayer, Method};
 use super::audit_service::Audit;
 use super::desk::Desk;
+use super::fair::Fair;
 use super::ledger_service::Ledger;
 use super::ready_made::ledger_service_server::LedgerServiceServer;
+use super::turns::Turns;
 use crate::audit::room::SnapshotFiles;
 use crate::config::{ClockSetting, Config, ConfigError};
 use crate::constants::{
@@ -53,10 +56,11 @@ const SHUTDOWN: Duration = Duration::from_millis(4_500);
 /// Of that, for clients to end their calls by themselves, before the engine takes no more.
 const SHUTDOWN_POLITE: Duration = Duration::from_millis(2_500);
 
-/// What HTTP/2 lets a client send of one call before it is read: a quarter of the greatest message.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// The same for all calls of one connection.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What HTTP/2 lets a client send of one call before it is read: a batch of the greatest number of plain commands.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// The same for all calls of one connection. Under too much load the headers of a call reach the server while its body, and
+/// those of the calls before it, still wait at the client: what is refused costs little then, and soon.
+const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Larger frames cost a batch less.
 const HTTP_FRAME_BYTES: u32 = 256 * 1024;
 /// A client that is gone without a word is found out after this long.
@@ -208,7 +212,7 @@ async fn start_in(
     };
     let (stop, stopping) = watch::channel(false);
     let (health, router) = router(engine.handle(), config, stopping.clone()).await?;
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|accepted| accepted.map(Fair::new));
     let listener = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped(stopping)));
     Ok(Running { address, engine, health, stop, listener })
 }
@@ -226,7 +230,8 @@ async fn router(
     stopping: watch::Receiver<bool>,
 ) -> Result<(HealthReporter, Router<Layered>), ServeError> {
     let desk = Desk::new(handle.clone());
-    let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), stopping.clone()));
+    let turns = Arc::new(Turns::new(config.worker_threads));
+    let ledger = LedgerServiceServer::new(Ledger::new(desk.clone(), Arc::clone(&turns), stopping.clone()));
     let accounts = AccountServiceServer::new(Accounts::new(desk.clone()));
     let admin = AdminServiceServer::new(Admin::new(desk.clone()));
     let audit = Audit::new(desk, stopping);
@@ -242,6 +247,10 @@ async fn router(
             .register_encoded_file_descriptor_set(crate::proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
+    let overloaded = move |method| match method {
+        Method::Batch => handle.overloaded(turns.wait_us()),
+        _ => handle.overloaded(0),
+    };
     let admission = Admission::new(config.in_flight_bytes_max, REQUESTS_IN_FLIGHT_MAX);
     let router = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -250,7 +259,7 @@ async fn router(
         .max_concurrent_streams(REQUESTS_PER_CONNECTION_MAX)
         .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION_MAX))
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .layer(AdmissionLayer::new(admission, move || handle.overloaded()))
+        .layer(AdmissionLayer::new(admission, overloaded))
         .add_service(ledger.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(accounts.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(admin.max_decoding_message_size(MESSAGE_BYTES_MAX))

@@ -84,6 +84,8 @@ fn undecodable(message: &str) -> Option<Fault> {
         path.push(field);
         rest = behind;
     }
+    // The innermost comes first.
+    path.reverse();
     Some(Fault::new(path.join("."), pb::Reason::FieldMalformed, rest))
 }
 
