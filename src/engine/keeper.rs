@@ -12,6 +12,7 @@ use crossbeam::queue::SegQueue;
 
 use super::commit::Pipeline;
 use super::queue::Queue;
+use super::restraint::pressure;
 use super::rooms::{SnapshotFacts, SnapshotRoom};
 use crate::constants::GENERATIONS_SEALING_MAX;
 use crate::journal::{Book, Waypoint};
@@ -96,6 +97,8 @@ pub(crate) struct Desk {
     queue: Arc<Queue>,
     /// The frame bytes of the book at which it is so far ahead of the newest checkpoint that nothing new is to be taken.
     tail_end: AtomicU64,
+    /// Those at which it slows down.
+    tail_slow: AtomicU64,
     checkpoint_op: AtomicU64,
     shelves: Arc<dyn Shelves>,
     keys: RwLock<Arc<Keys>>,
@@ -110,6 +113,7 @@ impl Desk {
             to_engine: SegQueue::new(),
             queue,
             tail_end: AtomicU64::new(u64::MAX),
+            tail_slow: AtomicU64::new(u64::MAX),
             checkpoint_op: AtomicU64::new(checkpoint_op),
             shelves,
             keys: RwLock::new(keys),
@@ -126,9 +130,9 @@ impl Desk {
         self.to_engine.is_empty()
     }
 
-    /// Whether a book of so many frame bytes is too far ahead of the newest checkpoint.
-    pub(crate) fn holds_back(&self, frame_bytes: u64) -> bool {
-        frame_bytes >= self.tail_end.load(Ordering::Relaxed)
+    /// How much it presses that a book of so many frame bytes is ahead of the newest checkpoint.
+    pub(crate) fn tail_pressure(&self, frame_bytes: u64) -> u64 {
+        pressure(frame_bytes, self.tail_slow.load(Ordering::Relaxed), self.tail_end.load(Ordering::Relaxed))
     }
 
     /// The op of the newest checkpoint that is durable.
@@ -334,8 +338,10 @@ impl Keeper {
 
     /// Says how far the book may grow past the newest checkpoint. The engine looks itself, whatever the keeper is at.
     fn bound_tail(&self) {
-        let end = self.checkpoint_bytes.saturating_add(self.pace.tail_bytes_max);
-        self.desk.tail_end.store(if self.pace.on { end } else { u64::MAX }, Ordering::Relaxed);
+        let at = |tail_bytes| if self.pace.on { self.checkpoint_bytes.saturating_add(tail_bytes) } else { u64::MAX };
+        let most = self.pace.tail_bytes_max;
+        self.desk.tail_end.store(at(most), Ordering::Relaxed);
+        self.desk.tail_slow.store(at(most - most / 4), Ordering::Relaxed);
     }
 
     /// Asks for a checkpoint when one is due.

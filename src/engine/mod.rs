@@ -21,6 +21,7 @@ pub mod names;
 mod queue;
 pub mod request;
 mod resolve;
+mod restraint;
 pub mod rooms;
 mod run;
 mod spent;
@@ -471,6 +472,7 @@ fn start_threads(
         frame_bytes_full: FRAME_BYTES_FULL.min(frame_bytes_max / 4),
         frame_bytes_max,
         sweep: tend::Sweep::new(),
+        restraint: restraint::Restraint::default(),
         prints: shared.prints.clone(),
         keys,
         keys_per_generation: config.keys_per_generation,

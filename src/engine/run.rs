@@ -17,6 +17,7 @@ use super::names::Names;
 use super::queue::{Item, Queue, Reply};
 use super::request::{Answer, AnswerBody, ItemResult, MemberState, Read, Refusal, StreamId, Work};
 use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, Runs, resolve};
+use super::restraint::{FULL, Restraint, pressure};
 use super::spent::Spent;
 use super::tend::Sweep;
 use crate::constants::{CAPTURE_LOG_BYTES_MAX, COMMAND_BYTES_MAX, GENERATIONS_SEALING_MAX, SNAPSHOTS_WAITING_MAX};
@@ -82,6 +83,7 @@ pub(crate) struct Core {
     /// The most that a frame may have.
     pub(crate) frame_bytes_max: usize,
     pub(crate) sweep: Sweep,
+    pub(crate) restraint: Restraint,
 }
 
 impl Core {
@@ -125,20 +127,34 @@ impl Core {
             }
             let (blocked, bytes) = (self.has_work(), self.open_bytes());
             let (queue, pipeline, desk) = (&self.queue, &self.pipeline, &self.line.desk);
-            let held_back = self.held_back();
-            let asked = || if held_back { queue.has_resolved() } else { !queue.is_empty() };
+            let rests_us = self.rests_us();
+            let waits = rests_us > 0 || self.held_back();
+            let asked = || if waits { queue.has_resolved() } else { !queue.is_empty() };
             let ready = || asked() || !desk.is_empty() || (blocked && pipeline.takes(bytes)) || pipeline.has_failed();
-            queue.bell().sleep(ready, Duration::from_millis(50));
+            let at_most = if rests_us > 0 { Duration::from_micros(rests_us) } else { Duration::from_millis(50) };
+            queue.bell().sleep(ready, at_most);
         }
     }
 
-    /// Whether nothing new may be taken: the book is too far ahead of the newest checkpoint, or too much was changed
-    /// since a view was begun. What waits grows old and is refused. Going down, all that was admitted is answered.
+    /// How much the keeper is behind: the book is far ahead of the newest checkpoint, much was changed since a view was begun, or
+    /// generations wait to become runs.
+    fn pressure(&self) -> u64 {
+        let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let of = |is, slow, bound| pressure(wide(is), wide(slow), wide(bound));
+        let most = CAPTURE_LOG_BYTES_MAX;
+        let log = of(self.ledger.capture_log_bytes(), most - most / 4, most);
+        let sealing = of(self.sealing.len(), GENERATIONS_SEALING_MAX - 1, GENERATIONS_SEALING_MAX + 1);
+        self.line.desk.tail_pressure(self.book.frame_bytes()).max(log).max(sealing)
+    }
+
+    /// Whether nothing new may be taken. What waits grows old and is refused. Going down, all that was admitted is answered.
     pub(super) fn held_back(&self) -> bool {
-        let held = self.line.desk.holds_back(self.book.frame_bytes())
-            || self.ledger.capture_log_bytes() > CAPTURE_LOG_BYTES_MAX
-            || self.sealing.len() > GENERATIONS_SEALING_MAX;
-        held && !self.queue.is_closing()
+        self.pressure() >= FULL && !self.queue.is_closing()
+    }
+
+    /// How long nothing new is taken at least, in microseconds, so that the keeper catches up before the engine is held back.
+    pub(super) fn rests_us(&self) -> u64 {
+        if self.queue.is_closing() { 0 } else { self.restraint.left_us(|| self.clock.monotonic_us()) }
     }
 
     /// Does what the keeper asks.
@@ -208,7 +224,7 @@ impl Core {
             self.go_on(item)?;
             return Ok(true);
         }
-        if self.held_back() {
+        if self.held_back() || self.rests_us() > 0 {
             return Ok(false);
         }
         let clock = &self.clock;
@@ -223,7 +239,12 @@ impl Core {
             held.push_back(item);
             return Ok(true);
         }
+        let from_us = item.queued_us.saturating_add(waited_us);
         self.handle(item)?;
+        let pressure = self.pressure();
+        if pressure > 0 {
+            self.restraint.took(from_us, self.clock.monotonic_us(), pressure);
+        }
         Ok(true)
     }
 
@@ -339,14 +360,16 @@ impl Core {
         let at = self.next();
         self.sweep.begin(commands.len());
         let runs = Runs { keys: &self.keys, prints: &self.prints, attached, deciding: false };
-        let is_ready = |command: &Command| {
+        let is_known = |command: &Command| self.ledger.find_key(command.key_print, &|lookup| runs.find(lookup)).is_ok();
+        let is_quiet = |command: &Command| {
             matches!(command.action, Action::Earn { .. } | Action::Redeem { .. })
                 && self.ledger.is_quiet(command.member_hash, at.book_time_us)
-                && self.ledger.find_key(command.key_print, &|lookup| runs.find(lookup)).is_ok()
         };
         commands.chunks(COMMANDS_PER_PASS).all(|pass| {
             self.ledger.touch(pass);
-            pass.iter().all(is_ready)
+            // Where no run may hold any of the keys, as with new ones, none of them is looked up by itself.
+            let held = self.keys.may_hold_any(pass.iter().map(|command| command.key_print));
+            pass.iter().all(|command| is_quiet(command) && (!held || is_known(command)))
         })
     }
 
@@ -746,7 +769,8 @@ impl Core {
             return false;
         }
         self.sweep.renew();
-        let frame = self.open.take().filter(|open| open.count() > 0).map(|open| Arc::new(open.close()));
+        self.renew();
+        let frame = self.open.take().map(|open| Arc::new(open.close()));
         let durable = self.book.durable_op();
         let is_durable = |frame: &Arc<FrameBody>| frame.first_op() + u64::from(frame.count()) <= durable + 1;
         while self.frames.front().is_some_and(is_durable) {

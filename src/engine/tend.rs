@@ -38,7 +38,7 @@ impl Sweep {
 }
 
 impl Core {
-    /// Lets the next events have the time of now: an open frame in which nothing stands yet is opened anew.
+    /// Lets the next events have the time of now: an open frame in which nothing stands yet is given back.
     pub(super) fn renew(&mut self) {
         if let Some(open) = self.open.take_if(|open| open.count() == 0) {
             self.spent.keep_own(open.close());
@@ -173,7 +173,7 @@ impl Core {
     /// Goes on with the sweep: looks for members of whom something is due and writes it, a little a frame. `false` where
     /// there is nothing to do now.
     pub(super) fn sweep(&mut self) -> Result<bool, Broken> {
-        if self.sweep.room == 0 || self.held_back() || self.queue.is_closing() {
+        if self.sweep.room == 0 || self.held_back() || self.rests_us() > 0 || self.queue.is_closing() {
             return Ok(false);
         }
         self.renew();

@@ -31,7 +31,7 @@ pub struct KeyFigures {
     pub index_bytes: u64,
     /// Bytes of the runs in the store.
     pub stored_bytes: u64,
-    /// Look-ups by [`Keys::may_hold`].
+    /// Look-ups by [`Keys::may_hold`], and by [`Keys::may_hold_any`] where none may be held.
     pub look_ups: u64,
     /// Those of them that were answered "may hold".
     pub may_hold: u64,
@@ -71,6 +71,20 @@ impl Keys {
         let may = self.newest_first(print, after).any(|slice| slice.may_hold(print));
         if may {
             self.counters.may_hold.fetch_add(1, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// Whether any key of these prints may be in the view, whatever its op: what [`Self::may_hold`] says of one after the other,
+    /// but the filters of all of them wait for memory together.
+    #[must_use]
+    pub fn may_hold_any(&self, prints: impl Iterator<Item = u128>) -> bool {
+        // No look at a filter hangs on what another one said.
+        let (may, count) = prints.map(upper).fold((false, 0), |(may, count), print| {
+            (self.newest_first(print, 0).fold(may, |may, slice| may | slice.may_hold(print)), count + 1)
+        });
+        if !may {
+            self.counters.look_ups.fetch_add(count, Ordering::Relaxed);
         }
         may
     }

@@ -41,6 +41,31 @@ fn all_found(keys: &Keys, step: usize) {
 }
 
 #[test]
+fn many_keys_asked_together_may_be_held_just_where_one_of_them_may() {
+    let shelves = SimShelves::new(1);
+    let mut store = open(&shelves, u64::MAX);
+    for last in [40_000, 70_000, 70_001] {
+        seal(&mut store, last);
+    }
+    let keys = store.keys();
+    let strange: Vec<u128> = (1 << 40..).take(6_400).map(|n| wide(print(n))).collect();
+    let (held, before) = (strange.iter().filter(|print| keys.may_hold(**print, 0)).count(), keys.figures());
+    assert!(held < 64, "{held}");
+    let mut none = 0;
+    for (n, pass) in (1..).step_by(701).zip(strange.chunks(64)) {
+        let any = pass.iter().any(|print| keys.may_hold(*print, 0));
+        assert_eq!(keys.may_hold_any(pass.iter().copied()), any);
+        none += u64::from(!any);
+        let mut with_one = pass.to_vec();
+        with_one.insert(usize::try_from(n % 65).unwrap(), wide(print(n)));
+        assert!(keys.may_hold_any(with_one.into_iter()), "{n}");
+    }
+    let each = keys.figures().look_ups - before.look_ups - 64 * none;
+    assert!((100..=6_400).contains(&each), "{each} looked up one by one");
+    assert!(!keys.may_hold_any(std::iter::empty()));
+}
+
+#[test]
 fn every_key_is_found_among_many_and_a_strange_one_rarely_costs_a_read() {
     let shelves = SimShelves::new(1);
     let mut store = open(&shelves, u64::MAX);
