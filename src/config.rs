@@ -115,7 +115,8 @@ pub struct Config {
     pub in_flight_bytes_max: usize,
     /// Threads that serve the network, 1 to 256.
     pub worker_threads: usize,
-    /// How far the book may be ahead of the newest checkpoint, in bytes, from 64 KiB: at it nothing new is taken.
+    /// How far the book may be ahead of the newest checkpoint, in bytes, from 64 KiB: from three quarters of it on the engine slows down, at it
+    /// nothing new is taken.
     pub tail_bytes_max: u64,
     /// Bytes of book after which a checkpoint is taken, at most half of `tail_bytes_max`, which is the default.
     pub checkpoint_bytes: u64,
