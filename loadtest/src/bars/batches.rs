@@ -52,12 +52,14 @@ async fn one(ground: &Ground, load: &Load) -> Result<(crate::tally::Summary, u64
     let summary = drive(&server.address, load).await?;
     summary.complaint()?;
     server.kill()?;
+    // While nobody moves its files.
+    let written = u128::from(written_bytes(&data)?);
     let mut log = LogTail::from_here(&log_of(&data))?;
     let server = ground.stage.serve(&data, &ground.config).await?;
     let replayed = log.lines()?.iter().find_map(|line| field(line, "replayed"));
     let replayed = replayed.ok_or("the server does not say how much it replayed")?;
     let ops = newest_op(&server.address).await?;
-    Ok((summary, u64::try_from(u128::from(replayed) * u128::from(written_bytes(&data)?) / u128::from(ops.max(1)))?))
+    Ok((summary, u64::try_from(u128::from(replayed) * written / u128::from(ops.max(1)))?))
 }
 
 /// The newest op of a server's book.
