@@ -58,8 +58,7 @@ const SHUTDOWN_POLITE: Duration = Duration::from_millis(2_500);
 
 /// What HTTP/2 lets a client send of one call before it is read: a batch of the greatest number of plain commands.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// The same for all calls of one connection. Under too much load the headers of a call reach the server while its body, and
-/// those of the calls before it, still wait at the client: what is refused costs little then, and soon.
+/// The same for all calls of one connection: what may lie in the server of it before it is counted.
 const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Larger frames cost a batch less.
 const HTTP_FRAME_BYTES: u32 = 256 * 1024;
