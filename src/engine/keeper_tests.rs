@@ -261,6 +261,45 @@ fn a_snapshot_is_the_state_at_its_own_op_while_posting_goes_on() {
 }
 
 #[test]
+fn what_waits_while_the_keeper_stands_still_is_refused_when_it_is_too_old_and_taken_when_it_goes_on() {
+    let mut house = House::new(12);
+    house.pace.tail_bytes_max = 1 << 13;
+    let clock = Arc::new(SimClock::new(1_800_000_000_000_000));
+    let engine = Engine::start(Arc::new(house.disk.clone()), clock.clone(), &house.config()).unwrap();
+    let client = Client { handle: engine.handle() };
+    set_up(&client, 1_000_000);
+    let kept = Arc::clone(&house.shelf.kept);
+    let standstill = kept.lock().unwrap();
+    let ItemResult::Fresh(_) = snapshot(&client, "stuck") else { panic!() };
+    // Posts until one is not taken: the book may be no further ahead of the checkpoint.
+    let submit = |number: u32| {
+        let commands = (0..40).map(|item| client.command(&format!("k{number}-{item}"), "ada", earn(1_000))).collect();
+        client.handle.submit(Work::post(commands, false, None)).unwrap()
+    };
+    let answer_of = |answer: &mut tokio::sync::oneshot::Receiver<_>| {
+        (0..400).find_map(|_| {
+            let answer = answer.try_recv().ok();
+            answer.or_else(|| {
+                std::thread::sleep(Duration::from_millis(5));
+                None
+            })
+        })
+    };
+    let waiting = (0..100).find_map(|number| {
+        let mut answer = submit(number);
+        let taken = answer_of(&mut answer);
+        taken.is_none().then_some(answer)
+    });
+    let mut waiting = waiting.expect("the engine goes on however far the keeper is behind");
+    clock.advance(Duration::from_secs(61));
+    assert_eq!(answer_of(&mut waiting).expect("refused").err(), Some(Refusal::QueueTooOld));
+    let mut younger = submit(1_000);
+    drop(standstill);
+    assert!(answer_of(&mut younger).expect("taken").is_ok());
+    engine.shut_down();
+}
+
+#[test]
 fn a_snapshot_that_a_crash_kept_from_being_written_is_written_by_the_next_start() {
     let mut house = House::new(5);
     house.pace.on = false;

@@ -18,6 +18,7 @@ mod keeper;
 mod keeper_tests;
 pub mod metrics;
 pub mod names;
+mod pace;
 mod queue;
 pub mod request;
 mod resolve;
@@ -210,7 +211,9 @@ impl Handle {
         if queue.is_full() {
             return Some(Refusal::QueueFull);
         }
-        (queue.waited_us().saturating_add(before_us) > self.shared.queue_age_max_us).then_some(Refusal::QueueTooOld)
+        // What is let in should not grow too old after all, were the engine a little slower by then.
+        let most_us = self.shared.queue_age_max_us - self.shared.queue_age_max_us / 4;
+        (queue.wait_us().saturating_add(before_us) > most_us).then_some(Refusal::QueueTooOld)
     }
 
     /// The hasher of keys and member ids.
@@ -473,6 +476,8 @@ fn start_threads(
         frame_bytes_max,
         sweep: tend::Sweep::new(),
         restraint: restraint::Restraint::default(),
+        oldest: None,
+        pace: pace::Pace::default(),
         prints: shared.prints.clone(),
         keys,
         keys_per_generation: config.keys_per_generation,

@@ -25,6 +25,16 @@ pub(crate) struct Item {
     pub(crate) attached: Attached,
 }
 
+impl Item {
+    /// What it counts for among those that wait.
+    pub(crate) fn commands(&self) -> u64 {
+        match &self.work {
+            Work::Post { commands, .. } => u64::try_from(commands.len()).unwrap_or(u64::MAX).max(1),
+            Work::Admin(_) | Work::Read(_) => 1,
+        }
+    }
+}
+
 /// What the receiving threads and the engine share.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -34,7 +44,11 @@ pub(crate) struct Queue {
     bell: Bell,
     closing: AtomicBool,
     closed: AtomicBool,
-    /// How long the request that was taken last had waited, in microseconds.
+    /// Commands of the requests in `items`; a request without any counts as one.
+    commands: AtomicU64,
+    /// What the engine needs for a command of late, in nanoseconds.
+    pace_ns: AtomicU64,
+    /// How long the oldest request had waited when the engine last looked, in microseconds.
     waited_us: AtomicU64,
     /// Learns how long each request had waited.
     metrics: Arc<Metrics>,
@@ -48,6 +62,8 @@ impl Queue {
             bell: Bell::default(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            commands: AtomicU64::new(0),
+            pace_ns: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
             metrics,
         }
@@ -63,7 +79,12 @@ impl Queue {
         if self.closing.load(Ordering::Acquire) {
             return Err(refused(Refusal::ShuttingDown)(item));
         }
-        self.items.push(item).map_err(refused(Refusal::QueueFull))?;
+        let commands = item.commands();
+        self.commands.fetch_add(commands, Ordering::Relaxed);
+        self.items.push(item).map_err(|item| {
+            self.commands.fetch_sub(commands, Ordering::Relaxed);
+            refused(Refusal::QueueFull)(item)
+        })?;
         self.bell.ring();
         // The engine may have ended between the look at `closing` and the push; then nobody else takes the item.
         if self.closed.load(Ordering::SeqCst) {
@@ -81,16 +102,29 @@ impl Queue {
         self.resolved.pop()
     }
 
-    /// Takes the oldest request. `now_us` is the monotonic clock's time.
-    pub(crate) fn pop(&self, now_us: impl Fn() -> u64) -> Option<(Item, u64)> {
-        let Some(item) = self.items.pop() else {
-            self.waited_us.store(0, Ordering::Relaxed);
-            return None;
-        };
-        let waited_us = now_us().saturating_sub(item.queued_us);
+    /// Takes the oldest request.
+    pub(crate) fn pop(&self) -> Option<Item> {
+        let item = self.items.pop();
+        match &item {
+            Some(item) => _ = self.commands.fetch_sub(item.commands(), Ordering::Relaxed),
+            None => self.waited_us.store(0, Ordering::Relaxed),
+        }
+        item
+    }
+
+    /// Says how long the oldest request has waited by now.
+    pub(crate) fn set_waited_us(&self, waited_us: u64) {
         self.waited_us.store(waited_us, Ordering::Relaxed);
+    }
+
+    /// Says that the oldest request was taken.
+    pub(crate) fn taken(&self, waited_us: u64) {
         self.metrics.taken(waited_us);
-        Some((item, waited_us))
+    }
+
+    /// Says what the engine needs for a command of late.
+    pub(crate) fn set_pace_ns(&self, pace_ns: u64) {
+        self.pace_ns.store(pace_ns, Ordering::Relaxed);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -105,8 +139,12 @@ impl Queue {
         self.items.is_full()
     }
 
-    pub(crate) fn waited_us(&self) -> u64 {
-        self.waited_us.load(Ordering::Relaxed)
+    /// How long one who came now would wait, in microseconds: not less than the oldest has waited, and as long as the engine
+    /// needs for those ahead of it by how fast it was of late.
+    pub(crate) fn wait_us(&self) -> u64 {
+        let ahead = self.commands.load(Ordering::Relaxed);
+        let foretold_us = ahead.saturating_mul(self.pace_ns.load(Ordering::Relaxed)) / 1_000;
+        foretold_us.max(self.waited_us.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_closing(&self) -> bool {

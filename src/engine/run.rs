@@ -14,6 +14,7 @@ use super::commit::{Held, Job, Pipeline};
 use super::joined::Joined;
 use super::keeper::{COPIED_PAGES, KeeperLine, SnapshotOrder, ToEngine, ToKeeper, View};
 use super::names::Names;
+use super::pace::Pace;
 use super::queue::{Item, Queue, Reply};
 use super::request::{Answer, AnswerBody, ItemResult, MemberState, Read, Refusal, StreamId, Work};
 use super::resolve::{Attached, InFlight, Missing, RESOLVE_ROUNDS_MAX, Runs, resolve};
@@ -48,6 +49,9 @@ pub(crate) struct Core {
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: Arc<Queue>,
+    /// The oldest request, looked at while nothing new may be taken.
+    pub(crate) oldest: Option<Item>,
+    pub(crate) pace: Pace,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) book: Book,
     pub(crate) resolvers: Sender<ResolveJob>,
@@ -96,6 +100,7 @@ impl Core {
             tracing::error!(%broken, "the engine stops");
             self.pipeline.fail(broken);
             // As with a failed sync: no answer is better than one that may be wrong.
+            std::mem::forget(self.oldest.take());
             std::mem::forget(std::mem::take(&mut self.answers));
             std::mem::forget(std::mem::take(&mut self.held));
             std::mem::forget(std::mem::take(&mut self.behind_view));
@@ -121,7 +126,8 @@ impl Core {
             if (self.has_work() && self.hand_over()) || self.sweep()? {
                 continue;
             }
-            let done = self.queue.is_closing() && self.queue.is_empty() && self.resolving == 0;
+            let waiting = self.oldest.is_some() || !self.queue.is_empty();
+            let done = self.queue.is_closing() && !waiting && self.resolving == 0;
             if done && !self.has_work() {
                 return Ok(());
             }
@@ -129,7 +135,8 @@ impl Core {
             let (queue, pipeline, desk) = (&self.queue, &self.pipeline, &self.line.desk);
             let rests_us = self.rests_us();
             let waits = rests_us > 0 || self.held_back();
-            let asked = || if waits { queue.has_resolved() } else { !queue.is_empty() };
+            let oldest = self.oldest.is_some();
+            let asked = || if waits { queue.has_resolved() } else { oldest || !queue.is_empty() };
             let ready = || asked() || !desk.is_empty() || (blocked && pipeline.takes(bytes)) || pipeline.has_failed();
             let at_most = if rests_us > 0 { Duration::from_micros(rests_us) } else { Duration::from_millis(50) };
             queue.bell().sleep(ready, at_most);
@@ -224,26 +231,31 @@ impl Core {
             self.go_on(item)?;
             return Ok(true);
         }
-        if self.held_back() || self.rests_us() > 0 {
+        let Some(item) = self.oldest.take().or_else(|| self.queue.pop()) else { return Ok(false) };
+        let now_us = self.clock.monotonic_us();
+        let waited_us = now_us.saturating_sub(item.queued_us);
+        self.queue.set_waited_us(waited_us);
+        // A stream's items are decided in order and its caller is held back by flow control, so that none of them is too old.
+        let too_old = waited_us > self.queue_age_max_us && stream_of(&item).is_none();
+        if !too_old && (self.held_back() || self.rests_us() > 0) {
+            self.oldest = Some(item);
             return Ok(false);
         }
-        let clock = &self.clock;
-        let Some((item, waited_us)) = self.queue.pop(|| clock.monotonic_us()) else { return Ok(false) };
-        // A stream's items are decided in order and its caller is held back by flow control, so that none of them is too old.
-        if waited_us > self.queue_age_max_us && stream_of(&item).is_none() {
+        self.queue.taken(waited_us);
+        if too_old {
             // The caller may be gone.
             let _gone = item.reply.send(Err(Refusal::QueueTooOld));
             return Ok(true);
         }
+        self.queue.set_pace_ns(self.pace.took(now_us, item.commands(), !self.queue.is_empty()));
         if let Some(held) = stream_of(&item).and_then(|stream| self.held.get_mut(&stream)) {
             held.push_back(item);
             return Ok(true);
         }
-        let from_us = item.queued_us.saturating_add(waited_us);
         self.handle(item)?;
         let pressure = self.pressure();
         if pressure > 0 {
-            self.restraint.took(from_us, self.clock.monotonic_us(), pressure);
+            self.restraint.took(now_us, self.clock.monotonic_us(), pressure);
         }
         Ok(true)
     }

@@ -1,4 +1,5 @@
-//! Shelves in sled, which is held at arm's length: it panics or hangs on what it does not expect, its `flush` does not
+//! Shelves in sled, which is held at arm's length: it panics or hangs on what it does not expect, it deadlocks
+//! where too much is under way, its `flush` does not
 //! reach the device, and its cache keeps to its bound late. All of that is met here and nowhere else.
 
 use std::fs::{self, File};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::limits::{
     SHELF_TIME_MAX, SLED_CACHE_BYTES, SLED_LEAF_VALUES, SLED_LEAF_VALUES_USUAL, SLED_READ_BYTES_MAX,
-    SLED_SEGMENT_BYTES, VALUE_BYTES_MAX,
+    SLED_SEGMENT_BYTES, SLED_STRIDE_BYTES, VALUE_BYTES_MAX,
 };
 use super::shelf::{Change, Shelf, ShelfError, Shelves};
 
@@ -90,6 +91,27 @@ struct SledShelf {
 impl SledShelf {
     /// Runs `work` on the database; a panic in it, like an error, makes the shelf unusable from then on.
     fn contained<T>(&self, what: &str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, ShelfError> {
+        self.used(what, |db| match catch_unwind(AssertUnwindSafe(|| work(db))) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(unusable(&self.path, what, &error)),
+            Err(_) => Err(unusable(&self.path, what, &"the database panicked")),
+        })
+    }
+
+    /// Runs `work`, which waits for threads of sled's, as [`SledShelf::contained`] does, and gives it up where it hangs.
+    fn watched(
+        &self,
+        what: &str,
+        work: impl FnOnce(&sled::Db) -> sled::Result<()> + Send + 'static,
+    ) -> Result<(), ShelfError> {
+        self.used(what, |db| {
+            let db = db.clone();
+            let done = on_a_thread(&self.path, what, self.time_max, move || work(&db))?;
+            done.map_err(|error| unusable(&self.path, what, &error))
+        })
+    }
+
+    fn used<T>(&self, what: &str, work: impl FnOnce(&sled::Db) -> Result<T, ShelfError>) -> Result<T, ShelfError> {
         if self.broken.load(Ordering::Acquire) {
             return Err(unusable(&self.path, what, &"the database failed before"));
         }
@@ -97,14 +119,7 @@ impl SledShelf {
         let Some(db) = held.as_ref() else {
             return Err(unusable(&self.path, what, &"the database could not be opened anew"));
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(db)));
-        let outcome = match outcome {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => unusable(&self.path, what, &error),
-            Err(_) => unusable(&self.path, what, &"the database panicked"),
-        };
-        self.broken.store(true, Ordering::Release);
-        Err(outcome)
+        work(db).inspect_err(|_| self.broken.store(true, Ordering::Release))
     }
 
     /// Counts what was read or written, and says whether it is time to let go of sled's cache.
@@ -136,6 +151,44 @@ impl SledShelf {
     }
 }
 
+impl SledShelf {
+    /// Writes changes and waits until sled has written them: see [`SLED_STRIDE_BYTES`].
+    fn write_stride(&self, stride: &[Change]) -> Result<(), ShelfError> {
+        if self.count(stride.iter().filter_map(|(_, value)| value.as_ref()).map(Vec::len).sum()) {
+            self.refresh()?;
+        }
+        let mut changes = sled::Batch::default();
+        let mut keys = sled::Batch::default();
+        for (key, value) in stride {
+            match value {
+                Some(value) => {
+                    keys.insert(key.as_slice(), &[]);
+                    changes.insert(key.as_slice(), value.as_slice());
+                }
+                None => changes.remove(key.as_slice()),
+            }
+        }
+        // A leaf that splits is written whole again. So the leaves split over the keys alone, and then take the values:
+        // in all this writes half as much, and leaves half as much garbage.
+        let keys = (stride.len() > SLED_LEAF_VALUES).then_some(keys);
+        self.watched("write", |db| {
+            keys.map_or(Ok(()), |keys| db.apply_batch(keys))?;
+            db.apply_batch(changes)?;
+            db.flush().map(drop)
+        })
+    }
+}
+
+/// How many of the changes make up a stride; at least one.
+fn stride_of(changes: &[Change]) -> usize {
+    let mut bytes = 0;
+    let ends = changes.iter().position(|(key, value)| {
+        bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+        bytes >= SLED_STRIDE_BYTES
+    });
+    ends.map_or(changes.len(), |last| last + 1)
+}
+
 impl Shelf for SledShelf {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
         let value = self.contained("read", |db| Ok(db.get(key)?.map(|value| value.to_vec())))?;
@@ -146,32 +199,17 @@ impl Shelf for SledShelf {
     }
 
     fn write(&self, batch: &[Change]) -> Result<(), ShelfError> {
-        let mut changes = sled::Batch::default();
-        let mut keys = sled::Batch::default();
-        for (key, value) in batch {
-            if value.is_some() {
-                keys.insert(key.as_slice(), &[]);
-            }
-            match value {
-                Some(value) if value.len() > VALUE_BYTES_MAX => {
-                    let text = format!("a value of {} bytes is over {VALUE_BYTES_MAX}", value.len());
-                    return Err(unusable(&self.path, "write", &text));
-                }
-                Some(value) => changes.insert(key.as_slice(), value.as_slice()),
-                None => changes.remove(key.as_slice()),
-            }
+        if let Some(value) = batch.iter().filter_map(|(_, value)| value.as_ref()).find(|v| v.len() > VALUE_BYTES_MAX) {
+            let text = format!("a value of {} bytes is over {VALUE_BYTES_MAX}", value.len());
+            return Err(unusable(&self.path, "write", &text));
         }
-        if self.count(batch.iter().filter_map(|(_, value)| value.as_ref()).map(Vec::len).sum()) {
-            self.refresh()?;
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let (stride, after) = rest.split_at(stride_of(rest));
+            self.write_stride(stride)?;
+            rest = after;
         }
-        self.contained("write", |db| {
-            // A leaf that splits is written whole again. So the leaves split over the keys alone, and then take the values:
-            // in all this writes half as much, and leaves half as much garbage.
-            if batch.len() > SLED_LEAF_VALUES {
-                db.apply_batch(keys)?;
-            }
-            db.apply_batch(changes)
-        })
+        Ok(())
     }
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError> {
@@ -198,7 +236,7 @@ impl Shelf for SledShelf {
     }
 
     fn sync(&self) -> Result<(), ShelfError> {
-        self.contained("flush", |db| db.flush())?;
+        self.watched("flush", |db| db.flush().map(drop))?;
         let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
         synced.map_err(|error| {
             // What a failed sync left on the disk is anybody's guess.
@@ -317,6 +355,44 @@ mod tests {
         let (_keep, never) = sync_channel::<()>(0);
         let hung = on_a_thread(path, "open", soon, move || never.recv()).unwrap_err();
         assert!(hung.to_string().contains("hung"), "{hung}");
+    }
+
+    #[test]
+    fn a_write_that_hangs_fails_and_nothing_is_believed_from_then_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let shelf = SledShelf {
+            db: RwLock::new(Some(open_database(&path, SHELF_TIME_MAX).unwrap())),
+            path,
+            time_max: Duration::from_millis(20),
+            read: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+        };
+        let (let_go, never) = sync_channel::<()>(0);
+        let hung = shelf.watched("write", move |_| never.recv().map_err(|_| sled::Error::Unsupported(String::new())));
+        assert!(hung.unwrap_err().to_string().contains("hung"));
+        let after = shelf.get(b"key").unwrap_err();
+        assert!(after.to_string().contains("failed before"), "{after}");
+        drop(let_go);
+    }
+
+    #[test]
+    fn a_batch_is_written_in_strides_that_leave_nothing_out() {
+        let value = |bytes: usize| Some(vec![7; bytes]);
+        let changes: Vec<Change> = (0..200_u8).map(|n| (vec![n], value(VALUE_BYTES_MAX))).collect();
+        let mut rest = changes.as_slice();
+        let mut strides = 0;
+        while !rest.is_empty() {
+            let (stride, after) = rest.split_at(stride_of(rest));
+            let bytes: usize = stride.iter().map(|(key, value)| key.len() + value.as_ref().unwrap().len()).sum();
+            assert!(bytes < SLED_STRIDE_BYTES + VALUE_BYTES_MAX + 1, "{bytes}");
+            rest = after;
+            strides += 1;
+        }
+        assert_eq!(strides, 5);
+        // Removals, which weigh little, and a value that is a stride by itself.
+        assert_eq!(stride_of(&[(vec![1], None), (vec![2], None)]), 2);
+        assert_eq!(stride_of(&[(vec![1], value(SLED_STRIDE_BYTES)), (vec![2], None)]), 1);
     }
 
     #[test]
