@@ -36,7 +36,7 @@ pub const SLED_READ_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// threads: were all of them waiting for the lock, nothing would ever go on. So fewer segments than that are under way.
 pub const SLED_STRIDE_BYTES: usize = 512 * 1024;
 /// What sled writes for a stride of changes, in times of their bytes, at most: leaves are written again when they split and
-/// when they were changed often. 4.4 was measured, with pages at ten million members.
+/// when they were changed often. It is 1.2 where keys come in order; 4.4 was measured where they came in none.
 pub const SLED_STRIDE_TIMES: usize = 5;
 /// Threads that sled never lets go of.
 pub const SLED_THREADS: usize = 7;
