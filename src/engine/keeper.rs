@@ -25,8 +25,9 @@ use crate::store::{Keys, PageKey, Shelves, Store, StoreError, condemn};
 
 /// Pages that the engine copies for one message: a tenth of a millisecond of its time.
 const PAGES_PER_MESSAGE: usize = 4;
-/// Messages of pages asked for and not yet written: what the copies may take of memory.
-const MESSAGES_AHEAD: usize = 4;
+/// Messages of pages asked for and not yet written: what the engine can go on with while the keeper waits for the device, and what
+/// the copies may take of memory, some 4 MB with a lot or two for each member and 100 MB with sixty-four.
+pub(super) const MESSAGES_AHEAD: usize = 16;
 /// How often the keeper looks whether a checkpoint is due.
 const LOOK: Duration = Duration::from_millis(10);
 /// Generations that wait for the pages of a view; past it runs are made in between. The pages go first: until they are

@@ -27,6 +27,7 @@ pub mod rooms;
 mod run;
 mod spent;
 mod start;
+mod take;
 mod tend;
 #[cfg(test)]
 mod tend_tests;
@@ -476,7 +477,7 @@ fn start_threads(
         frame_bytes_max,
         sweep: tend::Sweep::new(),
         restraint: restraint::Restraint::default(),
-        oldest: None,
+        oldest: VecDeque::new(),
         pace: pace::Pace::default(),
         prints: shared.prints.clone(),
         keys,

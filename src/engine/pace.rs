@@ -2,32 +2,39 @@
 
 /// Time that the mean reaches back over, in microseconds: twice this at most.
 const MEMORY_US: u64 = 125_000;
-/// What one request counts for at most: whatever stopped the engine for longer does so no more.
-const REQUEST_US_MAX: u64 = 50_000;
+/// Time and requests before which nothing is foretold.
+const BUSY_US_MIN: u64 = 10_000;
+const REQUESTS_MIN: u32 = 8;
+/// What a request counts for at most, and each of its commands beside it: whatever stopped the engine for longer does so no more.
+const REQUEST_US_MAX: u64 = 2_000;
+const COMMAND_US_MAX: u64 = 100;
 
-/// What the engine needed for commands of late while others waited.
+/// What the engine needed for commands since it last had none to take.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When a request was last taken while others waited, and its commands.
+    /// When the last request was taken, and its commands.
     last: Option<(u64, u64)>,
+    requests: u32,
     busy_us: u64,
     commands: u64,
 }
 
 impl Pace {
-    /// Notes that a request of so many commands is taken; `others` says whether more wait behind it. Returns what a command takes, in
-    /// nanoseconds; 0 if nothing is known yet. The time is the monotonic clock's in microseconds.
-    pub(super) fn took(&mut self, now_us: u64, commands: u64, others: bool) -> u64 {
-        if let Some((from_us, before)) = self.last {
-            self.busy_us += now_us.saturating_sub(from_us).min(REQUEST_US_MAX);
+    /// Notes that a request of so many commands is taken, right behind the one before it. Returns what a command takes, in
+    /// nanoseconds; 0 if too little is known. The time is the monotonic clock's in microseconds.
+    pub(super) fn took(&mut self, now_us: u64, commands: u64) -> u64 {
+        if let Some((from_us, before)) = self.last.replace((now_us, commands)) {
+            let most_us = REQUEST_US_MAX.saturating_add(before.saturating_mul(COMMAND_US_MAX));
+            self.requests = self.requests.saturating_add(1);
+            self.busy_us = self.busy_us.saturating_add(now_us.saturating_sub(from_us).min(most_us));
             self.commands = self.commands.saturating_add(before);
-            if self.busy_us >= 2 * MEMORY_US {
+            while self.busy_us >= 2 * MEMORY_US {
                 self.busy_us /= 2;
                 self.commands /= 2;
             }
         }
-        self.last = others.then_some((now_us, commands));
-        self.busy_us.saturating_mul(1_000) / self.commands.max(1)
+        let is_known = self.requests >= REQUESTS_MIN && self.busy_us >= BUSY_US_MIN;
+        if is_known { self.busy_us.saturating_mul(1_000) / self.commands.max(1) } else { 0 }
     }
 }
 
@@ -35,37 +42,39 @@ impl Pace {
 mod tests {
     use super::*;
 
+    /// The last pace of so many requests at equal distances.
+    fn run(pace: &mut Pace, now_us: &mut u64, requests: u32, commands: u64, each_us: u64) -> u64 {
+        (0..requests).fold(0, |_, _| {
+            *now_us += each_us;
+            pace.took(*now_us, commands)
+        })
+    }
+
     #[test]
-    fn the_pace_is_that_of_the_last_quarter_of_a_second_and_of_times_when_others_waited() {
+    fn the_pace_is_that_of_the_last_quarter_of_a_second() {
         let (mut pace, mut now_us) = (Pace::default(), 7);
-        assert_eq!(pace.took(now_us, 1_000, false), 0);
-        // Nobody waited: the time until the next one came says nothing.
-        now_us += 9_000_000;
-        assert_eq!(pace.took(now_us, 1_000, true), 0);
-        for _ in 0..2_000 {
-            now_us += 2_000;
-            assert_eq!(pace.took(now_us, 1_000, true), 2_000);
-        }
-        // Ten times as fast from now on.
-        let mut last_ns = 0;
-        for _ in 0..20_000 {
-            now_us += 200;
-            last_ns = pace.took(now_us, 1_000, true);
-        }
-        assert!((200..=202).contains(&last_ns), "{last_ns}");
+        assert_eq!(run(&mut pace, &mut now_us, 2_000, 1_000, 2_000), 2_000);
+        let faster_ns = run(&mut pace, &mut now_us, 20_000, 1_000, 200);
+        assert!((200..=202).contains(&faster_ns), "{faster_ns}");
+    }
+
+    #[test]
+    fn nothing_is_foretold_by_a_few_requests_or_a_few_milliseconds() {
+        let (mut pace, mut now_us) = (Pace::default(), 0);
+        assert_eq!(run(&mut pace, &mut now_us, 8, 1_000, 9_000), 0, "the eighth is not over");
+        assert_eq!(run(&mut pace, &mut now_us, 1, 1_000, 9_000), 9_000);
+        let (mut pace, mut now_us) = (Pace::default(), 0);
+        assert_eq!(run(&mut pace, &mut now_us, 100, 1, 100), 0);
+        assert_eq!(run(&mut pace, &mut now_us, 1, 1, 100), 100_000);
     }
 
     #[test]
     fn a_standstill_is_soon_forgotten() {
         let (mut pace, mut now_us) = (Pace::default(), 0);
-        pace.took(now_us, 1_000, true);
+        run(&mut pace, &mut now_us, 100, 1, 20);
         now_us += 3_600_000_000;
-        assert_eq!(pace.took(now_us, 1_000, true), 50_000);
-        let mut last_ns = 0;
-        for _ in 0..500 {
-            now_us += 1_000;
-            last_ns = pace.took(now_us, 1_000, true);
-        }
-        assert!(last_ns < 1_300, "{last_ns}");
+        assert!(pace.took(now_us, 1) < 41_000, "2 ms and not an hour, over a hundred requests");
+        let after_ns = run(&mut pace, &mut now_us, 20_000, 1, 20);
+        assert!(after_ns < 21_000, "{after_ns}");
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::bell::Bell;
 use super::metrics::Metrics;
-use super::request::{Answer, Refusal, Refused, Work};
+use super::request::{Answer, Read, Refusal, Refused, Work};
 use super::resolve::Attached;
 
 /// Where the answer to a request goes.
@@ -26,12 +26,14 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// What it counts for among those that wait.
-    pub(crate) fn commands(&self) -> u64 {
-        match &self.work {
-            Work::Post { commands, .. } => u64::try_from(commands.len()).unwrap_or(u64::MAX).max(1),
+    /// What it counts for among those that wait: its commands, or the members that it reads, and one at least.
+    pub(crate) fn weight(&self) -> u64 {
+        let weight = match &self.work {
+            Work::Post { commands, .. } => commands.len(),
+            Work::Read(Read::Members(members) | Read::Cards { members, .. }) => members.len(),
             Work::Admin(_) | Work::Read(_) => 1,
-        }
+        };
+        u64::try_from(weight).unwrap_or(u64::MAX).max(1)
     }
 }
 
@@ -44,9 +46,9 @@ pub(crate) struct Queue {
     bell: Bell,
     closing: AtomicBool,
     closed: AtomicBool,
-    /// Commands of the requests in `items`; a request without any counts as one.
-    commands: AtomicU64,
-    /// What the engine needs for a command of late, in nanoseconds.
+    /// What the requests in `items` weigh.
+    weight: AtomicU64,
+    /// What the engine needs for one of that of late, in nanoseconds; 0 where it is not known.
     pace_ns: AtomicU64,
     /// How long the oldest request had waited when the engine last looked, in microseconds.
     waited_us: AtomicU64,
@@ -62,7 +64,7 @@ impl Queue {
             bell: Bell::default(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            commands: AtomicU64::new(0),
+            weight: AtomicU64::new(0),
             pace_ns: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
             metrics,
@@ -79,10 +81,10 @@ impl Queue {
         if self.closing.load(Ordering::Acquire) {
             return Err(refused(Refusal::ShuttingDown)(item));
         }
-        let commands = item.commands();
-        self.commands.fetch_add(commands, Ordering::Relaxed);
+        let weight = item.weight();
+        self.weight.fetch_add(weight, Ordering::Relaxed);
         self.items.push(item).map_err(|item| {
-            self.commands.fetch_sub(commands, Ordering::Relaxed);
+            self.weight.fetch_sub(weight, Ordering::Relaxed);
             refused(Refusal::QueueFull)(item)
         })?;
         self.bell.ring();
@@ -106,7 +108,7 @@ impl Queue {
     pub(crate) fn pop(&self) -> Option<Item> {
         let item = self.items.pop();
         match &item {
-            Some(item) => _ = self.commands.fetch_sub(item.commands(), Ordering::Relaxed),
+            Some(item) => _ = self.weight.fetch_sub(item.weight(), Ordering::Relaxed),
             None => self.waited_us.store(0, Ordering::Relaxed),
         }
         item
@@ -122,7 +124,7 @@ impl Queue {
         self.metrics.taken(waited_us);
     }
 
-    /// Says what the engine needs for a command of late.
+    /// Says what the engine needs for a command of late, in nanoseconds; 0 where it is not known.
     pub(crate) fn set_pace_ns(&self, pace_ns: u64) {
         self.pace_ns.store(pace_ns, Ordering::Relaxed);
     }
@@ -135,6 +137,10 @@ impl Queue {
         !self.resolved.is_empty()
     }
 
+    pub(crate) fn capacity(&self) -> usize {
+        self.items.capacity()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.items.is_full()
     }
@@ -142,7 +148,7 @@ impl Queue {
     /// How long one who came now would wait, in microseconds: not less than the oldest has waited, and as long as the engine
     /// needs for those ahead of it by how fast it was of late.
     pub(crate) fn wait_us(&self) -> u64 {
-        let ahead = self.commands.load(Ordering::Relaxed);
+        let ahead = self.weight.load(Ordering::Relaxed);
         let foretold_us = ahead.saturating_mul(self.pace_ns.load(Ordering::Relaxed)) / 1_000;
         foretold_us.max(self.waited_us.load(Ordering::Relaxed))
     }
@@ -169,5 +175,38 @@ impl Queue {
             // The receiver may be gone; then nobody waits for the answer.
             let _gone = item.reply.send(Err(Refusal::ShuttingDown));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::ledger::ids::ProgramNo;
+
+    #[test]
+    fn the_wait_of_one_who_comes_now_is_that_of_all_ahead_of_him_and_not_less_than_that_of_the_oldest() {
+        let queue = Queue::new(3, Arc::new(Metrics::new().unwrap()));
+        let item = |read| {
+            let (reply, _) = oneshot::channel();
+            Item { work: Work::Read(read), reply, queued_us: 0, attached: Attached::default() }
+        };
+        let members = || item(Read::Members(vec![7; 400]));
+        let one = || item(Read::Expiring { program: ProgramNo(1), member: None, until_us: 0 });
+        assert_eq!(queue.wait_us(), 0);
+        [members(), members(), one()].into_iter().for_each(|item| queue.push(item).unwrap());
+        assert_eq!(queue.wait_us(), 0, "nothing is known");
+        queue.set_pace_ns(5_000);
+        assert_eq!(queue.wait_us(), 801 * 5);
+        // One that is not taken in does not count.
+        assert!(queue.push(members()).is_err());
+        assert_eq!(queue.wait_us(), 801 * 5);
+        queue.pop().unwrap();
+        queue.set_waited_us(2_000);
+        assert_eq!(queue.wait_us(), 401 * 5);
+        queue.set_waited_us(9_000);
+        assert_eq!(queue.wait_us(), 9_000);
+        while queue.pop().is_some() {}
+        assert_eq!(queue.wait_us(), 0);
     }
 }

@@ -33,6 +33,9 @@ use crate::ledger::reason::Reason;
 use crate::ledger::{Decision, Hashes, Ledger, Lookup, Moment, Resolved, codec};
 use crate::store::Keys;
 
+/// Asks of the keeper that are attended to between two requests: at most a millisecond of copying pages.
+const ATTENDED_AT_A_TIME: usize = 8;
+
 /// A request and what its reader threads have to fetch.
 pub(crate) type ResolveJob = (Item, Vec<Missing>);
 
@@ -49,8 +52,8 @@ pub(crate) struct Core {
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: Arc<Queue>,
-    /// The oldest request, looked at while nothing new may be taken.
-    pub(crate) oldest: Option<Item>,
+    /// The oldest requests, taken from the queue to be looked at while nothing new may be decided.
+    pub(crate) oldest: VecDeque<Item>,
     pub(crate) pace: Pace,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) book: Book,
@@ -99,8 +102,10 @@ impl Core {
         if let Err(broken) = ended {
             tracing::error!(%broken, "the engine stops");
             self.pipeline.fail(broken);
+            for item in self.oldest.drain(..) {
+                let _gone = item.reply.send(Err(Refusal::ShuttingDown));
+            }
             // As with a failed sync: no answer is better than one that may be wrong.
-            std::mem::forget(self.oldest.take());
             std::mem::forget(std::mem::take(&mut self.answers));
             std::mem::forget(std::mem::take(&mut self.held));
             std::mem::forget(std::mem::take(&mut self.behind_view));
@@ -126,7 +131,7 @@ impl Core {
             if (self.has_work() && self.hand_over()) || self.sweep()? {
                 continue;
             }
-            let waiting = self.oldest.is_some() || !self.queue.is_empty();
+            let waiting = !self.oldest.is_empty() || !self.queue.is_empty();
             let done = self.queue.is_closing() && !waiting && self.resolving == 0;
             if done && !self.has_work() {
                 return Ok(());
@@ -135,8 +140,7 @@ impl Core {
             let (queue, pipeline, desk) = (&self.queue, &self.pipeline, &self.line.desk);
             let rests_us = self.rests_us();
             let waits = rests_us > 0 || self.held_back();
-            let oldest = self.oldest.is_some();
-            let asked = || if waits { queue.has_resolved() } else { oldest || !queue.is_empty() };
+            let asked = || if waits { queue.has_resolved() } else { waiting || !queue.is_empty() };
             let ready = || asked() || !desk.is_empty() || (blocked && pipeline.takes(bytes)) || pipeline.has_failed();
             let at_most = if rests_us > 0 { Duration::from_micros(rests_us) } else { Duration::from_millis(50) };
             queue.bell().sleep(ready, at_most);
@@ -145,7 +149,7 @@ impl Core {
 
     /// How much the keeper is behind: the book is far ahead of the newest checkpoint, much was changed since a view was begun, or
     /// generations wait to become runs.
-    fn pressure(&self) -> u64 {
+    pub(super) fn pressure(&self) -> u64 {
         let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let of = |is, slow, bound| pressure(wide(is), wide(slow), wide(bound));
         let most = CAPTURE_LOG_BYTES_MAX;
@@ -164,9 +168,10 @@ impl Core {
         if self.queue.is_closing() { 0 } else { self.restraint.left_us(|| self.clock.monotonic_us()) }
     }
 
-    /// Does what the keeper asks.
+    /// Does some of what the keeper asks.
     fn attend(&mut self) -> Result<(), Broken> {
-        while let Some(asked) = self.line.desk.next() {
+        for _ in 0..ATTENDED_AT_A_TIME {
+            let Some(asked) = self.line.desk.next() else { break };
             match asked {
                 ToEngine::Begin { .. } if self.viewing => {}
                 ToEngine::Begin { whole } => {
@@ -224,44 +229,8 @@ impl Core {
         }
     }
 
-    /// Takes one request and decides it; `false` where there is none.
-    pub(super) fn take(&mut self) -> Result<bool, Broken> {
-        if let Some(item) = self.queue.pop_resolved() {
-            self.resolving = self.resolving.saturating_sub(1);
-            self.go_on(item)?;
-            return Ok(true);
-        }
-        let Some(item) = self.oldest.take().or_else(|| self.queue.pop()) else { return Ok(false) };
-        let now_us = self.clock.monotonic_us();
-        let waited_us = now_us.saturating_sub(item.queued_us);
-        self.queue.set_waited_us(waited_us);
-        // A stream's items are decided in order and its caller is held back by flow control, so that none of them is too old.
-        let too_old = waited_us > self.queue_age_max_us && stream_of(&item).is_none();
-        if !too_old && (self.held_back() || self.rests_us() > 0) {
-            self.oldest = Some(item);
-            return Ok(false);
-        }
-        self.queue.taken(waited_us);
-        if too_old {
-            // The caller may be gone.
-            let _gone = item.reply.send(Err(Refusal::QueueTooOld));
-            return Ok(true);
-        }
-        self.queue.set_pace_ns(self.pace.took(now_us, item.commands(), !self.queue.is_empty()));
-        if let Some(held) = stream_of(&item).and_then(|stream| self.held.get_mut(&stream)) {
-            held.push_back(item);
-            return Ok(true);
-        }
-        self.handle(item)?;
-        let pressure = self.pressure();
-        if pressure > 0 {
-            self.restraint.took(now_us, self.clock.monotonic_us(), pressure);
-        }
-        Ok(true)
-    }
-
     /// Goes on with a request that comes back from the reader threads, and with those of its stream behind it.
-    fn go_on(&mut self, item: Item) -> Result<(), Broken> {
+    pub(super) fn go_on(&mut self, item: Item) -> Result<(), Broken> {
         let stream = stream_of(&item);
         let mut behind = stream.and_then(|stream| self.held.remove(&stream)).unwrap_or_default();
         self.handle(item)?;
@@ -281,7 +250,7 @@ impl Core {
         Ok(())
     }
 
-    fn handle(&mut self, item: Item) -> Result<(), Broken> {
+    pub(super) fn handle(&mut self, item: Item) -> Result<(), Broken> {
         if item.attached.failed {
             let _gone = item.reply.send(Err(Refusal::Unknown));
             return Ok(());
@@ -857,7 +826,7 @@ fn begins_view(work: &Work) -> bool {
     matches!(work, Work::Admin(command) if matches!(command.action, AdminAction::CreateSnapshot { .. }))
 }
 
-fn stream_of(item: &Item) -> Option<StreamId> {
+pub(super) fn stream_of(item: &Item) -> Option<StreamId> {
     match &item.work {
         Work::Post { stream, .. } => *stream,
         Work::Admin(_) | Work::Read(_) => None,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 
-use super::keeper::{Desk, Keeper, ToEngine, ToKeeper, View};
+use super::keeper::{Desk, Keeper, MESSAGES_AHEAD, ToEngine, ToKeeper, View};
 use super::keeper_tests::{House, Shelf, check_known, post, snapshot, wait_for};
 use super::request::ItemResult;
 use super::rooms::{NoSnapshots, SnapshotFacts, SnapshotRoom, SnapshotSink};
@@ -181,7 +181,7 @@ fn keys_become_runs_between_the_pages_of_a_view_and_its_checkpoint_names_none_of
     }
     // As many messages as are asked for ahead, and one more generation among them.
     say.send(told.seal_at(view_op + 12)).unwrap();
-    (1..4).for_each(|_| say.send(ToKeeper::Pages(Vec::new())).unwrap());
+    (1..MESSAGES_AHEAD).for_each(|_| say.send(ToKeeper::Pages(Vec::new())).unwrap());
     let book = BookName { book_id: genesis.book_id, incarnation: genesis.incarnation };
     let open = |shelves: &Arc<SimShelves>| Store::open(shelves.clone(), book, StoreOptions::default()).unwrap().0;
     let mut store = open(&house.shelves);
@@ -207,7 +207,9 @@ fn keys_become_runs_between_the_pages_of_a_view_and_its_checkpoint_names_none_of
     };
     let thread = std::thread::spawn(move || keeper.run());
     let mut said = Vec::new();
+    let begun = Instant::now();
     while !matches!(said.last(), Some(None)) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the view is never over: {said:?}");
         match desk.next() {
             Some(ToEngine::Keys(keys)) => said.push(Some(keys.upto())),
             Some(ToEngine::Done) => said.push(None),

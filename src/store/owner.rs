@@ -132,12 +132,8 @@ impl Store {
 
     fn write_meta(&mut self, checkpoint: &Checkpoint, trial: &[u8]) -> Result<(), StoreError> {
         let shelf = self.meta_shelf()?;
-        for change in meta::write_trial(&self.envelope, checkpoint.op, trial)? {
-            shelf.write(&[change])?;
-        }
-        for change in meta::write(&self.envelope, checkpoint)? {
-            shelf.write(&[change])?;
-        }
+        shelf.write(&meta::write_trial(&self.envelope, checkpoint.op, trial)?)?;
+        shelf.write(&meta::write(&self.envelope, checkpoint)?)?;
         shelf.sync()?;
         self.trials.insert(checkpoint.op);
         Ok(())

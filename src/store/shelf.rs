@@ -31,7 +31,7 @@ pub trait Shelves: Send + Sync {
 pub trait Shelf: Send + Sync {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError>;
-    /// Makes the changes, in their order.
+    /// Makes the changes, those of one key in their order. Readers may see some of them before others.
     fn write(&self, batch: &[Change]) -> Result<(), ShelfError>;
     /// Calls `each` with the keys from `from` on and below `to`, in order, until it says `false`.
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError>;

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
@@ -44,6 +44,7 @@ impl Shelves for SledShelves {
             time_max: self.time_max,
             db: RwLock::new(Some(db)),
             read: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
         }))
     }
@@ -84,6 +85,8 @@ struct SledShelf {
     db: RwLock<Option<sled::Db>>,
     /// Bytes of leaves read, and bytes written, since the database was last opened.
     read: AtomicU64,
+    /// Bytes written since sled was last waited for.
+    under_way: AtomicUsize,
     /// Set by the first failure: after a panic inside sled nothing that it says is trusted.
     broken: AtomicBool,
 }
@@ -139,12 +142,8 @@ impl SledShelf {
             return Ok(());
         }
         if let Some(db) = held.take() {
-            if !matches!(catch_unwind(AssertUnwindSafe(|| db.flush())), Ok(Ok(_))) {
-                self.broken.store(true, Ordering::Release);
-                std::mem::forget(db);
-                return Err(unusable(&self.path, "flush", &"the database failed"));
-            }
-            close_database(&self.path, self.time_max, db)?;
+            close_database(&self.path, self.time_max, db)
+                .inspect_err(|_| self.broken.store(true, Ordering::Release))?;
         }
         *held = Some(open_database(&self.path, self.time_max)?);
         Ok(())
@@ -154,44 +153,57 @@ impl SledShelf {
 impl SledShelf {
     /// Writes changes, which are in the order of their keys. A leaf that splits is written whole again, and so is one that was
     /// changed ten times. So the leaves split over the keys alone, and then take the values; and since keys that come in order
-    /// fill a leaf with eight values, none is written twice. By a `sled::Batch`, which has no order, twice as much was written.
+    /// fill a leaf with eight values, few are written twice. By a `sled::Batch`, which has no order, twice as much was written.
     fn write_window(&self, window: &[&Change]) -> Result<(), ShelfError> {
         if self.count(window.iter().filter_map(|(_, value)| value.as_ref()).map(Vec::len).sum()) {
             self.refresh()?;
         }
-        if window.len() > SLED_LEAF_VALUES {
-            let keys = window.iter().filter(|(_, value)| value.is_some());
-            self.write_stride(keys.map(|(key, _)| (key.as_slice().into(), Some(sled::IVec::default()))).collect())?;
+        let put = window.iter().filter(|(_, value)| value.is_some());
+        let keys: Vec<_> = put.map(|(key, _)| (key.as_slice().into(), Some(sled::IVec::default()))).collect();
+        if keys.len() > SLED_LEAF_VALUES {
+            self.write_stride(keys, SLED_STRIDE_BYTES)?;
         }
         for stride in strides(window, SLED_STRIDE_BYTES) {
             let owned = stride.iter().map(|(key, value)| {
                 let value = value.as_ref().map(|value| value.as_slice().into());
                 (key.as_slice().into(), value)
             });
-            self.write_stride(owned.collect())?;
+            self.write_stride(owned.collect(), stride.iter().map(|change| weight(change)).sum())?;
         }
         Ok(())
     }
 
-    /// Makes changes and waits until sled has written them: see [`SLED_STRIDE_BYTES`].
-    fn write_stride(&self, changes: Vec<(sled::IVec, Option<sled::IVec>)>) -> Result<(), ShelfError> {
+    /// Makes changes of so many bytes; waits before it until sled has written those before: see [`SLED_STRIDE_BYTES`].
+    fn write_stride(&self, changes: Vec<(sled::IVec, Option<sled::IVec>)>, bytes: usize) -> Result<(), ShelfError> {
+        let waits = self.under_way.load(Ordering::Relaxed).saturating_add(bytes) > SLED_STRIDE_BYTES;
         self.watched("write", move |db| {
+            if waits {
+                db.flush()?;
+            }
             for (key, value) in changes {
                 match value {
                     Some(value) => db.insert(key, value)?,
                     None => db.remove(key)?,
                 };
             }
-            db.flush().map(drop)
-        })
+            Ok(())
+        })?;
+        let before = if waits { 0 } else { self.under_way.load(Ordering::Relaxed) };
+        self.under_way.store(before.saturating_add(bytes), Ordering::Relaxed);
+        Ok(())
     }
+}
+
+/// What a change counts for: its bytes; to remove a value takes writing what is beside it again.
+fn weight((key, value): &Change) -> usize {
+    key.len() + value.as_ref().map_or(VALUE_BYTES_MAX, Vec::len)
 }
 
 /// The changes, in parts that end where they reach so many bytes.
 fn strides<'a>(changes: &'a [&'a Change], bytes_max: usize) -> impl Iterator<Item = &'a [&'a Change]> {
     let mut bytes = 0;
-    changes.split_inclusive(move |(key, value)| {
-        bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+    changes.split_inclusive(move |change| {
+        bytes += weight(change);
         let ends = bytes >= bytes_max;
         bytes = if ends { 0 } else { bytes };
         ends
@@ -243,11 +255,10 @@ impl Shelf for SledShelf {
 
     fn sync(&self) -> Result<(), ShelfError> {
         self.watched("flush", |db| db.flush().map(drop))?;
-        let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
-        synced.map_err(|error| {
-            // What a failed sync left on the disk is anybody's guess.
-            self.broken.store(true, Ordering::Release);
-            unusable(&self.path, "sync", &error)
+        // Nobody opens the database anew meanwhile, which renames files. What a failed sync left on the disk is anybody's guess.
+        self.used("sync", |_| {
+            let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
+            synced.map_err(|error| unusable(&self.path, "sync", &error))
         })
     }
 }
@@ -288,7 +299,8 @@ fn is_locked(error: &sled::Error) -> bool {
 }
 
 fn close_database(path: &Path, time_max: Duration, db: sled::Db) -> Result<(), ShelfError> {
-    on_a_thread(path, "close", time_max, move || drop(db))
+    let flushed = on_a_thread(path, "close", time_max, move || db.flush().map(drop))?;
+    flushed.map_err(|error| unusable(path, "close", &error))
 }
 
 /// Runs `work` on a thread of its own; one that panics or takes too long is given up, and its thread with it.
@@ -372,6 +384,7 @@ mod tests {
             path,
             time_max: Duration::from_millis(20),
             read: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
         };
         let (let_go, never) = sync_channel::<()>(0);
@@ -391,9 +404,9 @@ mod tests {
         };
         let changes: Vec<Change> = (0..10).map(|n| (vec![n], value(39))).collect();
         assert_eq!(lengths(&changes), [3, 3, 3, 1]);
-        // Removals, which weigh little, and a value that is a stride by itself.
-        let mixed = [(vec![1], None), (vec![2], value(100)), (vec![3], None), (vec![4], value(100)), (vec![5], None)];
-        assert_eq!(lengths(&mixed), [2, 2, 1]);
+        // Removals, and values, that are strides by themselves.
+        let mixed = [(vec![1], None), (vec![2], value(9)), (vec![3], None), (vec![4], value(100)), (vec![5], value(1))];
+        assert_eq!(lengths(&mixed), [1, 2, 1, 1]);
         assert!(lengths(&[]).is_empty());
     }
 
@@ -417,6 +430,31 @@ mod tests {
         };
         shelf.scan(&[0], &[0xff], &mut each).unwrap();
         assert!(found == expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn less_than_a_stride_is_under_way_behind_any_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = SledShelf {
+            path: dir.path().to_path_buf(),
+            time_max: SHELF_TIME_MAX,
+            db: RwLock::new(Some(open_database(dir.path(), SHELF_TIME_MAX).unwrap())),
+            read: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+        };
+        for n in 0..600_u32 {
+            // By themselves, and many together.
+            let count = if n % 100 == 99 { 100 } else { 1 };
+            let changes = (0..count).map(|m| ([n, m].map(u32::to_be_bytes).concat(), Some(vec![7; VALUE_BYTES_MAX])));
+            shelf.write(&changes.collect::<Vec<Change>>()).unwrap();
+            let db = shelf.db.read().unwrap().clone().unwrap();
+            assert!(shelf.under_way.load(Ordering::Relaxed) <= SLED_STRIDE_BYTES + 2 * VALUE_BYTES_MAX);
+            if n % 7 == 0 {
+                let unwritten = db.flush().unwrap();
+                assert!(unwritten <= 4 * SLED_STRIDE_BYTES, "{unwritten}");
+            }
+        }
     }
 
     #[test]

@@ -25,16 +25,17 @@ pub(crate) struct Envelope {
 
 impl Envelope {
     pub(crate) fn new(book: BookName) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("stampbook 2026 store value");
+        let mut hasher = blake3::Hasher::new_derive_key("stampbook 2026-11 store value");
         hasher.update(&book.book_id).update(&book.incarnation.to_le_bytes());
         Self { key: *hasher.finalize().as_bytes() }
     }
 
-    /// The checksum of a payload under a key.
+    /// The checksum of a payload under a key. The payload comes first: BLAKE3 hashes several kilobytes at once where they are given
+    /// at once and from the beginning.
     fn check(&self, key: &[u8], op: u64, payload: &[u8]) -> Check {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes()).update(key);
-        hasher.update(&op.to_le_bytes()).update(payload);
+        hasher.update(payload).update(&u64::try_from(payload.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hasher.update(&op.to_le_bytes()).update(key);
         short(&hasher.finalize())
     }
 

@@ -1,0 +1,81 @@
+//! How the engine takes what waits, and refuses what waited too long.
+
+use super::queue::Item;
+use super::request::Refusal;
+use super::run::{Broken, Core, stream_of};
+
+impl Core {
+    /// Takes one request and decides it; `false` where there is none that may be decided.
+    pub(super) fn take(&mut self) -> Result<bool, Broken> {
+        if let Some(item) = self.queue.pop_resolved() {
+            self.resolving = self.resolving.saturating_sub(1);
+            self.go_on(item)?;
+            return Ok(true);
+        }
+        if self.held_back() || self.rests_us() > 0 {
+            self.refuse_old();
+            return Ok(false);
+        }
+        let Some(item) = self.oldest.pop_front().or_else(|| self.queue.pop()) else {
+            // Nobody waits: what those before took says nothing of those to come.
+            self.pace = super::pace::Pace::default();
+            self.queue.set_pace_ns(0);
+            return Ok(false);
+        };
+        let now_us = self.clock.monotonic_us();
+        let waited_us = now_us.saturating_sub(item.queued_us);
+        self.queue.set_waited_us(waited_us);
+        self.queue.taken(waited_us);
+        if self.is_too_old(&item, now_us) {
+            refuse(item);
+            return Ok(true);
+        }
+        if let Some(held) = stream_of(&item).and_then(|stream| self.held.get_mut(&stream)) {
+            held.push_back(item);
+            return Ok(true);
+        }
+        self.queue.set_pace_ns(self.pace.took(now_us, item.weight()));
+        self.handle(item)?;
+        let pressure = self.pressure();
+        if pressure > 0 {
+            self.restraint.took(now_us, self.clock.monotonic_us(), pressure);
+        }
+        Ok(true)
+    }
+
+    /// A stream's items are decided in order and its caller is held back by flow control, so that none of them is too old.
+    fn is_too_old(&self, item: &Item, now_us: u64) -> bool {
+        now_us.saturating_sub(item.queued_us) > self.queue_age_max_us && stream_of(item).is_none()
+    }
+
+    /// Refuses what waits too long while nothing new may be decided: looks at the oldest ones, past those of streams, and keeps them
+    /// in their order.
+    fn refuse_old(&mut self) {
+        let now_us = self.clock.monotonic_us();
+        for item in std::mem::take(&mut self.oldest) {
+            self.keep_or_refuse(item, now_us);
+        }
+        while self.oldest.len() < self.queue.capacity()
+            && self.oldest.back().is_none_or(|item| stream_of(item).is_some())
+        {
+            let Some(item) = self.queue.pop() else { break };
+            self.keep_or_refuse(item, now_us);
+        }
+        let oldest_us = self.oldest.front().map_or(0, |item| now_us.saturating_sub(item.queued_us));
+        self.queue.set_waited_us(oldest_us);
+    }
+
+    fn keep_or_refuse(&mut self, item: Item, now_us: u64) {
+        if self.is_too_old(&item, now_us) {
+            self.queue.taken(now_us.saturating_sub(item.queued_us));
+            refuse(item);
+        } else {
+            self.oldest.push_back(item);
+        }
+    }
+}
+
+fn refuse(item: Item) {
+    // The caller may be gone.
+    let _gone = item.reply.send(Err(Refusal::QueueTooOld));
+}
