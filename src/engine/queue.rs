@@ -1,7 +1,7 @@
 //! The bounded lock-free queue between the threads that receive requests and the one that decides them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam::queue::{ArrayQueue, SegQueue};
 use tokio::sync::oneshot;
@@ -46,8 +46,10 @@ pub(crate) struct Queue {
     bell: Bell,
     closing: AtomicBool,
     closed: AtomicBool,
-    /// What the requests in `items` weigh.
+    /// What the requests in `items`, and those set aside, weigh.
     weight: AtomicU64,
+    /// Requests that the engine looked at and set aside: they wait as well.
+    aside: AtomicUsize,
     /// What the engine needs for one of that of late, in nanoseconds; 0 where it is not known.
     pace_ns: AtomicU64,
     /// How long the oldest request had waited when the engine last looked, in microseconds.
@@ -65,6 +67,7 @@ impl Queue {
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             weight: AtomicU64::new(0),
+            aside: AtomicUsize::new(0),
             pace_ns: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
             metrics,
@@ -80,6 +83,9 @@ impl Queue {
         let refused = |refusal| move |item: Item| Refused { refusal, work: item.work };
         if self.closing.load(Ordering::Acquire) {
             return Err(refused(Refusal::ShuttingDown)(item));
+        }
+        if self.is_full() {
+            return Err(refused(Refusal::QueueFull)(item));
         }
         let weight = item.weight();
         self.weight.fetch_add(weight, Ordering::Relaxed);
@@ -104,14 +110,14 @@ impl Queue {
         self.resolved.pop()
     }
 
-    /// Takes the oldest request.
+    /// Takes the oldest request, which still waits until [`Queue::taken`].
     pub(crate) fn pop(&self) -> Option<Item> {
-        let item = self.items.pop();
-        match &item {
-            Some(item) => _ = self.weight.fetch_sub(item.weight(), Ordering::Relaxed),
-            None => self.waited_us.store(0, Ordering::Relaxed),
-        }
-        item
+        self.items.pop()
+    }
+
+    /// Says how many requests were popped and not yet taken.
+    pub(crate) fn set_aside(&self, requests: usize) {
+        self.aside.store(requests, Ordering::Relaxed);
     }
 
     /// Says how long the oldest request has waited by now.
@@ -119,8 +125,9 @@ impl Queue {
         self.waited_us.store(waited_us, Ordering::Relaxed);
     }
 
-    /// Says that the oldest request was taken.
-    pub(crate) fn taken(&self, waited_us: u64) {
+    /// Says that a request is decided or refused now.
+    pub(crate) fn taken(&self, item: &Item, waited_us: u64) {
+        self.weight.fetch_sub(item.weight(), Ordering::Relaxed);
         self.metrics.taken(waited_us);
     }
 
@@ -142,7 +149,7 @@ impl Queue {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.items.is_full()
+        self.items.len().saturating_add(self.aside.load(Ordering::Relaxed)) >= self.items.capacity()
     }
 
     /// How long one who came now would wait, in microseconds: not less than the oldest has waited, and as long as the engine
@@ -201,12 +208,20 @@ mod tests {
         // One that is not taken in does not count.
         assert!(queue.push(members()).is_err());
         assert_eq!(queue.wait_us(), 801 * 5);
-        queue.pop().unwrap();
+        let first = queue.pop().unwrap();
+        assert_eq!(queue.wait_us(), 801 * 5, "it is not taken yet");
+        queue.set_aside(1);
+        assert!(queue.is_full() && queue.push(members()).is_err());
+        queue.set_aside(0);
+        queue.taken(&first, 0);
         queue.set_waited_us(2_000);
         assert_eq!(queue.wait_us(), 401 * 5);
         queue.set_waited_us(9_000);
         assert_eq!(queue.wait_us(), 9_000);
-        while queue.pop().is_some() {}
+        while let Some(item) = queue.pop() {
+            queue.taken(&item, 0);
+        }
+        queue.set_waited_us(0);
         assert_eq!(queue.wait_us(), 0);
     }
 }

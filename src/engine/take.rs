@@ -20,21 +20,23 @@ impl Core {
             // Nobody waits: what those before took says nothing of those to come.
             self.pace = super::pace::Pace::default();
             self.queue.set_pace_ns(0);
+            self.queue.set_waited_us(0);
             return Ok(false);
         };
+        self.queue.set_aside(self.oldest.len());
         let now_us = self.clock.monotonic_us();
         let waited_us = now_us.saturating_sub(item.queued_us);
         self.queue.set_waited_us(waited_us);
-        self.queue.taken(waited_us);
+        self.queue.taken(&item, waited_us);
         if self.is_too_old(&item, now_us) {
             refuse(item);
             return Ok(true);
         }
+        self.queue.set_pace_ns(self.pace.took(now_us, item.weight()));
         if let Some(held) = stream_of(&item).and_then(|stream| self.held.get_mut(&stream)) {
             held.push_back(item);
             return Ok(true);
         }
-        self.queue.set_pace_ns(self.pace.took(now_us, item.weight()));
         self.handle(item)?;
         let pressure = self.pressure();
         if pressure > 0 {
@@ -52,8 +54,9 @@ impl Core {
     /// in their order.
     fn refuse_old(&mut self) {
         let now_us = self.clock.monotonic_us();
-        for item in std::mem::take(&mut self.oldest) {
-            self.keep_or_refuse(item, now_us);
+        // Only the last of those kept may be of no stream.
+        if let Some(last) = self.oldest.pop_back() {
+            self.keep_or_refuse(last, now_us);
         }
         while self.oldest.len() < self.queue.capacity()
             && self.oldest.back().is_none_or(|item| stream_of(item).is_some())
@@ -61,13 +64,14 @@ impl Core {
             let Some(item) = self.queue.pop() else { break };
             self.keep_or_refuse(item, now_us);
         }
+        self.queue.set_aside(self.oldest.len());
         let oldest_us = self.oldest.front().map_or(0, |item| now_us.saturating_sub(item.queued_us));
         self.queue.set_waited_us(oldest_us);
     }
 
     fn keep_or_refuse(&mut self, item: Item, now_us: u64) {
         if self.is_too_old(&item, now_us) {
-            self.queue.taken(now_us.saturating_sub(item.queued_us));
+            self.queue.taken(&item, now_us.saturating_sub(item.queued_us));
             refuse(item);
         } else {
             self.oldest.push_back(item);

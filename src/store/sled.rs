@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,6 +45,7 @@ impl Shelves for SledShelves {
             db: RwLock::new(Some(db)),
             read: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
+            syncing: Mutex::new(()),
             broken: AtomicBool::new(false),
         }))
     }
@@ -87,6 +88,8 @@ struct SledShelf {
     read: AtomicU64,
     /// Bytes written since sled was last waited for.
     under_way: AtomicUsize,
+    /// Held while files are synced, which the database is not opened anew under: it renames some.
+    syncing: Mutex<()>,
     /// Set by the first failure: after a panic inside sled nothing that it says is trusted.
     broken: AtomicBool,
 }
@@ -133,6 +136,12 @@ impl SledShelf {
 
     /// Opens the database anew, which is the one way to make sled let go of its cache.
     fn refresh(&self) -> Result<(), ShelfError> {
+        // One that reads does not wait for the device: another time will do.
+        let _syncing = match self.syncing.try_lock() {
+            Ok(free) => free,
+            Err(TryLockError::Poisoned(free)) => free.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
         let mut held = self.db.write().unwrap_or_else(PoisonError::into_inner);
         if self.read.swap(0, Ordering::Relaxed) < SLED_READ_BYTES_MAX || self.broken.load(Ordering::Acquire) {
             return Ok(());
@@ -255,10 +264,12 @@ impl Shelf for SledShelf {
 
     fn sync(&self) -> Result<(), ShelfError> {
         self.watched("flush", |db| db.flush().map(drop))?;
-        // Nobody opens the database anew meanwhile, which renames files. What a failed sync left on the disk is anybody's guess.
-        self.used("sync", |_| {
-            let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
-            synced.map_err(|error| unusable(&self.path, "sync", &error))
+        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
+        synced.map_err(|error| {
+            // What a failed sync left on the disk is anybody's guess.
+            self.broken.store(true, Ordering::Release);
+            unusable(&self.path, "sync", &error)
         })
     }
 }
@@ -299,8 +310,22 @@ fn is_locked(error: &sled::Error) -> bool {
 }
 
 fn close_database(path: &Path, time_max: Duration, db: sled::Db) -> Result<(), ShelfError> {
-    let flushed = on_a_thread(path, "close", time_max, move || db.flush().map(drop))?;
-    flushed.map_err(|error| unusable(path, "close", &error))
+    let closing = move || match catch_unwind(AssertUnwindSafe(|| db.flush())) {
+        Ok(Ok(_)) => {
+            drop(db);
+            Ok(())
+        }
+        // To drop it would flush again, and may panic again.
+        failed => {
+            std::mem::forget(db);
+            Err(failed)
+        }
+    };
+    match on_a_thread(path, "close", time_max, closing)? {
+        Ok(()) => Ok(()),
+        Err(Ok(flushed)) => flushed.map(drop).map_err(|error| unusable(path, "close", &error)),
+        Err(Err(_)) => Err(unusable(path, "close", &"the database panicked")),
+    }
 }
 
 /// Runs `work` on a thread of its own; one that panics or takes too long is given up, and its thread with it.
@@ -385,6 +410,7 @@ mod tests {
             time_max: Duration::from_millis(20),
             read: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
+            syncing: Mutex::new(()),
             broken: AtomicBool::new(false),
         };
         let (let_go, never) = sync_channel::<()>(0);
@@ -441,20 +467,19 @@ mod tests {
             db: RwLock::new(Some(open_database(dir.path(), SHELF_TIME_MAX).unwrap())),
             read: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
+            syncing: Mutex::new(()),
             broken: AtomicBool::new(false),
         };
-        for n in 0..600_u32 {
-            // By themselves, and many together.
-            let count = if n % 100 == 99 { 100 } else { 1 };
-            let changes = (0..count).map(|m| ([n, m].map(u32::to_be_bytes).concat(), Some(vec![7; VALUE_BYTES_MAX])));
-            shelf.write(&changes.collect::<Vec<Change>>()).unwrap();
-            let db = shelf.db.read().unwrap().clone().unwrap();
-            assert!(shelf.under_way.load(Ordering::Relaxed) <= SLED_STRIDE_BYTES + 2 * VALUE_BYTES_MAX);
-            if n % 7 == 0 {
-                let unwritten = db.flush().unwrap();
-                assert!(unwritten <= 4 * SLED_STRIDE_BYTES, "{unwritten}");
-            }
-        }
+        // One at a time, of which less than a segment is written by itself; and many at a time.
+        let changes: Vec<Change> =
+            (0..300_u32).map(|n| (n.to_be_bytes().to_vec(), Some(vec![7; VALUE_BYTES_MAX]))).collect();
+        let (single, many) = changes.split_at(70);
+        single.iter().for_each(|change| shelf.write(std::slice::from_ref(change)).unwrap());
+        let db = shelf.db.read().unwrap().clone().unwrap();
+        let unwritten = db.flush().unwrap();
+        assert!(unwritten <= (SLED_STRIDE_BYTES + 2 * VALUE_BYTES_MAX) * 5 / 4, "{unwritten}");
+        shelf.write(many).unwrap();
+        assert!(shelf.under_way.load(Ordering::Relaxed) <= SLED_STRIDE_BYTES + 2 * VALUE_BYTES_MAX);
     }
 
     #[test]
