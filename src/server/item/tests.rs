@@ -12,6 +12,7 @@ use crate::engine::names::{Names, ProgramNames};
 use crate::ledger::print::Prints;
 use crate::server::convert::Converter;
 use crate::server::shape::Fault;
+use crate::server::wire::{Field, Fields};
 
 /// Texts that are sound, empty, or too long for some field.
 fn text() -> impl Strategy<Value = String> {
@@ -140,6 +141,9 @@ pub(in crate::server) fn converter(prints: &Prints) -> Converter<'_> {
     Converter::new(Arc::new(Names::from_programs(vec![club])), prints)
 }
 
+/// The field of a command that is a map.
+const METADATA: u32 = 9;
+
 proptest! {
     #[test]
     fn a_command_read_where_it_lies_is_the_message_and_its_faults_are_the_same(sent in command()) {
@@ -159,6 +163,9 @@ proptest! {
     ) {
         let mut bytes = [sent.encode_to_vec(), others.concat()].concat();
         changes.into_iter().for_each(|of| change(&mut bytes, of));
+        // `prost` takes an entry of a map for one whatever kind its tag says it is of; read field by field, it is refused.
+        let odd = |field: Field<'_>| field.number == METADATA && field.content.is_none();
+        prop_assume!(!Fields(&bytes).any(odd));
         let read = Item::merged([&*bytes].into_iter()).map(message).ok();
         let mut decoded = pb::Command::decode(&*bytes).ok();
         decoded.iter_mut().for_each(trim);
