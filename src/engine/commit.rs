@@ -64,8 +64,17 @@ impl Pipeline {
     /// Whether a frame of that many bytes may be handed over now. A small one waits for the sync in flight and grows in the
     /// meantime, since a sync costs the same for one command as for hundreds; a large one is worth queueing behind it.
     pub(crate) fn takes(&self, frame_bytes: usize) -> bool {
-        let idle = self.jobs.is_empty() && !self.busy.load(Ordering::SeqCst);
-        idle || (frame_bytes >= FRAME_BYTES_LARGE && !self.jobs.is_full())
+        self.is_idle() || (frame_bytes >= FRAME_BYTES_LARGE && !self.jobs.is_full())
+    }
+
+    /// Whether a frame of that many bytes goes though more requests wait to be decided: so that the journal is at work while they
+    /// are, and their callers do not all wait for the last of them.
+    pub(crate) fn wants(&self, frame_bytes: usize) -> bool {
+        frame_bytes >= FRAME_BYTES_LARGE && self.is_idle()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && !self.busy.load(Ordering::SeqCst)
     }
 
     /// No more jobs will come.

@@ -121,10 +121,7 @@ impl Core {
             }
             self.refuse_waiting();
             self.attend()?;
-            if self.take()? {
-                if self.frame_is_full() {
-                    self.hand_over_waiting();
-                }
+            if self.step()? {
                 continue;
             }
             // What waits for its answer goes first.
@@ -722,11 +719,11 @@ impl Core {
         self.answers.push((reply, Answer { op: self.ledger.newest(), body }, in_frame));
     }
 
-    fn has_work(&self) -> bool {
+    pub(super) fn has_work(&self) -> bool {
         !self.answers.is_empty() || self.open.as_ref().is_some_and(|open| open.count() > 0)
     }
 
-    fn open_bytes(&self) -> usize {
+    pub(super) fn open_bytes(&self) -> usize {
         self.open.as_ref().map_or(0, FrameBuilder::bytes)
     }
 
@@ -745,7 +742,7 @@ impl Core {
     }
 
     /// Hands the open frame and its answers to the journal if that takes them now.
-    fn hand_over(&mut self) -> bool {
+    pub(super) fn hand_over(&mut self) -> bool {
         if !self.pipeline.takes(self.open_bytes()) {
             return false;
         }

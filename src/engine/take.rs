@@ -5,6 +5,17 @@ use super::request::Refusal;
 use super::run::{Broken, Core, stream_of};
 
 impl Core {
+    /// Takes one request, and hands over the open frame where others should not wait for it; `false` as [`Core::take`].
+    pub(super) fn step(&mut self) -> Result<bool, Broken> {
+        let taken = self.take()?;
+        if taken && self.frame_is_full() {
+            self.hand_over_waiting();
+        } else if taken && self.pipeline.wants(self.open_bytes()) {
+            self.hand_over();
+        }
+        Ok(taken)
+    }
+
     /// Takes one request and decides it; `false` where there is none that may be decided.
     pub(super) fn take(&mut self) -> Result<bool, Broken> {
         if let Some(item) = self.queue.pop_resolved() {
@@ -82,4 +93,65 @@ impl Core {
 fn refuse(item: Item) {
     // The caller may be gone.
     let _gone = item.reply.send(Err(Refusal::QueueTooOld));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::request::{Answer, Work};
+    use super::super::tests::{Client, config, earn, spec};
+    use super::super::*;
+    use super::*;
+    use crate::io::sim::{SimClock, SimDisk};
+    use crate::ledger::command::AdminAction;
+
+    /// Submits requests of so many earns each.
+    fn submit(client: &Client, requests: &[usize]) -> Vec<tokio::sync::oneshot::Receiver<Result<Answer, Refusal>>> {
+        let batch = |request: usize, commands: usize| {
+            let command =
+                |at| client.command(&format!("{request}-{commands}-{at}"), &format!("member-{at}"), earn(1_000));
+            client.handle.submit(Work::post((0..commands).map(command).collect(), false, None)).unwrap()
+        };
+        requests.iter().enumerate().map(|(request, &commands)| batch(request, commands)).collect()
+    }
+
+    #[test]
+    fn a_large_frame_goes_while_others_wait_and_a_small_one_grows() {
+        let (disk, clock) = (SimDisk::new(1), SimClock::new(1_800_000_000_000_000));
+        let (engine, mut core) = Engine::around(Arc::new(disk), Arc::new(clock), &config(1 << 24)).unwrap();
+        core.queue.bell().claim();
+        let client = Client { handle: engine.handle() };
+        let put =
+            AdminAction::PutProgram { expected_version: Some(0), spec: Box::new(spec()), definition: "text".into() };
+        let put = client.handle.submit(Work::Admin(Box::new(client.admin_command("put", put)))).unwrap();
+        assert!(core.take().unwrap());
+        core.hand_over_waiting();
+        put.blocking_recv().unwrap().unwrap();
+        let mut answers = submit(&client, &[10, 800, 1, 1]).into_iter();
+        // Whether its thread has counted the frame before as done is not known to who waits for an answer of it.
+        let idle = |core: &Core| {
+            (0..10_000).any(|_| {
+                core.pipeline.takes(0) || {
+                    thread::sleep(Duration::from_millis(1));
+                    false
+                }
+            })
+        };
+        assert!(idle(&core));
+        assert!(core.step().unwrap() && core.has_work(), "a small one goes on growing");
+        assert!(core.step().unwrap() && !core.has_work(), "a large one goes");
+        // Both are answered, though nothing else is decided.
+        for _ in 0..2 {
+            assert!(answers.next().unwrap().blocking_recv().unwrap().is_ok());
+        }
+        assert!(answers.all(|mut answer| answer.try_recv().is_err()));
+        engine.handle.shared.queue.close();
+        core.run();
+        engine.shut_down();
+    }
 }
