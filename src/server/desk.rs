@@ -178,6 +178,16 @@ impl Desk {
         Ok(reply.into_bytes())
     }
 
+    /// The bytes of the response to a command that was sent by itself, where it is new and a plain earn: those of a batch's with one
+    /// receipt, which is the same field in both.
+    pub(super) fn plain_receipt(&self, body: &AnswerBody) -> Option<Vec<u8>> {
+        let AnswerBody::Posted { results, frame, commands } = body else { return None };
+        let (&[ItemResult::Fresh(op)], [command]) = (results.as_slice(), commands.as_slice()) else { return None };
+        let names = self.handle.names();
+        let mut reply = Reply::new(Scribe { info: self.info(), names: &names }, 1);
+        put_plain(&mut reply, frame.as_deref(), op, &command.key).then(|| reply.into_bytes())
+    }
+
     /// The receipt of a member's command that was sent by itself.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! A connection that lets others, and its own answers, have their turn: HTTP/2 reads for as long as there is something to read
-//! before it writes, and a client that sends more than fits would get no answer, not even a refusal, until it stops.
+//! before it writes, and a client that sends more than fits would get no answer, not even a refusal, until it stops. And each
+//! answer is a write of its own, head and end of a longer one even two, though many come together from one sync: short writes wait
+//! for those of the tasks that are ready.
 
 use std::io;
 use std::pin::Pin;
@@ -12,16 +14,45 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 /// What is read of a connection at a time: some batches. To read it takes a tenth of a millisecond.
 const READ_BYTES: usize = 256 * 1024;
 
-/// A connection that stops reading now and then.
+/// What is gathered of short writes before they go. A longer one goes by itself: to copy it would cost more than it saves.
+const SHORT_BYTES: usize = 16 * 1024;
+
+/// A connection that stops reading now and then, and gathers short writes.
 pub(super) struct Fair<T> {
     io: T,
     /// Bytes read since it stopped.
     read: usize,
+    /// What was gathered, of which some may be written.
+    gathered: Vec<u8>,
+    written: usize,
+    /// Whether those who wait for the thread had their turn since something was gathered.
+    waited: bool,
 }
 
 impl<T> Fair<T> {
     pub(super) fn new(io: T) -> Self {
-        Self { io, read: 0 }
+        Self { io, read: 0, gathered: Vec::new(), written: 0, waited: false }
+    }
+
+    /// Whether so many bytes more may be gathered.
+    fn gathers(&self, bytes: usize) -> bool {
+        self.written == 0 && self.gathered.len().saturating_add(bytes) <= SHORT_BYTES
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Fair<T> {
+    /// Writes what was gathered.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.gathered.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        self.gathered.clear();
+        self.written = 0;
+        self.waited = false;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -42,6 +73,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Fair<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Fair<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.gathers(bytes.len()) {
+            self.gathered.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -50,6 +86,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Fair<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        if self.gathers(bytes) {
+            slices.iter().for_each(|slice| self.gathered.extend_from_slice(slice));
+            return Poll::Ready(Ok(bytes));
+        }
+        ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
@@ -58,10 +100,18 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Fair<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.gathered.is_empty() && !self.waited {
+            self.waited = true;
+            // Behind those who wait for the thread: some of them have answers for this connection.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
@@ -78,7 +128,9 @@ impl Connected for Fair<TcpStream> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tokio::io::AsyncReadExt as _;
+    use std::io::IoSlice;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -103,5 +155,76 @@ mod tests {
         }
         assert_eq!((read == bytes, stops), (true, 4));
         assert_eq!(fair.read(&mut part).await.unwrap(), 0);
+    }
+
+    /// Counts the writes, of which each takes a part only.
+    #[derive(Default)]
+    struct Narrow {
+        bytes: Vec<u8>,
+        writes: usize,
+        most: usize,
+        shut: bool,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let taken = &bytes[..bytes.len().min(self.most)];
+            self.writes += 1;
+            self.bytes.extend_from_slice(taken);
+            Poll::Ready(Ok(taken.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.shut = true;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn short_writes_go_together_after_one_turn_of_the_others() {
+        let mut fair = Fair::new(Narrow { most: usize::MAX, ..Narrow::default() });
+        for answers in [3, 1] {
+            let mut pending = 0;
+            for _ in 0..answers {
+                fair.write_all(b"head").await.unwrap();
+                // As HTTP/2 does: with each answer that is ready the connection is polled, and asks for the flush.
+                let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut fair).poll_flush(cx))).await;
+                pending += usize::from(polled.is_pending());
+                let slices = [IoSlice::new(b"body"), IoSlice::new(b"end")];
+                let gathered = std::future::poll_fn(|cx| Pin::new(&mut fair).poll_write_vectored(cx, &slices)).await;
+                assert_eq!(gathered.unwrap(), 7);
+                if answers == 3 {
+                    // Nobody else had a turn yet.
+                    fair.waited = false;
+                }
+            }
+            fair.flush().await.unwrap();
+            assert_eq!(pending, answers);
+        }
+        assert_eq!((fair.io.writes, fair.io.bytes), (2, b"headbodyend".repeat(4)));
+    }
+
+    #[tokio::test]
+    async fn whatever_the_lengths_of_writes_their_bytes_come_whole_and_in_order_and_before_the_end() {
+        let mut fair = Fair::new(Narrow { most: 1_000, ..Narrow::default() });
+        let mut expected = Vec::new();
+        for (place, length) in
+            [1, 700, SHORT_BYTES - 701, 1, SHORT_BYTES + 1, 5, 3 * SHORT_BYTES, 9, 2].into_iter().enumerate()
+        {
+            let bytes: Vec<u8> = (0..length).map(|at: usize| (at * 31 + place).to_le_bytes()[0]).collect();
+            fair.write_all(&bytes).await.unwrap();
+            if place == 5 {
+                fair.flush().await.unwrap();
+                assert_eq!(fair.io.bytes.len(), expected.len() + length);
+            }
+            expected.extend(bytes);
+            assert!(fair.gathered.len() <= SHORT_BYTES);
+        }
+        fair.shutdown().await.unwrap();
+        assert!(fair.io.bytes == expected && fair.io.shut);
     }
 }

@@ -175,4 +175,11 @@ mod tests {
         receipts.iter().for_each(|receipt| reply.put(receipt));
         assert_eq!(reply.into_bytes(), pb::PostBatchResponse { receipts }.encode_to_vec());
     }
+
+    #[test]
+    fn a_reply_of_one_receipt_is_that_to_a_command_by_itself_too() {
+        let receipt = pb::Receipt { key: "key".to_owned(), op: 7, ..pb::Receipt::default() };
+        let batch = pb::PostBatchResponse { receipts: vec![receipt.clone()] };
+        assert_eq!(batch.encode_to_vec(), pb::PostResponse { receipt: Some(receipt) }.encode_to_vec());
+    }
 }
