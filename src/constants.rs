@@ -1,4 +1,5 @@
-//! Every limit in one place, related by compile-time assertions: the design is checked before it runs.
+//! The limits that more than one part knows, related by compile-time assertions: the design is checked before it runs. Those of one
+//! part stand in it (`store/limits.rs`, `program/mod.rs`, `ledger/state.rs`).
 //!
 //! Units and qualifiers come last in a name (`_BYTES_MAX`, `_MS`). A limit that a client can meet is answered
 //! with INVALID or SHED; one that it cannot meet is an assertion here.

@@ -1,6 +1,5 @@
-//! The worked examples of the program rules, by number, each through decide, the event's bytes and evolve.
-//! Number 11 speaks of streaks, number 10 of concurrent callers. Below them, what the rules say of caps, stops and closed
-//! campaigns, in the same form; what becomes of units in time stands in the modules.
+//! Worked examples of the program rules, each through decide, the event's bytes and evolve. Below them, what the rules say of
+//! caps, stops and closed campaigns, in the same form; what becomes of units in time stands in the modules.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::inconsistent_digit_grouping, reason = "amounts of money read as pounds and pence")]
 

@@ -26,7 +26,7 @@ use crate::store::{Keys, PageKey, Shelves, Store, StoreError, condemn};
 /// Pages that the engine copies for one message: a tenth of a millisecond of its time.
 const PAGES_PER_MESSAGE: usize = 4;
 /// Messages of pages asked for and not yet written: what the engine can go on with while the keeper waits for the device, and what
-/// the copies may take of memory, some 4 MB with a lot or two for each member and 100 MB with sixty-four.
+/// the copies may take of memory, some 4 MB with a lot or two for each member and 100 MB with 64 lots for each.
 pub(super) const MESSAGES_AHEAD: usize = 16;
 /// How often the keeper looks whether a checkpoint is due.
 const LOOK: Duration = Duration::from_millis(10);

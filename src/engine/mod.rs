@@ -105,7 +105,7 @@ const SHARE_BYTES: usize = 63;
 /// More than the header, the hash, the lengths and the single numbers of an event take together.
 const FIXED_BYTES: usize = 256;
 
-/// Threads that read the book for refunds.
+/// Threads that read what the engine misses: events and references from the book, old keys from the runs.
 const RESOLVERS: usize = 2;
 /// An open frame of this many bytes is handed to the journal before more is decided.
 const FRAME_BYTES_FULL: usize = 2 * 1024 * 1024;

@@ -131,11 +131,3 @@ pub fn find_cut(disk: &dyn Disk, cut: Cut, progress: &mut dyn FnMut(u64)) -> Res
         _ => Ok(CutPoint { book_op: report.head.op, ..found }),
     }
 }
-
-impl CutPoint {
-    /// Whether events of the book lie behind it.
-    #[must_use]
-    pub fn is_in_the_past(&self) -> bool {
-        self.op < self.book_op
-    }
-}

@@ -1,5 +1,5 @@
 //! What a purchase earns: base, and each campaign's bonus. Pure arithmetic on exact rationals, used alike to decide an
-//! award and, by the verifier, to prove it (POINTS: earning, campaigns).
+//! award and, by the verifier, to prove it.
 
 use arrayvec::ArrayVec;
 

@@ -1,4 +1,4 @@
-//! Turning units into those of another program, as one event on both sides (POINTS: chart of accounts, commands).
+//! Turning units into those of another program, as one event on both sides.
 
 use super::command::{Command, Named};
 use super::decide::{AMOUNT, ASSET, Halt, Refused, asset_of, common_of, lot_for, may, roll};

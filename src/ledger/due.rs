@@ -1,6 +1,6 @@
 //! What the ledger does by itself: what ends at an instant has ended for every decision, and here it is written down. A
 //! pure function of the state and the book time, called before a command of the member is decided, after it, and by the
-//! sweep, until nothing is due (POINTS: time, expiry).
+//! sweep, until nothing is due.
 
 use smallvec::SmallVec;
 

@@ -1,4 +1,4 @@
-//! Earning: what a purchase or another event gives, in which assets, and from whose account (POINTS: earning, campaigns).
+//! Earning: what a purchase or another event gives, in which assets, and from whose account.
 
 use smallvec::SmallVec;
 

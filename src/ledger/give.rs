@@ -1,4 +1,4 @@
-//! Giving units to another member of the program, with their dates (POINTS: commands).
+//! Giving units to another member of the program, with their dates.
 
 use smallvec::SmallVec;
 

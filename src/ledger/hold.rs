@@ -1,4 +1,4 @@
-//! Pinning units for a while: hold, capture, release (POINTS: spending).
+//! Pinning units for a while: hold, capture, release.
 
 use smallvec::SmallVec;
 

@@ -1,5 +1,5 @@
 //! Letting a member go into another, for good: his lots with their dates, what is pinned and pending of them, what he owes, the
-//! counters of his caps and what he is (POINTS: spending, merged). His id leads to the other from then on.
+//! counters of his caps and what he is. His id leads to the other from then on.
 
 use smallvec::SmallVec;
 

@@ -1,8 +1,8 @@
 //! Where the units of one event are now. A lot's units are positions, so an event's own are intervals of them; what leaves
 //! a lot in the ordinary way leaves from its front and needs no trace. What lapses, what goes into another lot and what
 //! was pending is told by events that lead back from one to the one before it, a member's *ends*: they are followed in
-//! the order of their ops, beginning behind the event whose units are sought (POINTS: taking back). The ends of two members
-//! who became one meet in the merge, and units are followed along those of the member who had them.
+//! the order of their ops, beginning behind the event whose units are sought. The ends of two members who became one meet in
+//! the merge, and units are followed along those of the member who had them.
 
 use smallvec::SmallVec;
 

@@ -1,4 +1,4 @@
-//! What a member is, as callers told it: when it joined, and its tags (POINTS: commands).
+//! What a member is, as callers told it: when it joined, and its tags.
 
 use super::command::{Action, Command};
 use super::decide::{Halt, common_of, may};

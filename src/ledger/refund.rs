@@ -1,5 +1,5 @@
-//! Taking back: what a refund asks of each part of its original, where it comes from, and who bears what cannot be taken
-//! (POINTS: taking back).
+//! Taking back: what a refund asks of each part of its original, where it comes from, and who bears what cannot be
+//! taken.
 
 use smallvec::SmallVec;
 

@@ -1,5 +1,5 @@
 //! Pieces that holds reserve, and whose they are once a hold is over: anybody's. Who asks for more pieces than are left finds
-//! the holds that stand in the way, and their ends are booked before it is decided (POINTS: time).
+//! the holds that stand in the way, and their ends are booked before it is decided.
 
 use std::collections::{BTreeMap, BTreeSet};
 

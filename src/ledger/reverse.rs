@@ -1,4 +1,4 @@
-//! Undoing spending and giving, in parts or whole, and making pending units available (POINTS: taking back).
+//! Undoing spending and giving, in parts or whole, and making pending units available.
 
 use jiff::tz::TimeZone;
 use smallvec::SmallVec;

@@ -1,5 +1,5 @@
 //! Things that units buy: rewards with a stock. Pieces leave it in the event that spends the units, lie beside it while a
-//! hold reserves them, and come back with what is let go or undone (POINTS: spending).
+//! hold reserves them, and come back with what is let go or undone.
 
 use std::collections::HashMap;
 

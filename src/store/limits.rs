@@ -36,8 +36,8 @@ pub const SLED_READ_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// threads: were all of them waiting for the lock, nothing would ever go on. So fewer segments than that are under way, where
 /// keys come in order, as they do; whatever hangs all the same fails after [`SHELF_TIME_MAX`].
 pub const SLED_STRIDE_BYTES: usize = 512 * 1024;
-/// What sled writes for changes in the order of their keys, in times of their bytes, at most: 1.2 was measured where they
-/// are given together, 2.5 one by one.
+/// What sled writes for changes in the order of their keys, in times of their bytes, at most: 1.2 was measured where
+/// [`super::shelf::Shelf::write`] is given many of them, 2.5 where each is given alone.
 pub const SLED_STRIDE_TIMES: usize = 3;
 /// Threads that sled never lets go of.
 pub const SLED_THREADS: usize = 7;
@@ -89,7 +89,7 @@ const _: () = assert!(
 );
 const _: () = assert!(
     ENTRIES_PER_BLOCK * ENTRY_BYTES + VALUE_HEADER_BYTES <= VALUE_BYTES_MAX && VALUE_BYTES_MAX <= BLOCK_BYTES_MAX,
-    "a look-up reads at most 16 KiB"
+    "a block of a run lies in one value, and a value is no larger than a block of the book"
 );
 const _: () =
     assert!(PAGE_IMAGE_BYTES_MAX <= BLOB_BYTES_MAX && BLOB_BYTES_MAX < u32::MAX as usize, "lengths are 32 bits wide");

@@ -77,7 +77,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { key_filter_bytes_max: 4 * 1024 * 1024 * 1024 }
+        Self { key_filter_bytes_max: crate::constants::KEY_FILTER_BYTES_MAX }
     }
 }
 

@@ -9,9 +9,10 @@ use crate::run::{Load, Mode, drive};
 use crate::stage::Stage;
 use crate::tally::grouped;
 
-/// Of the rate without the keys.
+/// Of the rate with one key a member.
 const PERMILLE_MIN: u64 = 800;
-/// Keys a member, its own among them: 100 million for 10 million members. A server keeps some 6 million of them in memory and seals the rest.
+/// Keys a member, its own among them: 100 million for 10 million members. A server keeps the newest 2.8 million in memory and
+/// seals the rest.
 const KEYS_A_MEMBER: u64 = 10;
 const ROUNDS: u32 = 1;
 /// Within the folder of kept books.

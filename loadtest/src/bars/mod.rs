@@ -68,7 +68,7 @@ pub(super) enum Name {
     Idle,
     /// One campaign in every posting against a thousand.
     Hot,
-    /// Rate after 100 million keys against none.
+    /// Rate after ten keys a member (100 million) against one.
     Keys,
     /// Latency with checkpoints and a snapshot against without.
     Interference,

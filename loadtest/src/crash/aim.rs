@@ -49,7 +49,7 @@ impl Aim {
     pub(super) fn marker(self) -> &'static str {
         match self {
             Self::Checkpoint | Self::Any => "checkpoint begins",
-            Self::Seal => "run sealed",
+            Self::Seal => "seal begins",
             Self::Merge => "merge begins",
             Self::Snapshot => "snapshot begins",
             Self::Backup => "backup begins",

@@ -10,8 +10,8 @@ use crate::Failure;
 const NAMELESS: &str = "-";
 
 /// A program's text in import mode, without comments and without the names that people are shown. It is the text of the book otherwise,
-/// with the blanks taken out, so that it is hardly ever longer than that (`"import"` has two letters more than `"live"`) and fits wherever
-/// that fitted.
+/// with the blanks taken out, so that it is hardly ever longer than that (`"import"` has two letters more than `"live"`); one that is,
+/// and is longer than a server takes, is refused.
 ///
 /// # Errors
 /// Where no server would take it, so that a trace cannot be made that cannot be replayed.
