@@ -39,6 +39,7 @@ impl Core {
         let waited_us = now_us.saturating_sub(item.queued_us);
         self.queue.set_waited_us(waited_us);
         self.queue.taken(&item, waited_us);
+        self.taken = item.weight();
         if self.is_too_old(&item, now_us) {
             refuse(item);
             return Ok(true);
