@@ -74,7 +74,7 @@ enum Command {
     Crash(crash::Options),
     /// The same commands against Stampbook, PostgreSQL and Redis, each durable, in alternating runs.
     Peers(peers::Options),
-    /// Measure every bar of rate, latency, replay, disk and interference, and say which are reached.
+    /// Measure every bar of rate, latency, replay, disk, interference and overload, and say which are reached.
     Bars(bars::Options),
     /// The same load on a bare echo of the same messages: the ceiling for `run`.
     Echo(echo::Options),

@@ -1,4 +1,4 @@
-//! Every bar that speaks of rate, latency, replay, disk or interference, measured by one command: bar, figure and verdict.
+//! Every bar that speaks of rate, latency, replay, disk, interference or overload, measured by one command: bar, figure and verdict.
 
 mod batches;
 mod disk;
