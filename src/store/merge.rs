@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use super::StoreError;
 use super::folders::{Folders, Kind};
 use super::keys::{Counters, Keys};
-use super::limits::{PARTITIONS, RUNS_PER_PARTITION_MAX, SEAL_ENTRIES_MAX};
+use super::limits::{PARTITIONS, RUNS_MERGED_AT, RUNS_PER_PARTITION_MAX, SEAL_ENTRIES_MAX};
 use super::runs::{Entry, RunFolder, Slice, SliceName, SliceWriter, partition_of};
 use super::shelf::Batch;
 use super::value::Envelope;
@@ -263,10 +263,10 @@ impl Runs {
         Ok(true)
     }
 
-    /// The next merge: base, middle and last op. None while every partition can take one more run.
+    /// The next merge: base, middle and last op. None while every partition has few runs.
     fn choose(&self, cut: Option<u64>) -> Option<(u64, u64, u64)> {
         let fullest = self.partitions.iter().max_by_key(|slices| slices.len())?;
-        if fullest.len() < RUNS_PER_PARTITION_MAX {
+        if fullest.len() < RUNS_MERGED_AT {
             return None;
         }
         // The keys of a range of ops, over all partitions.
@@ -405,7 +405,7 @@ mod tests {
         let mut written = 0;
         for _ in 0..1_000 {
             runs.extend([1]);
-            while runs.len() >= RUNS_PER_PARTITION_MAX {
+            while runs.len() >= RUNS_MERGED_AT {
                 let at = most_alike(&runs, |_| true).unwrap_or(0);
                 let newer = runs.remove(at + 1);
                 runs[at] += newer;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::limits::{FILTER_KEYS_MAX, RUNS_PER_PARTITION_MAX};
+use super::limits::{FILTER_KEYS_MAX, RUNS_MERGED_AT, RUNS_PER_PARTITION_MAX};
 use super::sim::SimShelves;
 use super::{BookName, Keys, Shelves, Store, StoreError, StoreOptions};
 
@@ -102,8 +102,28 @@ fn a_partition_never_has_more_runs_than_a_look_up_may_probe_whether_or_not_merge
         all_found(&store.keys(), 1);
         commit(&mut store, 2_950);
         let folders = shelves.list().unwrap().into_iter().filter(|name| name.starts_with("keys-")).count();
-        assert!(folders <= 6, "{folders} folders after {steps_between} steps a seal");
+        // Those of the runs, of the merge under way, and of what it has just read.
+        assert!(folders <= RUNS_PER_PARTITION_MAX + 2, "{folders} folders after {steps_between} steps a seal");
     }
+}
+
+#[test]
+fn seals_write_no_key_again_while_merges_are_late_until_there_are_many_runs_and_merges_make_them_few() {
+    let shelves = SimShelves::new(9);
+    let mut store = open(&shelves, u64::MAX);
+    let most = u64::try_from(RUNS_PER_PARTITION_MAX).unwrap();
+    for n in 1..=most {
+        seal(&mut store, n * 500);
+        // A merge begins, and comes no further than the first partition.
+        if n == u64::try_from(RUNS_MERGED_AT).unwrap() {
+            assert!(store.merge_step().unwrap());
+        }
+        let figures = store.keys().figures();
+        assert!((figures.runs, figures.merged_keys < 20) == (n, true), "{figures:?}");
+    }
+    while store.merge_step().unwrap() {}
+    assert!(store.keys().figures().runs < u64::try_from(RUNS_MERGED_AT).unwrap());
+    all_found(&store.keys(), 1);
 }
 
 #[test]
