@@ -14,17 +14,21 @@ use crate::ledger::{Hashes, Moment, codec, hashes_of};
 /// What an event will touch; `None` where it cannot be read or its program is unknown.
 pub(super) type Touched = Option<(Hashes, Option<MemberNo>)>;
 
-/// The events of a frame, and apart from them, since they are read first, what they will touch.
-struct Events<'b> {
+/// Some events that are followed together, and apart from them, since they are read first, what they will touch.
+struct Pass<'b> {
     touched: Vec<Touched>,
     events: Vec<Result<Event<'b>, CodecError>>,
 }
+
+/// A frame's events. Each pass is in memory of its own, small enough that what the one before took is used again: one
+/// piece for a whole frame would come from the system, and be cleared by it, for every frame.
+type Passes<'b> = Vec<Pass<'b>>;
 
 self_cell!(
     struct Decoded {
         owner: FrameBody,
         #[covariant]
-        dependent: Events,
+        dependent: Passes,
     }
 );
 
@@ -40,8 +44,7 @@ impl Ahead {
 
     /// Its events, in order, in passes: what those of a pass will touch is brought into the processor's cache together.
     pub(super) fn passes(&self) -> impl Iterator<Item = (&[Touched], &[Result<Event<'_>, CodecError>])> {
-        let Events { touched, events } = self.0.borrow_dependent();
-        touched.chunks(REPLAY_PASS_EVENTS).zip(events.chunks(REPLAY_PASS_EVENTS))
+        self.0.borrow_dependent().iter().map(|Pass { touched, events }| (touched.as_slice(), events.as_slice()))
     }
 }
 
@@ -60,11 +63,18 @@ impl Decoder {
     /// A frame made ready. What is wrong with an event its turn will tell.
     pub(super) fn decode(&mut self, body: FrameBody) -> Ahead {
         Ahead(Decoded::new(body, |body| {
-            let mut events = Vec::with_capacity(usize::try_from(body.count()).unwrap_or(0));
-            events.extend(body.events().map(codec::decode));
-            let ops = (body.first_op()..).map(Op);
-            let touched = ops.zip(&events).map(|(op, event)| self.touched(op, event.as_ref().ok()?)).collect();
-            Events { touched, events }
+            let mut ops = (body.first_op()..).map(Op);
+            let mut left = body.events().peekable();
+            let mut passes = Vec::new();
+            while left.peek().is_some() {
+                let mut events = Vec::with_capacity(REPLAY_PASS_EVENTS);
+                events.extend(left.by_ref().take(REPLAY_PASS_EVENTS).map(codec::decode));
+                let mut touched = Vec::with_capacity(events.len());
+                // The events first: the ops would lose one where those end.
+                touched.extend(events.iter().zip(&mut ops).map(|(event, op)| self.touched(op, event.as_ref().ok()?)));
+                passes.push(Pass { touched, events });
+            }
+            passes
         }))
     }
 
