@@ -34,7 +34,7 @@ use crate::ledger::{Decision, Hashes, Ledger, Lookup, Moment, Resolved, codec};
 use crate::store::Keys;
 
 /// Asks of the keeper that are attended to between two requests: at most a millisecond of copying pages, or behind a long
-/// request the third part of the time that it took. Else a view, which costs what changes meanwhile, would last the longer the
+/// request about a third of the time that its commands take. Else a view, which costs what changes meanwhile, would last the longer the
 /// longer the requests are.
 const ATTENDED_AT_A_TIME: u64 = 8;
 /// Commands that take three times as long as one ask.
@@ -95,7 +95,7 @@ pub(crate) struct Core {
     pub(crate) frame_bytes_max: usize,
     pub(crate) sweep: Sweep,
     pub(crate) restraint: Restraint,
-    /// What the newest request that was taken counts for: see [`Item::weight`].
+    /// What was taken since the keeper was last attended to counts for: see [`Item::weight`].
     pub(crate) taken: u64,
 }
 
@@ -173,7 +173,7 @@ impl Core {
 
     /// Does some of what the keeper asks.
     fn attend(&mut self) -> Result<(), Broken> {
-        for _ in 0..ATTENDED_AT_A_TIME.max(self.taken / COMMANDS_PER_ASK) {
+        for _ in 0..ATTENDED_AT_A_TIME.max(std::mem::take(&mut self.taken) / COMMANDS_PER_ASK) {
             let Some(asked) = self.line.desk.next() else { break };
             match asked {
                 ToEngine::Begin { .. } if self.viewing => {}

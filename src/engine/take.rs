@@ -39,7 +39,6 @@ impl Core {
         let waited_us = now_us.saturating_sub(item.queued_us);
         self.queue.set_waited_us(waited_us);
         self.queue.taken(&item, waited_us);
-        self.taken = item.weight();
         if self.is_too_old(&item, now_us) {
             refuse(item);
             return Ok(true);
@@ -49,6 +48,7 @@ impl Core {
             held.push_back(item);
             return Ok(true);
         }
+        self.taken = self.taken.saturating_add(item.weight());
         self.handle(item)?;
         let pressure = self.pressure();
         if pressure > 0 {

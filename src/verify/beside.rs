@@ -112,7 +112,9 @@ fn gather_store(data: &Path, dir: &Path, beside: &mut Beside) -> Result<(), Veri
     let copy = tempfile::tempdir().map_err(beside_error)?;
     copy_all(dir, copy.path()).map_err(|error| beside_error(format!("the store cannot be copied: {error}")))?;
     let name = BookName { book_id: genesis.book_id, incarnation: genesis.incarnation };
-    let opened = Store::open(Arc::new(SledShelves::new(copy.path())), name, StoreOptions::default());
+    // A run whose filter is not in memory would be taken to hold every key.
+    let options = StoreOptions { key_filter_bytes_max: u64::MAX };
+    let opened = Store::open(Arc::new(SledShelves::new(copy.path())), name, options);
     let (mut store, found) = match opened {
         Ok(opened) => opened,
         Err(error) => {

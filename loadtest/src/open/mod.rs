@@ -21,8 +21,8 @@ use crate::stage::Stage;
 use crate::tally::{Summary, Tally, grouped};
 use crate::{Failure, run};
 
-/// How long capacity is sought.
-const CAPACITY_SECONDS: u64 = 10;
+/// How long capacity is sought, at most, and no longer than a window lasts: with the checkpoints that come in that time.
+const CAPACITY_SECONDS_MAX: u64 = 60;
 /// The longest latency, and the longest while without any answer, that nobody notices.
 const STALL_US_MAX: u64 = 100_000;
 
@@ -120,11 +120,12 @@ impl Shape {
         } else {
             let data = stage.copy(prepared, "copy").await?;
             let mut server = stage.serve(&data, config).await?;
-            let load = Load::of_batches(self.batch, self.members, CAPACITY_SECONDS);
+            let sought_seconds = self.seconds.min(CAPACITY_SECONDS_MAX);
+            let load = Load::of_batches(self.batch, self.members, sought_seconds);
             let capacity = run::drive(&server.address, &load).await?;
             server.kill()?;
             capacity.complaint()?;
-            eprintln!("capacity, closed loop for {CAPACITY_SECONDS} s: {} a second", grouped(capacity.rate_per_s));
+            eprintln!("capacity, closed loop for {sought_seconds} s: {} a second", grouped(capacity.rate_per_s));
             u32::try_from(capacity.rate_per_s * self.percent / 100)?.max(1)
         };
         let Self { batch, seconds, members, arrivals, .. } = *self;
