@@ -66,12 +66,14 @@ impl Decoder {
             let mut ops = (body.first_op()..).map(Op);
             let mut left = body.events().peekable();
             let mut passes = Vec::new();
+            let mut room = usize::try_from(body.count()).unwrap_or(0);
             while left.peek().is_some() {
-                let mut events = Vec::with_capacity(REPLAY_PASS_EVENTS);
+                let mut events = Vec::with_capacity(room.min(REPLAY_PASS_EVENTS));
                 events.extend(left.by_ref().take(REPLAY_PASS_EVENTS).map(codec::decode));
                 let mut touched = Vec::with_capacity(events.len());
                 // The events first: the ops would lose one where those end.
                 touched.extend(events.iter().zip(&mut ops).map(|(event, op)| self.touched(op, event.as_ref().ok()?)));
+                room = room.saturating_sub(events.len());
                 passes.push(Pass { touched, events });
             }
             passes

@@ -477,7 +477,7 @@ fn start_threads(
         frame_bytes_max,
         sweep: tend::Sweep::new(),
         restraint: restraint::Restraint::default(),
-        taken: 0,
+        decided: 0,
         oldest: VecDeque::new(),
         pace: pace::Pace::default(),
         prints: shared.prints.clone(),

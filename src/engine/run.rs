@@ -95,8 +95,8 @@ pub(crate) struct Core {
     pub(crate) frame_bytes_max: usize,
     pub(crate) sweep: Sweep,
     pub(crate) restraint: Restraint,
-    /// What was taken since the keeper was last attended to counts for: see [`Item::weight`].
-    pub(crate) taken: u64,
+    /// What the requests count for that were decided since the keeper was last attended to: see [`Item::weight`].
+    pub(crate) decided: u64,
 }
 
 impl Core {
@@ -173,7 +173,7 @@ impl Core {
 
     /// Does some of what the keeper asks.
     fn attend(&mut self) -> Result<(), Broken> {
-        for _ in 0..ATTENDED_AT_A_TIME.max(std::mem::take(&mut self.taken) / COMMANDS_PER_ASK) {
+        for _ in 0..ATTENDED_AT_A_TIME.max(std::mem::take(&mut self.decided) / COMMANDS_PER_ASK) {
             let Some(asked) = self.line.desk.next() else { break };
             match asked {
                 ToEngine::Begin { .. } if self.viewing => {}
@@ -301,6 +301,7 @@ impl Core {
         if !missing.is_empty() {
             return self.ask_readers(item, missing);
         }
+        self.decided = self.decided.saturating_add(item.weight());
         let Item { work, reply, mut attached, .. } = item;
         for (key_print, resolved) in found {
             attached.keep(&self.ledger, key_print, resolved);

@@ -48,7 +48,6 @@ impl Core {
             held.push_back(item);
             return Ok(true);
         }
-        self.taken = self.taken.saturating_add(item.weight());
         self.handle(item)?;
         let pressure = self.pressure();
         if pressure > 0 {

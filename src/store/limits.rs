@@ -66,8 +66,9 @@ pub const PARTITIONS: usize = 256;
 /// Runs of one partition at which two of them are merged.
 pub const RUNS_MERGED_AT: usize = 4;
 /// Runs of one partition, and so filters that a look-up probes, at most: where merges do not keep up. At this many a seal writes the
-/// newest run again with what it adds, and takes the longer the more seals there are until a merge is done; with no more than
-/// [`RUNS_MERGED_AT`] seals took 1 to 8 s in their turn under the greatest load, checkpoints waited for them, and the engine for those.
+/// newest run again with what it adds, and takes the longer the more seals there are until a merge is done; where the merge or the op of a
+/// checkpoint is in the way of that, it does the rest of the merge. With [`RUNS_MERGED_AT`] as the bound seals took 1 to 9 s in their turn
+/// under the greatest load, checkpoints waited for them, and the engine for those.
 pub const RUNS_PER_PARTITION_MAX: usize = 8;
 /// Keys under one filter: what building one takes is bounded by it, some 40 bytes a key.
 pub const FILTER_KEYS_MAX: usize = 1 << 20;

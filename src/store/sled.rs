@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn less_than_a_stride_is_under_way_behind_any_write() {
+    fn about_a_stride_is_under_way_behind_any_write() {
         let dir = tempfile::tempdir().unwrap();
         let shelf = SledShelf {
             path: dir.path().to_path_buf(),

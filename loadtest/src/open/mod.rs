@@ -21,7 +21,7 @@ use crate::stage::Stage;
 use crate::tally::{Summary, Tally, grouped};
 use crate::{Failure, run};
 
-/// How long capacity is sought, at most, and no longer than a window lasts: with the checkpoints that come in that time.
+/// Capacity is sought for this long at most, and for no longer than a window lasts: checkpoints fall into it where they are not held off.
 const CAPACITY_SECONDS_MAX: u64 = 60;
 /// The longest latency, and the longest while without any answer, that nobody notices.
 const STALL_US_MAX: u64 = 100_000;
