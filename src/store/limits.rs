@@ -63,13 +63,13 @@ pub const METAS_KEPT: usize = 2;
 
 /// Partitions of the keys, by the first byte of the print.
 pub const PARTITIONS: usize = 256;
-/// Runs of one partition at which two of them are merged.
-pub const RUNS_MERGED_AT: usize = 4;
-/// Runs of one partition, and so filters that a look-up probes, at most: where merges do not keep up. At this many a seal writes the
-/// newest run again with what it adds, and takes the longer the more seals there are until a merge is done; where the merge or the op of a
-/// checkpoint is in the way of that, it does the rest of the merge. With [`RUNS_MERGED_AT`] as the bound seals took 1 to 9 s in their turn
-/// under the greatest load, checkpoints waited for them, and the engine for those.
-pub const RUNS_PER_PARTITION_MAX: usize = 8;
+/// Runs of one partition at which some of them are merged.
+pub const RUNS_MERGED_AT: usize = 6;
+/// Runs of one partition, newer than those of a merge under way, at which some of them are merged first.
+pub const RUNS_MERGED_FIRST_AT: usize = 4;
+/// Runs of one partition, and so filters that a look-up probes, at most: where merges do not keep up. At this many a seal waits for a
+/// merge of the newest runs, or writes the newest one again with what it adds.
+pub const RUNS_PER_PARTITION_MAX: usize = 10;
 /// Keys under one filter: what building one takes is bounded by it, some 40 bytes a key.
 pub const FILTER_KEYS_MAX: usize = 1 << 20;
 /// Bytes of one entry: the print without the byte that its partition says, and the op counted from its run's base.
@@ -100,6 +100,6 @@ const _: () =
     assert!(PAGE_IMAGE_BYTES_MAX <= BLOB_BYTES_MAX && BLOB_BYTES_MAX < u32::MAX as usize, "lengths are 32 bits wide");
 const _: () = assert!(PARTITIONS == 1 << u8::BITS, "a partition is a byte");
 const _: () = assert!(
-    RUNS_MERGED_AT >= 3 && RUNS_MERGED_AT < RUNS_PER_PARTITION_MAX,
-    "one pair may be in the merge while others take what is sealed"
+    RUNS_MERGED_AT + RUNS_MERGED_FIRST_AT <= RUNS_PER_PARTITION_MAX,
+    "while all runs of a partition are in a merge, so many newer ones come that they may be merged first"
 );

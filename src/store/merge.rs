@@ -1,7 +1,8 @@
 //! The runs as their owner sees them: sealing new ones, merging old ones, letting go of those that nobody needs.
 //!
 //! Every partition has the same runs, by range of ops, but for those that a merge has reached and those that it has not.
-//! A merge takes two neighbours in age through all partitions, one at a time.
+//! A merge takes neighbours in age through all partitions, one at a time. Where newer runs come to be many meanwhile, those are
+//! merged first: a merge of many keys takes longer than the seals of fewer leave room.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::StoreError;
 use super::folders::{Folders, Kind};
 use super::keys::{Counters, Keys};
-use super::limits::{PARTITIONS, RUNS_MERGED_AT, RUNS_PER_PARTITION_MAX, SEAL_ENTRIES_MAX};
+use super::limits::{PARTITIONS, RUNS_MERGED_AT, RUNS_MERGED_FIRST_AT, RUNS_PER_PARTITION_MAX, SEAL_ENTRIES_MAX};
 use super::runs::{Entry, RunFolder, Slice, SliceName, SliceWriter, partition_of};
 use super::shelf::Batch;
 use super::value::Envelope;
@@ -27,17 +28,17 @@ pub(crate) struct Runs {
     closed: BTreeSet<u32>,
     /// Folders written since they were last synced.
     unsynced: BTreeSet<u32>,
-    merge: Option<Merge>,
+    /// Those under way. Each is of newer runs than the one before it, and goes first.
+    merges: Vec<Merge>,
     filter_bytes: u64,
     filter_bytes_max: u64,
     counters: Arc<Counters>,
     view: Option<Arc<Keys>>,
 }
 
-/// Two neighbours, by their ranges of ops, on their way into one.
+/// The runs within a range of ops, on their way into one.
 struct Merge {
     base: u64,
-    middle: u64,
     last: u64,
     folder: Arc<RunFolder>,
     batch: Batch,
@@ -55,7 +56,7 @@ impl Runs {
             folders: BTreeMap::new(),
             closed: BTreeSet::new(),
             unsynced: BTreeSet::new(),
-            merge: None,
+            merges: Vec::new(),
             filter_bytes: 0,
             filter_bytes_max,
             counters: Arc::default(),
@@ -119,7 +120,7 @@ impl Runs {
 
     /// Whether a checkpoint at `op` can name runs that hold every key up to it and none above.
     pub(crate) fn can_end_at(&self, op: u64) -> bool {
-        let merging = self.merge.as_ref().is_some_and(|merge| merge.base < op && op < merge.last);
+        let merging = self.merges.iter().any(|merge| merge.base < op && op < merge.last);
         op >= self.upto || (!merging && self.named_upto(op).is_some())
     }
 
@@ -146,7 +147,7 @@ impl Runs {
             return Ok(());
         }
         entries.sort_unstable();
-        let into_newest = self.make_room(folders, last, cut)?;
+        let into_newest = self.make_room(folders, last, to_u64(entries.len()), cut)?;
         let folder = self.create(folders)?;
         let mut batch = folder.batch();
         let mut slices = Vec::with_capacity(PARTITIONS);
@@ -160,7 +161,9 @@ impl Runs {
             let mut mine = mine.iter().copied();
             match newest {
                 None => mine.try_for_each(|entry| writer.push(entry))?,
-                Some(newest) => join(newest.entries(&self.envelope), mine.map(Ok), &mut writer)?,
+                Some(newest) => {
+                    join(vec![Box::new(newest.entries(&self.envelope)), Box::new(mine.map(Ok))], &mut writer)?;
+                }
             }
             let slice = writer.finish()?;
             if newest.is_some() {
@@ -203,16 +206,19 @@ impl Runs {
         }
     }
 
-    /// Sees to it that every partition can take one more run. `true`: the newest one takes what is sealed, since a merge
-    /// of older ones is under way and would take long.
-    fn make_room(&mut self, folders: &mut Folders, last: u64, cut: Option<u64>) -> Result<bool, StoreError> {
+    /// Sees to it that every partition can take one more run. `true`: the newest one takes what is sealed, so many keys, since merges of
+    /// older ones are under way and would take longer.
+    fn make_room(&mut self, folders: &mut Folders, last: u64, keys: u64, cut: Option<u64>) -> Result<bool, StoreError> {
         while self.is_full() {
-            let newest = self.partitions.first().and_then(|slices| slices.last()).map_or(0, |slice| slice.name.base);
-            let apart = self.merge.as_ref().is_some_and(|merge| merge.last <= newest);
-            if apart && cut.is_none_or(|cut| cut <= newest || last <= cut) {
+            let newest = |slices: &Vec<Arc<Slice>>| slices.last().map_or(0, |slice| slice.name.keys);
+            let is_small = self.partitions.iter().map(newest).sum::<u64>() <= keys.saturating_mul(2);
+            let base = self.partitions.first().and_then(|slices| slices.last()).map_or(0, |slice| slice.name.base);
+            let apart = self.merges.last().is_some_and(|merge| merge.last <= base);
+            let takes = apart && cut.is_none_or(|cut| cut <= base || last <= cut);
+            if takes && is_small {
                 return Ok(true);
             }
-            if !self.merge_step(folders, cut)? {
+            if !self.step(folders, cut, true)? {
                 return Err(StoreError::Unusable("a full partition has no runs to merge".into()));
             }
         }
@@ -223,50 +229,64 @@ impl Runs {
         self.partitions.iter().any(|slices| slices.len() >= RUNS_PER_PARTITION_MAX)
     }
 
-    /// Merges two runs of one partition, if there is cause to. No merge joins across `cut`.
+    /// Merges runs of one partition, if there is cause to. No merge joins across `cut`.
     pub(crate) fn merge_step(&mut self, folders: &mut Folders, cut: Option<u64>) -> Result<bool, StoreError> {
-        if self.merge.is_none() {
-            let Some((base, middle, last)) = self.choose(cut) else { return Ok(false) };
+        self.step(folders, cut, false)
+    }
+
+    /// A step of the last merge, after beginning one of newer runs where those are many, or where a seal waits for it and they are two.
+    fn step(&mut self, folders: &mut Folders, cut: Option<u64>, awaited: bool) -> Result<bool, StoreError> {
+        if let Some((base, last)) = self.choose(cut, awaited) {
             let folder = self.create(folders)?;
             let batch = folder.batch();
-            self.merge = Some(Merge { base, middle, last, folder, batch, next: 0 });
+            self.merges.push(Merge { base, last, folder, batch, next: 0 });
         }
-        let Some(merge) = &mut self.merge else { return Ok(false) };
+        let Some(merge) = self.merges.last_mut() else { return Ok(false) };
         while let Some(slices) = self.partitions.get_mut(merge.next) {
             let number = u8::try_from(merge.next).unwrap_or(u8::MAX);
             merge.next += 1;
-            let ranges = |pair: &[Arc<Slice>]| match pair {
-                [a, b] => (a.name.base, a.name.last, b.name.last) == (merge.base, merge.middle, merge.last),
-                _ => false,
-            };
-            // A merge that a restart broke off has been here.
-            let Some(at) = slices.windows(2).position(ranges) else { continue };
-            let (Some(older), Some(newer)) = (slices.get(at), slices.get(at + 1)) else { continue };
+            let from = slices.partition_point(|slice| slice.name.base < merge.base);
+            let to = slices.partition_point(|slice| slice.name.last <= merge.last);
+            let old = slices.get(from..to).unwrap_or_default();
+            let (Some(first), Some(newest)) = (old.first(), old.last()) else { continue };
+            // A merge that a restart broke off may have joined them already, or one of them with what is not within the range.
+            if old.len() < 2 || (first.name.base, newest.name.last) != (merge.base, merge.last) {
+                continue;
+            }
+            let keep = old.iter().all(|slice| slice.holds_filters());
             let range = (number, merge.base, merge.last);
-            let keep = older.holds_filters() && newer.holds_filters();
             let mut writer = SliceWriter::new(&self.envelope, (&merge.folder, &mut merge.batch), range, keep)?;
-            join(older.entries(&self.envelope), newer.entries(&self.envelope), &mut writer)?;
+            let entries = old.iter().map(|slice| -> Entries<'_> { Box::new(slice.entries(&self.envelope)) });
+            join(entries.collect(), &mut writer)?;
             let slice = writer.finish()?;
             merge.batch.flush()?;
             self.filter_bytes += slice.filter_bytes();
-            self.filter_bytes -= older.filter_bytes() + newer.filter_bytes();
+            self.filter_bytes -= old.iter().map(|slice| slice.filter_bytes()).sum::<u64>();
             let slice = Arc::new(slice);
-            slices.splice(at..at + 2, [slice.clone()]);
+            slices.splice(from..to, [slice.clone()]);
             self.unsynced.insert(merge.folder.number);
             self.view = None;
             self.count_merge(&slice);
             self.hold_filters_in_bounds();
             return Ok(true);
         }
-        self.merge = None;
+        self.merges.pop();
         self.close_idle();
         Ok(true)
     }
 
-    /// The next merge: base, middle and last op. None while every partition has few runs.
-    fn choose(&self, cut: Option<u64>) -> Option<(u64, u64, u64)> {
+    /// A merge to begin: a range of ops behind those under a merge. None while every partition has few runs there.
+    fn choose(&self, cut: Option<u64>, awaited: bool) -> Option<(u64, u64)> {
+        let many = match (awaited, self.merges.is_empty()) {
+            (true, _) => 2,
+            (false, true) => RUNS_MERGED_AT,
+            (false, false) => RUNS_MERGED_FIRST_AT,
+        };
         let fullest = self.partitions.iter().max_by_key(|slices| slices.len())?;
-        if fullest.len() < RUNS_MERGED_AT {
+        let busy = self.merges.last().map_or(0, |merge| merge.last);
+        let ranges = fullest.iter().map(|slice| (slice.name.base, slice.name.last));
+        let ranges: Vec<(u64, u64)> = ranges.filter(|(base, _)| busy <= *base).collect();
+        if ranges.len() < many {
             return None;
         }
         // The keys of a range of ops, over all partitions.
@@ -274,15 +294,16 @@ impl Runs {
             let all = self.partitions.iter().flatten().map(|slice| &slice.name);
             all.filter(|name| name.base >= base && name.last <= last).map(|name| name.keys).sum()
         };
-        let ranges: Vec<(u64, u64)> = fullest.iter().map(|slice| (slice.name.base, slice.name.last)).collect();
         let sizes: Vec<u64> = ranges.iter().map(|(base, last)| keys(*base, *last)).collect();
-        let may = |at: usize| {
-            let pair = ranges.get(at).zip(ranges.get(at + 1));
-            pair.is_some_and(|((base, _), (_, last))| cut.is_none_or(|cut| cut <= *base || *last <= cut))
+        let within = |from: usize, to: usize| Some((ranges.get(from)?.0, ranges.get(to)?.1));
+        let may = |from: usize, to: usize| {
+            let free = |(base, last)| cut.is_none_or(|cut| cut <= base || last <= cut);
+            within(from, to).is_some_and(free)
         };
-        let at = most_alike(&sizes, may)?;
-        let ((base, middle), (_, last)) = (ranges.get(at)?, ranges.get(at + 1)?);
-        Some((*base, *middle, *last))
+        // A merge of many keys leaves room for the seals that come meanwhile.
+        let roomy = fullest.len() + RUNS_MERGED_FIRST_AT <= RUNS_PER_PARTITION_MAX;
+        let (from, to) = if awaited || !roomy { least(&sizes, may)? } else { most_alike(&sizes, may)? };
+        within(from, to)
     }
 
     fn create(&mut self, folders: &mut Folders) -> Result<Arc<RunFolder>, StoreError> {
@@ -352,73 +373,89 @@ impl Runs {
     }
 }
 
-/// Writes the entries of both, in order.
-fn join(
-    a: impl Iterator<Item = Result<Entry, StoreError>>,
-    b: impl Iterator<Item = Result<Entry, StoreError>>,
-    writer: &mut SliceWriter<'_>,
-) -> Result<(), StoreError> {
-    let (mut a, mut b) = (a, b);
-    let (mut from_a, mut from_b) = (a.next().transpose()?, b.next().transpose()?);
-    loop {
-        let entry = match (from_a, from_b) {
-            (Some(x), Some(y)) if y < x => {
-                from_b = b.next().transpose()?;
-                y
-            }
-            (Some(x), _) => {
-                from_a = a.next().transpose()?;
-                x
-            }
-            (None, Some(y)) => {
-                from_b = b.next().transpose()?;
-                y
-            }
-            (None, None) => return Ok(()),
-        };
-        writer.push(entry)?;
-    }
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// The neighbours of which the older is least times as large as the newer. Taking those with the least sum instead would
-/// never let the middle ones grow, and write every key as often as there are seals; this way it is the cube root of that.
-fn most_alike(sizes: &[u64], may: impl Fn(usize) -> bool) -> Option<usize> {
-    let mut best: Option<(usize, u64, u64)> = None;
-    for (at, pair) in sizes.windows(2).enumerate().filter(|(at, _)| may(*at)) {
-        let &[older, newer] = pair else { continue };
-        let newer = newer.max(1);
-        let better = best.is_none_or(|(_, a, b)| u128::from(older) * u128::from(b) < u128::from(a) * u128::from(newer));
-        if better {
-            best = Some((at, older, newer));
+/// What a run holds of a partition, in order.
+type Entries<'a> = Box<dyn Iterator<Item = Result<Entry, StoreError>> + 'a>;
+
+/// Writes the entries of all, in order.
+fn join(runs: Vec<Entries<'_>>, writer: &mut SliceWriter<'_>) -> Result<(), StoreError> {
+    let mut heads = Vec::with_capacity(runs.len());
+    for mut run in runs {
+        if let Some(entry) = run.next().transpose()? {
+            heads.push((entry, run));
         }
     }
-    best.map(|(at, _, _)| at)
+    // They are few: to look at each is no slower than a heap.
+    while let Some(at) = (0..heads.len()).min_by_key(|at| heads.get(*at).map(|head| head.0)) {
+        let Some(head) = heads.get_mut(at) else { break };
+        writer.push(head.0)?;
+        match head.1.next().transpose()? {
+            Some(entry) => head.0 = entry,
+            None => drop(heads.remove(at)),
+        }
+    }
+    Ok(())
+}
+
+/// The neighbours, first and last, of which the oldest is least times as large as the others together. Taking those with the least sum
+/// instead would never let the middle ones grow, and write every key as often as there are seals.
+fn most_alike(sizes: &[u64], may: impl Fn(usize, usize) -> bool) -> Option<(usize, usize)> {
+    let mut best: Option<((usize, usize), u64, u64)> = None;
+    for (from, &oldest) in sizes.iter().enumerate() {
+        let mut others: u64 = 0;
+        for (to, newer) in sizes.iter().enumerate().skip(from + 1) {
+            others = others.saturating_add(*newer);
+            let other = others.max(1);
+            let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+            let better = best.is_none_or(|(_, a, b)| product(oldest, b) < product(a, other));
+            if better && may(from, to) {
+                best = Some(((from, to), oldest, other));
+            }
+        }
+    }
+    best.map(|(range, _, _)| range)
+}
+
+/// The two neighbours that are the quickest to merge.
+fn least(sizes: &[u64], may: impl Fn(usize, usize) -> bool) -> Option<(usize, usize)> {
+    let pairs = sizes.windows(2).enumerate().filter(|(at, _)| may(*at, at + 1));
+    pairs
+        .min_by_key(|(_, pair)| pair.iter().fold(0, |sum: u64, keys| sum.saturating_add(*keys)))
+        .map(|(at, _)| (at, at + 1))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_thousand_seals_write_each_key_some_twenty_times_and_not_hundreds() {
+    fn a_thousand_seals_write_each_key_seven_times_and_not_hundreds() {
         let mut runs: Vec<u64> = Vec::new();
         let mut written = 0;
         for _ in 0..1_000 {
             runs.extend([1]);
             while runs.len() >= RUNS_MERGED_AT {
-                let at = most_alike(&runs, |_| true).unwrap_or(0);
-                let newer = runs.remove(at + 1);
-                runs[at] += newer;
-                written += runs[at];
+                let (from, to) = most_alike(&runs, |_, _| true).unwrap();
+                let sum = runs.splice(from..=to, []).sum();
+                runs.insert(from, sum);
+                written += sum;
             }
         }
-        assert!(written / 1_000 <= 22, "{written}");
+        assert!(written / 1_000 <= 7, "{written}");
     }
 
     #[test]
-    fn no_pair_is_taken_that_may_not_be_joined() {
-        assert_eq!(most_alike(&[8, 1, 1], |at| at == 0), Some(0));
-        assert_eq!(most_alike(&[8, 1, 1], |_| true), Some(1));
-        assert_eq!(most_alike(&[8, 1, 1], |_| false), None);
+    fn no_runs_are_taken_that_may_not_be_joined() {
+        assert_eq!(most_alike(&[8, 1, 1], |from, to| (from, to) == (0, 1)), Some((0, 1)));
+        assert_eq!(most_alike(&[8, 1, 1], |_, _| true), Some((1, 2)));
+        assert_eq!(most_alike(&[8, 1, 1], |_, _| false), None);
+        assert_eq!(most_alike(&[8, 5, 5, 5], |_, _| true), Some((1, 3)));
+        assert_eq!(least(&[8, 5, 4, 6, 9, 1], |_, _| true), Some((1, 2)));
+        assert_eq!(least(&[8, 5, 4, 6, 9, 1], |from, _| from != 1), Some((2, 3)));
+        assert_eq!(least(&[8, 5], |_, _| false), None);
     }
 }

@@ -76,7 +76,7 @@ fn every_key_is_found_among_many_and_a_strange_one_rarely_costs_a_read() {
     all_found(&store.keys(), 7);
     let before = store.keys().figures();
     let strange = (1 << 40..).take(200_000).filter(|n| store.keys().may_hold(wide(print(*n)), 0)).count();
-    assert!(strange <= 20 * RUNS_PER_PARTITION_MAX, "{strange} of 200,000");
+    assert!(strange <= 20 * RUNS_MERGED_AT, "{strange} of 200,000");
     let figures = store.keys().figures();
     assert_eq!((figures.keys, figures.look_ups - before.look_ups), (200_500, 200_000));
     assert_eq!(figures.may_hold - before.may_hold, u64::try_from(strange).unwrap());
@@ -102,8 +102,9 @@ fn a_partition_never_has_more_runs_than_a_look_up_may_probe_whether_or_not_merge
         all_found(&store.keys(), 1);
         commit(&mut store, 2_950);
         let folders = shelves.list().unwrap().into_iter().filter(|name| name.starts_with("keys-")).count();
-        // Those of the runs, of the merge under way, and of what it has just read.
-        assert!(folders <= RUNS_PER_PARTITION_MAX + 2, "{folders} folders after {steps_between} steps a seal");
+        // Those of the runs, and of a merge for every two of them.
+        let runs = if steps_between < 2_000 { RUNS_PER_PARTITION_MAX } else { RUNS_MERGED_AT };
+        assert!(folders <= runs + runs / 2, "{folders} folders after {steps_between} steps a seal");
     }
 }
 
@@ -124,6 +125,50 @@ fn seals_write_no_key_again_while_merges_are_late_until_there_are_many_runs_and_
     while store.merge_step().unwrap() {}
     assert!(store.keys().figures().runs < u64::try_from(RUNS_MERGED_AT).unwrap());
     all_found(&store.keys(), 1);
+}
+
+#[test]
+fn new_runs_are_merged_before_a_merge_of_many_old_keys_is_done_and_a_restart_in_the_middle_of_both_loses_no_key() {
+    let shelves = SimShelves::new(10);
+    let mut store = open(&shelves, u64::MAX);
+    [20_000, 40_000, 60_000, 70_000, 70_100, 70_101].into_iter().for_each(|last| seal(&mut store, last));
+    // Of all of them, in the first partition.
+    assert!(store.merge_step().unwrap());
+    let begun = store.keys().figures().merged_keys;
+    assert!((50..1_000).contains(&begun), "{begun}");
+    [70_110, 70_120, 70_130, 70_140].into_iter().for_each(|last| seal(&mut store, last));
+    assert_eq!(store.keys().figures().runs, 10);
+    (0..100).for_each(|_| assert!(store.merge_step().unwrap()));
+    let figures = store.keys().figures();
+    assert!(figures.merged_keys <= begun + 40, "{figures:?}");
+    (0..257).for_each(|_| assert!(store.merge_step().unwrap()));
+    let figures = store.keys().figures();
+    assert!(figures.runs == 9 && figures.merged_keys > begun + 10_000, "{figures:?}");
+    commit(&mut store, 70_140);
+    drop(store);
+    let mut store = open(&shelves, u64::MAX);
+    all_found(&store.keys(), 7);
+    while store.merge_step().unwrap() {}
+    assert!(store.keys().figures().runs < 6);
+    all_found(&store.keys(), 7);
+}
+
+#[test]
+fn a_full_partition_takes_a_seal_behind_the_op_of_a_checkpoint_under_way() {
+    for steps in [0, 1, 300] {
+        let mut store = open(&SimShelves::new(11), u64::MAX);
+        for last in (1..=20).map(|n| n * 100) {
+            seal(&mut store, last);
+            (0..steps).for_each(|_| _ = store.merge_step().unwrap());
+        }
+        store.begin(2_000).unwrap();
+        for last in (21..=40).map(|n| n * 100) {
+            seal(&mut store, last);
+        }
+        store.commit(Vec::new(), Vec::new(), |_| [0; 32], 0, Vec::new()).unwrap();
+        assert!(store.keys().figures().runs <= u64::try_from(RUNS_PER_PARTITION_MAX).unwrap());
+        all_found(&store.keys(), 1);
+    }
 }
 
 #[test]
