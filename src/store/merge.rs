@@ -157,7 +157,7 @@ impl Runs {
             rest = others;
             let newest = old.last().filter(|_| into_newest);
             let base = newest.map_or(after, |slice| slice.name.base);
-            let mut writer = SliceWriter::new(&self.envelope, (&folder, &mut batch), (number, base, last), true)?;
+            let mut writer = SliceWriter::new(&self.envelope, (&folder, &mut batch), (number, base, last))?;
             let mut mine = mine.iter().copied();
             match newest {
                 None => mine.try_for_each(|entry| writer.push(entry))?,
@@ -253,9 +253,8 @@ impl Runs {
             if old.len() < 2 || (first.name.base, newest.name.last) != (merge.base, merge.last) {
                 continue;
             }
-            let keep = old.iter().all(|slice| slice.holds_filters());
             let range = (number, merge.base, merge.last);
-            let mut writer = SliceWriter::new(&self.envelope, (&merge.folder, &mut merge.batch), range, keep)?;
+            let mut writer = SliceWriter::new(&self.envelope, (&merge.folder, &mut merge.batch), range)?;
             let entries = old.iter().map(|slice| -> Entries<'_> { Box::new(slice.entries(&self.envelope)) });
             join(entries.collect(), &mut writer)?;
             let slice = writer.finish()?;
@@ -275,7 +274,7 @@ impl Runs {
         Ok(true)
     }
 
-    /// A merge to begin: a range of ops behind those under a merge. None while every partition has few runs there.
+    /// A merge to begin: a range of ops behind those under a merge. `None` while every partition has few runs there.
     fn choose(&self, cut: Option<u64>, awaited: bool) -> Option<(u64, u64)> {
         let many = match (awaited, self.merges.is_empty()) {
             (true, _) => 2,
@@ -289,12 +288,7 @@ impl Runs {
         if ranges.len() < many {
             return None;
         }
-        // The keys of a range of ops, over all partitions.
-        let keys = |base: u64, last: u64| -> u64 {
-            let all = self.partitions.iter().flatten().map(|slice| &slice.name);
-            all.filter(|name| name.base >= base && name.last <= last).map(|name| name.keys).sum()
-        };
-        let sizes: Vec<u64> = ranges.iter().map(|(base, last)| keys(*base, *last)).collect();
+        let sizes: Vec<u64> = ranges.iter().map(|range| self.keys_within(*range, 0)).collect();
         let within = |from: usize, to: usize| Some((ranges.get(from)?.0, ranges.get(to)?.1));
         let may = |from: usize, to: usize| {
             let free = |(base, last)| cut.is_none_or(|cut| cut <= base || last <= cut);
@@ -303,7 +297,17 @@ impl Runs {
         // A merge of many keys leaves room for the seals that come meanwhile.
         let roomy = fullest.len() + RUNS_MERGED_FIRST_AT <= RUNS_PER_PARTITION_MAX;
         let (from, to) = if awaited || !roomy { least(&sizes, may)? } else { most_alike(&sizes, may)? };
-        within(from, to)
+        let chosen = within(from, to)?;
+        // Who waits for room gets it sooner from a merge that is nearly done.
+        let left = self.merges.last().map(|merge| self.keys_within((merge.base, merge.last), merge.next));
+        let sooner = awaited && left.is_some_and(|left| left <= self.keys_within(chosen, 0));
+        (!sooner).then_some(chosen)
+    }
+
+    /// Keys of the ops of a range, in the partitions from one on.
+    fn keys_within(&self, (base, last): (u64, u64), partition: usize) -> u64 {
+        let slices = self.partitions.iter().skip(partition).flatten().map(|slice| &slice.name);
+        slices.filter(|name| name.base >= base && name.last <= last).map(|name| name.keys).sum()
     }
 
     fn create(&mut self, folders: &mut Folders) -> Result<Arc<RunFolder>, StoreError> {

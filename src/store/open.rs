@@ -84,12 +84,12 @@ impl Store {
         // A trial balance is written before its meta: one whose meta never came, or is unsound, is of no checkpoint.
         let newest = self.newest().map_or(0, |newest| newest.op);
         for op in self.trials.split_off(&newest.saturating_add(1)) {
-            shelf.write(&meta::remove(shelf.as_ref(), What::Trials, op)?)?;
+            shelf.write(meta::remove(shelf.as_ref(), What::Trials, op)?)?;
         }
         for sequence in
             sequences.into_iter().filter(|sequence| self.metas.iter().all(|kept| kept.sequence != *sequence))
         {
-            shelf.write(&meta::remove(shelf.as_ref(), What::Metas, sequence)?)?;
+            shelf.write(meta::remove(shelf.as_ref(), What::Metas, sequence)?)?;
         }
         self.adopt_folders(there)
     }
@@ -141,7 +141,7 @@ impl Store {
                 if !empty {
                     return Err(StoreError::Unusable("the header is missing".into()));
                 }
-                shelf.write(&[(HEADER_KEY.to_vec(), Some(header.0))])?;
+                shelf.write(vec![(HEADER_KEY.to_vec(), Some(header.0))])?;
                 shelf.sync()?;
             }
         }

@@ -132,8 +132,8 @@ impl Store {
 
     fn write_meta(&mut self, checkpoint: &Checkpoint, trial: &[u8]) -> Result<(), StoreError> {
         let shelf = self.meta_shelf()?;
-        shelf.write(&meta::write_trial(&self.envelope, checkpoint.op, trial)?)?;
-        shelf.write(&meta::write(&self.envelope, checkpoint)?)?;
+        shelf.write(meta::write_trial(&self.envelope, checkpoint.op, trial)?)?;
+        shelf.write(meta::write(&self.envelope, checkpoint)?)?;
         shelf.sync()?;
         self.trials.insert(checkpoint.op);
         Ok(())
@@ -143,12 +143,12 @@ impl Store {
     pub(super) fn forget(&mut self) -> Result<(), StoreError> {
         let shelf = self.meta_shelf()?;
         for old in self.metas.split_off(METAS_KEPT.min(self.metas.len())) {
-            shelf.write(&meta::remove(shelf.as_ref(), What::Metas, old.sequence)?)?;
+            shelf.write(meta::remove(shelf.as_ref(), What::Metas, old.sequence)?)?;
         }
         if self.trials.len() > TRIALS_MAX {
             let thinned: Vec<u64> = self.trials.iter().take(TRIALS_MAX / 2).step_by(2).copied().collect();
             for op in thinned {
-                shelf.write(&meta::remove(shelf.as_ref(), What::Trials, op)?)?;
+                shelf.write(meta::remove(shelf.as_ref(), What::Trials, op)?)?;
                 self.trials.remove(&op);
             }
         }
@@ -184,7 +184,7 @@ impl Store {
         self.runs.seal(&mut self.folders, (after, last), entries, cut)
     }
 
-    /// Does one piece of merging: two runs of one partition. `false`: there is nothing to do. The partitions it has been
+    /// Does one piece of merging: some runs of one partition. `false`: there is nothing to do. The partitions it has been
     /// to have a new view: see [`Store::keys`].
     pub fn merge_step(&mut self) -> Result<bool, StoreError> {
         let cut = self.begun.as_ref().map(|begun| begun.op);

@@ -127,10 +127,9 @@ fn seals_write_no_key_again_while_merges_are_late_until_there_are_many_runs_and_
     all_found(&store.keys(), 1);
 }
 
-#[test]
-fn new_runs_are_merged_before_a_merge_of_many_old_keys_is_done_and_a_restart_in_the_middle_of_both_loses_no_key() {
-    let shelves = SimShelves::new(10);
-    let mut store = open(&shelves, u64::MAX);
+/// A merge of many keys is under way and one of few before it, each through some partitions; how many keys were merged so far.
+fn late(shelves: &SimShelves) -> (Store, u64) {
+    let mut store = open(shelves, u64::MAX);
     [20_000, 40_000, 60_000, 70_000, 70_100, 70_101].into_iter().for_each(|last| seal(&mut store, last));
     // Of all of them, in the first partition.
     assert!(store.merge_step().unwrap());
@@ -139,17 +138,41 @@ fn new_runs_are_merged_before_a_merge_of_many_old_keys_is_done_and_a_restart_in_
     [70_110, 70_120, 70_130, 70_140].into_iter().for_each(|last| seal(&mut store, last));
     assert_eq!(store.keys().figures().runs, 10);
     (0..100).for_each(|_| assert!(store.merge_step().unwrap()));
+    (store, begun)
+}
+
+#[test]
+fn new_runs_are_merged_before_a_merge_of_many_old_keys_goes_on() {
+    let (mut store, begun) = late(&SimShelves::new(10));
     let figures = store.keys().figures();
     assert!(figures.merged_keys <= begun + 40, "{figures:?}");
     (0..257).for_each(|_| assert!(store.merge_step().unwrap()));
     let figures = store.keys().figures();
     assert!(figures.runs == 9 && figures.merged_keys > begun + 10_000, "{figures:?}");
+    while store.merge_step().unwrap() {}
+    assert!(store.keys().figures().runs < 6);
+    all_found(&store.keys(), 7);
+}
+
+#[test]
+fn a_restart_in_the_middle_of_two_merges_loses_no_key() {
+    let shelves = SimShelves::new(10);
+    let (mut store, _) = late(&shelves);
     commit(&mut store, 70_140);
     drop(store);
     let mut store = open(&shelves, u64::MAX);
     all_found(&store.keys(), 7);
     while store.merge_step().unwrap() {}
     assert!(store.keys().figures().runs < 6);
+    all_found(&store.keys(), 7);
+}
+
+#[test]
+fn a_hundred_seals_write_no_key_more_than_five_times_again_where_merges_never_have_time_of_their_own() {
+    let mut store = open(&SimShelves::new(12), u64::MAX);
+    (1..=100).for_each(|n| seal(&mut store, n * 1_000));
+    let figures = store.keys().figures();
+    assert!(figures.merged_keys <= 5 * 100_000, "{figures:?}");
     all_found(&store.keys(), 7);
 }
 
@@ -181,7 +204,7 @@ fn keys_of_equal_prints_are_all_kept_over_blocks_and_merges_and_come_newest_firs
         let others = (after + 1..=last).filter(|op| op % 3 == 0).map(|op| (print(op), op));
         store.seal(after, last, mine.iter().map(|op| (u64::MAX, *op)).chain(others).collect()).unwrap();
         all.extend(mine);
-        store.merge_step().unwrap();
+        while store.merge_step().unwrap() {}
     }
     all.reverse();
     assert_eq!(store.keys().candidates(wide(u64::MAX), 0).unwrap(), all);

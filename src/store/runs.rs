@@ -275,7 +275,6 @@ pub(crate) struct SliceWriter<'a> {
     /// The prints of the open part.
     prints: Vec<u64>,
     batch: &'a mut Batch,
-    keep_filters: bool,
 }
 
 impl<'a> SliceWriter<'a> {
@@ -284,23 +283,19 @@ impl<'a> SliceWriter<'a> {
         envelope: &'a Envelope,
         (folder, batch): (&Arc<RunFolder>, &'a mut Batch),
         (partition, base, last): (u8, u64, u64),
-        keep_filters: bool,
     ) -> Result<Self, StoreError> {
         if last.checked_sub(base).is_none_or(|ops| ops > RUN_OPS_MAX) {
             return Err(StoreError::Refused(format!("a run cannot span the ops from {base} to {last}")));
         }
-        let mut slice = Slice::empty(partition, base, last);
-        slice.filters_held = keep_filters;
         Ok(Self {
             envelope,
             folder: folder.clone(),
-            slice,
+            slice: Slice::empty(partition, base, last),
             block: Vec::new(),
             block_entries: 0,
             block_first: 0,
             prints: Vec::new(),
             batch,
-            keep_filters,
         })
     }
 
@@ -355,7 +350,7 @@ impl<'a> SliceWriter<'a> {
             let prefix = filter_prefix(self.slice.partition, self.slice.parts.len());
             self.add(self.envelope.blob(&prefix, self.slice.name.last, &bytes)?)?;
         }
-        self.slice.parts.push(Part { first, check, filter: filter.filter(|_| self.keep_filters) });
+        self.slice.parts.push(Part { first, check, filter });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::limits::{SYNC_STRIDE_BYTES, WRITE_BATCH_BYTES};
+use super::limits::WRITE_BATCH_BYTES;
 
 /// Why a shelf cannot be used. What it held is lost to the store, and never to the book.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,25 +31,25 @@ pub trait Shelves: Send + Sync {
 pub trait Shelf: Send + Sync {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError>;
-    /// Makes the changes, those of one key in their order. Readers may see some of them before others.
-    fn write(&self, batch: &[Change]) -> Result<(), ShelfError>;
+    /// Makes the changes, those of one key in their order. Who has written sees all of them, others may see some before others. They may
+    /// still be on their way: whether they came to pass the next call of whatever kind tells, and [`Shelf::sync`] at the latest.
+    fn write(&self, batch: Vec<Change>) -> Result<(), ShelfError>;
     /// Calls `each` with the keys from `from` on and below `to`, in order, until it says `false`.
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError>;
     /// Makes all changes so far durable, and the shelf's name with them.
     fn sync(&self) -> Result<(), ShelfError>;
 }
 
-/// Gathers changes to one shelf, writes them some at a time, and syncs now and then.
+/// Gathers changes to one shelf and writes them some at a time.
 pub(crate) struct Batch {
     shelf: Arc<dyn Shelf>,
     changes: Vec<Change>,
     bytes: usize,
-    unsynced: usize,
 }
 
 impl Batch {
     pub(crate) fn new(shelf: Arc<dyn Shelf>) -> Self {
-        Self { shelf, changes: Vec::new(), bytes: 0, unsynced: 0 }
+        Self { shelf, changes: Vec::new(), bytes: 0 }
     }
 
     /// Adds changes, and returns the bytes of their keys and values.
@@ -65,22 +65,16 @@ impl Batch {
 
     /// Writes what has been gathered.
     pub(crate) fn flush(&mut self) -> Result<(), ShelfError> {
-        if !self.changes.is_empty() {
-            self.shelf.write(&self.changes)?;
-            self.changes.clear();
-            self.unsynced += std::mem::take(&mut self.bytes);
+        self.bytes = 0;
+        match std::mem::take(&mut self.changes) {
+            changes if changes.is_empty() => Ok(()),
+            changes => self.shelf.write(changes),
         }
-        if self.unsynced >= SYNC_STRIDE_BYTES { self.sync_written() } else { Ok(()) }
     }
 
     /// Writes what has been gathered and makes all of the shelf durable.
     pub(crate) fn sync(&mut self) -> Result<(), ShelfError> {
         self.flush()?;
-        self.sync_written()
-    }
-
-    fn sync_written(&mut self) -> Result<(), ShelfError> {
-        self.unsynced = 0;
         self.shelf.sync()
     }
 }

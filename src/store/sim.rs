@@ -220,11 +220,11 @@ impl Shelf for SimShelf {
         self.table(&mut self.shelves.lock(), |table| table.seen.get(key).cloned())
     }
 
-    fn write(&self, batch: &[Change]) -> Result<(), ShelfError> {
+    fn write(&self, batch: Vec<Change>) -> Result<(), ShelfError> {
         let mut state = self.shelves.lock();
         let failed = state.begin()?;
         // A write that fails has got somewhere, or nowhere.
-        let done = if failed { batch.iter().filter(|_| state.coin()).cloned().collect() } else { batch.to_vec() };
+        let done = if failed { batch.into_iter().filter(|_| state.coin()).collect() } else { batch };
         self.table(&mut state, |table| {
             apply(&mut table.seen, &done);
             table.unsynced.extend(done);

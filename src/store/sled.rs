@@ -1,20 +1,21 @@
 //! Shelves in sled, which is held at arm's length: it panics or hangs on what it does not expect, it deadlocks
 //! where too much is under way, its `flush` does not
-//! reach the device, and its cache keeps to its bound late. All of that is met here and nowhere else.
+//! reach the device, and its cache keeps to its bound late. All of that is met here and nowhere else. So is the waiting for the
+//! device: batches are written by a thread of their own.
 
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::limits::{
     SHELF_TIME_MAX, SLED_CACHE_BYTES, SLED_LEAF_VALUES, SLED_LEAF_VALUES_USUAL, SLED_READ_BYTES_MAX,
-    SLED_SEGMENT_BYTES, SLED_STRIDE_BYTES, VALUE_BYTES_MAX, WRITE_BATCH_BYTES,
+    SLED_SEGMENT_BYTES, SLED_STRIDE_BYTES, SYNC_STRIDE_BYTES, VALUE_BYTES_MAX, WRITE_BATCH_BYTES,
 };
 use super::shelf::{Change, Shelf, ShelfError, Shelves};
 
@@ -25,12 +26,13 @@ const LOCKED_PAUSE: Duration = Duration::from_millis(10);
 pub struct SledShelves {
     dir: PathBuf,
     time_max: Duration,
+    turn: Arc<Mutex<()>>,
 }
 
 impl SledShelves {
     /// Shelves in `dir`, which is created with the first of them.
     pub fn new(dir: impl AsRef<Path>) -> Self {
-        Self { dir: dir.as_ref().to_path_buf(), time_max: SHELF_TIME_MAX }
+        Self { dir: dir.as_ref().to_path_buf(), time_max: SHELF_TIME_MAX, turn: Arc::default() }
     }
 }
 
@@ -39,15 +41,8 @@ impl Shelves for SledShelves {
         let path = self.dir.join(name);
         fs::create_dir_all(&path).map_err(|error| unusable(&path, "create the folder", &error))?;
         let db = open_database(&path, self.time_max)?;
-        Ok(Arc::new(SledShelf {
-            path,
-            time_max: self.time_max,
-            db: RwLock::new(Some(db)),
-            read: AtomicU64::new(0),
-            under_way: AtomicUsize::new(0),
-            syncing: Mutex::new(()),
-            broken: AtomicBool::new(false),
-        }))
+        let database = Database::new(path, self.time_max, db, self.turn.clone());
+        Ok(Arc::new(SledShelf::new(database)))
     }
 
     fn remove(&self, name: &str) -> Result<(), ShelfError> {
@@ -79,8 +74,50 @@ impl Shelves for SledShelves {
     }
 }
 
-/// One sled database. The lock is taken for writing only to open the database anew.
+/// A sled database, and what is being written to it by a thread of its own: whoever writes goes on meanwhile.
 struct SledShelf {
+    database: Arc<Database>,
+    writing: Mutex<Option<Arc<Writing>>>,
+}
+
+/// A batch on its way: readers find in it what the database may not have yet.
+struct Writing {
+    batch: Vec<Change>,
+    outcome: Mutex<Option<Receiver<Result<(), ShelfError>>>>,
+}
+
+impl SledShelf {
+    fn new(database: Database) -> Self {
+        Self { database: Arc::new(database), writing: Mutex::new(None) }
+    }
+
+    fn writing(&self) -> Option<Arc<Writing>> {
+        held(&self.writing).clone()
+    }
+
+    /// Waits until nothing is being written.
+    fn settle(&self) -> Result<(), ShelfError> {
+        let Some(writing) = self.writing() else { return Ok(()) };
+        let outcome = match held(&writing.outcome).take().map(|outcome| outcome.recv()) {
+            // Another thread has waited, and heard of it.
+            None => Ok(()),
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => {
+                self.database.broken.store(true, Ordering::Release);
+                Err(unusable(&self.database.path, "write", &"the writing thread panicked"))
+            }
+        };
+        held(&self.writing).take_if(|newest| Arc::ptr_eq(newest, &writing));
+        outcome
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One sled database. The lock is taken for writing only to open the database anew.
+struct Database {
     path: PathBuf,
     time_max: Duration,
     db: RwLock<Option<sled::Db>>,
@@ -88,13 +125,31 @@ struct SledShelf {
     read: AtomicU64,
     /// Bytes written since sled was last waited for.
     under_way: AtomicUsize,
+    /// Bytes written since the files were last synced.
+    unsynced: AtomicUsize,
     /// Held while files are synced, which the database is not opened anew under: it renames some.
     syncing: Mutex<()>,
     /// Set by the first failure: after a panic inside sled nothing that it says is trusted.
     broken: AtomicBool,
+    /// Held by who lets sled write: one database at a time, as [`SLED_STRIDE_BYTES`] assumes.
+    turn: Arc<Mutex<()>>,
 }
 
-impl SledShelf {
+impl Database {
+    fn new(path: PathBuf, time_max: Duration, db: sled::Db, turn: Arc<Mutex<()>>) -> Self {
+        Self {
+            path,
+            time_max,
+            db: RwLock::new(Some(db)),
+            read: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+            unsynced: AtomicUsize::new(0),
+            syncing: Mutex::new(()),
+            broken: AtomicBool::new(false),
+            turn,
+        }
+    }
+
     /// Runs `work` on the database; a panic in it, like an error, makes the shelf unusable from then on.
     fn contained<T>(&self, what: &str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, ShelfError> {
         self.used(what, |db| match catch_unwind(AssertUnwindSafe(|| work(db))) {
@@ -157,9 +212,35 @@ impl SledShelf {
         *held = Some(open_database(&self.path, self.time_max)?);
         Ok(())
     }
-}
 
-impl SledShelf {
+    /// Makes the changes of a batch, and all of them durable where many were made since that was last done: many short waits for the device
+    /// hold up the journal's syncs less than a long one.
+    fn write(&self, batch: &[Change]) -> Result<(), ShelfError> {
+        let _turn = held(&self.turn);
+        // In the order of the keys, those of one key in the order given.
+        let mut sorted: Vec<&Change> = batch.iter().collect();
+        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+        strides(&sorted, WRITE_BATCH_BYTES).try_for_each(|window| self.write_window(window))?;
+        let bytes: usize = sorted.iter().map(|change| weight(change)).sum();
+        if self.unsynced.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= SYNC_STRIDE_BYTES {
+            self.sync_files()?;
+        }
+        Ok(())
+    }
+
+    /// Has sled write what it holds back, and syncs the files.
+    fn sync_files(&self) -> Result<(), ShelfError> {
+        self.unsynced.store(0, Ordering::Relaxed);
+        self.watched("flush", |db| db.flush().map(drop))?;
+        let _syncing = held(&self.syncing);
+        let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
+        synced.map_err(|error| {
+            // What a failed sync left on the disk is anybody's guess.
+            self.broken.store(true, Ordering::Release);
+            unusable(&self.path, "sync", &error)
+        })
+    }
+
     /// Writes changes, which are in the order of their keys. A leaf that splits is written whole again, and so is one that was
     /// changed ten times. So the leaves split over the keys alone, and then take the values; and since keys that come in order
     /// fill a leaf with eight values, few are written twice. By a `sled::Batch`, which has no order, twice as much was written.
@@ -221,41 +302,62 @@ fn strides<'a>(changes: &'a [&'a Change], bytes_max: usize) -> impl Iterator<Ite
 
 impl Shelf for SledShelf {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        let value = self.contained("read", |db| Ok(db.get(key)?.map(|value| value.to_vec())))?;
-        if self.count(SLED_LEAF_VALUES_USUAL * value.as_ref().map_or(0, Vec::len)) {
-            self.refresh()?;
+        let writing = self.writing();
+        let changes = writing.iter().flat_map(|writing| writing.batch.iter().rev());
+        if let Some((_, value)) = changes.into_iter().find(|(changed, _)| changed == key) {
+            return Ok(value.clone());
+        }
+        let database = &self.database;
+        let value = database.contained("read", |db| Ok(db.get(key)?.map(|value| value.to_vec())))?;
+        if database.count(SLED_LEAF_VALUES_USUAL * value.as_ref().map_or(0, Vec::len)) {
+            database.refresh()?;
         }
         Ok(value)
     }
 
-    fn write(&self, batch: &[Change]) -> Result<(), ShelfError> {
+    fn write(&self, batch: Vec<Change>) -> Result<(), ShelfError> {
+        self.settle()?;
+        let path = &self.database.path;
         if let Some(value) = batch.iter().filter_map(|(_, value)| value.as_ref()).find(|v| v.len() > VALUE_BYTES_MAX) {
             let text = format!("a value of {} bytes is over {VALUE_BYTES_MAX}", value.len());
-            return Err(unusable(&self.path, "write", &text));
+            return Err(unusable(path, "write", &text));
         }
-        // In the order of the keys, those of one key in the order given.
-        let mut sorted: Vec<&Change> = batch.iter().collect();
-        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-        strides(&sorted, WRITE_BATCH_BYTES).try_for_each(|window| self.write_window(window))
+        let (done, outcome) = sync_channel(1);
+        let writing = Arc::new(Writing { batch, outcome: Mutex::new(Some(outcome)) });
+        let (database, written) = (self.database.clone(), writing.clone());
+        let body = move || {
+            let result = database.write(&written.batch);
+            // Whoever hears of it may close the database.
+            drop(database);
+            let _ = done.send(result);
+        };
+        thread::Builder::new()
+            .name("store-batch".into())
+            .spawn(body)
+            .map_err(|error| unusable(path, "write", &error))?;
+        *held(&self.writing) = Some(writing);
+        Ok(())
     }
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError> {
+        self.settle()?;
+        let database = &self.database;
         let mut next = from.to_vec();
         loop {
-            let paused = self.contained("scan", |db| {
+            let paused = database.contained("scan", |db| {
                 for entry in db.range(next.as_slice()..to) {
                     let (key, value) = entry?;
                     if !each(&key, &value) {
                         return Ok(None);
                     }
-                    if self.count(value.len()) {
+                    if database.count(value.len()) {
                         return Ok(Some(key.to_vec()));
                     }
                 }
                 Ok(None)
             })?;
             let Some(mut last) = paused else { return Ok(()) };
-            self.refresh()?;
+            database.refresh()?;
             // The least key after the last one.
             last.push(0);
             next = last;
@@ -263,18 +365,20 @@ impl Shelf for SledShelf {
     }
 
     fn sync(&self) -> Result<(), ShelfError> {
-        self.watched("flush", |db| db.flush().map(drop))?;
-        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
-        synced.map_err(|error| {
-            // What a failed sync left on the disk is anybody's guess.
-            self.broken.store(true, Ordering::Release);
-            unusable(&self.path, "sync", &error)
-        })
+        self.settle()?;
+        let _turn = held(&self.database.turn);
+        self.database.sync_files()
     }
 }
 
 impl Drop for SledShelf {
+    fn drop(&mut self) {
+        // Nobody asks any more whether it was written: what was to be kept was synced.
+        let _ = self.settle();
+    }
+}
+
+impl Drop for Database {
     fn drop(&mut self) {
         let Some(db) = self.db.get_mut().unwrap_or_else(PoisonError::into_inner).take() else { return };
         if self.broken.load(Ordering::Acquire) {
@@ -404,21 +508,34 @@ mod tests {
     fn a_write_that_hangs_fails_and_nothing_is_believed_from_then_on() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
-        let shelf = SledShelf {
-            db: RwLock::new(Some(open_database(&path, SHELF_TIME_MAX).unwrap())),
-            path,
-            time_max: Duration::from_millis(20),
-            read: AtomicU64::new(0),
-            under_way: AtomicUsize::new(0),
-            syncing: Mutex::new(()),
-            broken: AtomicBool::new(false),
-        };
+        let db = open_database(&path, SHELF_TIME_MAX).unwrap();
+        let shelf = SledShelf::new(Database::new(path, Duration::from_millis(20), db, Arc::default()));
         let (let_go, never) = sync_channel::<()>(0);
-        let hung = shelf.watched("write", move |_| never.recv().map_err(|_| sled::Error::Unsupported(String::new())));
+        let hung =
+            shelf.database.watched("write", move |_| never.recv().map_err(|_| sled::Error::Unsupported(String::new())));
         assert!(hung.unwrap_err().to_string().contains("hung"));
         let after = shelf.get(b"key").unwrap_err();
         assert!(after.to_string().contains("failed before"), "{after}");
         drop(let_go);
+    }
+
+    #[test]
+    fn who_has_written_sees_it_at_once_and_hears_at_the_next_call_that_it_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let batch = |version: u8| (0..200).map(|n| (vec![n], Some(vec![version; VALUE_BYTES_MAX]))).collect::<Vec<_>>();
+        let shelf = SledShelves::new(dir.path()).open("a").unwrap();
+        for version in 0..5 {
+            shelf.write(batch(version)).unwrap();
+            assert_eq!(shelf.get(&[199]).unwrap(), Some(vec![version; VALUE_BYTES_MAX]));
+        }
+        let path = dir.path().join("b");
+        let db = open_database(&path, SHELF_TIME_MAX).unwrap();
+        let shelf = SledShelf::new(Database::new(path, Duration::ZERO, db, Arc::default()));
+        shelf.write(batch(1)).unwrap();
+        let failed = shelf.sync().unwrap_err();
+        assert!(failed.to_string().contains("hung"), "{failed}");
+        let after = shelf.write(batch(2)).and_then(|()| shelf.sync()).unwrap_err();
+        assert!(after.to_string().contains("failed before"), "{after}");
     }
 
     #[test]
@@ -446,7 +563,7 @@ mod tests {
         let mut batch: Vec<Change> = (0..1_000).map(|n| (key(scattered(n)), Some(value(scattered(n), 1)))).collect();
         batch.extend((0..1_000).step_by(3).map(|n| (key(n), Some(value(n, 2)))));
         batch.extend((0..1_000).step_by(5).map(|n| (key(n), None)));
-        shelf.write(&batch).unwrap();
+        shelf.write(batch).unwrap();
         shelf.sync().unwrap();
         let expected = (0..1_000).filter(|n| n % 5 != 0).map(|n| (key(n), value(n, if n % 3 == 0 { 2 } else { 1 })));
         let mut found = Vec::new();
@@ -461,15 +578,8 @@ mod tests {
     #[test]
     fn about_a_stride_is_under_way_behind_any_write() {
         let dir = tempfile::tempdir().unwrap();
-        let shelf = SledShelf {
-            path: dir.path().to_path_buf(),
-            time_max: SHELF_TIME_MAX,
-            db: RwLock::new(Some(open_database(dir.path(), SHELF_TIME_MAX).unwrap())),
-            read: AtomicU64::new(0),
-            under_way: AtomicUsize::new(0),
-            syncing: Mutex::new(()),
-            broken: AtomicBool::new(false),
-        };
+        let db = open_database(dir.path(), SHELF_TIME_MAX).unwrap();
+        let shelf = Database::new(dir.path().to_path_buf(), SHELF_TIME_MAX, db, Arc::default());
         let changes: Vec<Change> =
             (0..300_u32).map(|n| (n.to_be_bytes().to_vec(), Some(vec![7; VALUE_BYTES_MAX]))).collect();
         // More than a stride and less than a segment, which sled would not write by itself.
@@ -496,7 +606,7 @@ mod tests {
         let shelf = shelves.open("a").unwrap();
         let changes: Vec<Change> =
             (0..2_000_u32).map(|n| (n.to_be_bytes().to_vec(), Some(vec![7; VALUE_BYTES_MAX]))).collect();
-        changes.chunks(150).for_each(|batch| shelf.write(batch).unwrap());
+        changes.chunks(150).for_each(|batch| shelf.write(batch.to_vec()).unwrap());
         shelf.sync().unwrap();
         let given = u64::try_from(2_000 * VALUE_BYTES_MAX).unwrap();
         let taken = shelves.disk_bytes("a").unwrap();
@@ -526,7 +636,7 @@ mod tests {
         let value = |n: u32| vec![n.to_le_bytes()[0]; VALUE_BYTES_MAX];
         let key = |n: u32| n.to_be_bytes().to_vec();
         let batch: Vec<Change> = (0..5_000).map(|n| (key(n), Some(value(n)))).collect();
-        batch.chunks(100).for_each(|batch| shelf.write(batch).unwrap());
+        batch.chunks(100).for_each(|batch| shelf.write(batch.to_vec()).unwrap());
         shelf.sync().unwrap();
         // Many times the bound, by scans and by look-ups.
         for _ in 0..3 {
@@ -542,7 +652,7 @@ mod tests {
         for n in (0..5_000).step_by(3) {
             assert_eq!(shelf.get(&key(n)).unwrap(), Some(value(n)));
         }
-        assert!(shelf.write(&[(key(0), Some(vec![0; VALUE_BYTES_MAX + 1]))]).is_err());
+        assert!(shelf.write(vec![(key(0), Some(vec![0; VALUE_BYTES_MAX + 1]))]).is_err());
         assert_eq!(shelf.get(&key(0)).unwrap(), Some(value(0)));
         assert_eq!(std::fs::read_dir(dir.path().join("a/blobs")).unwrap().count(), 0);
         drop(shelf);
