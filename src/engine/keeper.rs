@@ -229,7 +229,7 @@ enum Halt {
     Stopped,
     /// Runs could not be written, or read to be merged: they may fail again however often they are opened.
     Runs(StoreError),
-    /// A checkpoint could not be written. The one before it is as good as it was.
+    /// A checkpoint could not be written, or runs that only it would have named. The one before it is as good as it was.
     Checkpoint(StoreError),
     /// The book could not be read.
     Book(String),

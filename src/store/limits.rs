@@ -68,7 +68,7 @@ pub const RUNS_MERGED_AT: usize = 6;
 /// Runs of one partition, newer than those of a merge under way, at which some of them are merged first.
 pub const RUNS_MERGED_FIRST_AT: usize = 4;
 /// Runs of one partition, and so filters that a look-up probes, at most: where merges do not keep up. At this many a seal
-/// waits for a merge of two, or writes the newest one again with what it adds.
+/// waits for a merge of two or for the end of one under way, or writes the newest one again with what it adds.
 pub const RUNS_PER_PARTITION_MAX: usize = 10;
 /// Keys under one filter: what building one takes is bounded by it, some 40 bytes a key.
 pub const FILTER_KEYS_MAX: usize = 1 << 20;

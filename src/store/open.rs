@@ -91,6 +91,8 @@ impl Store {
         {
             shelf.write(meta::remove(shelf.as_ref(), What::Metas, sequence)?)?;
         }
+        // Removals that fail are heard of now, and not by the first checkpoint.
+        shelf.sync()?;
         self.adopt_folders(there)
     }
 

@@ -168,7 +168,7 @@ fn a_restart_in_the_middle_of_two_merges_loses_no_key() {
 }
 
 #[test]
-fn a_hundred_seals_write_no_key_more_than_five_times_again_where_merges_never_have_time_of_their_own() {
+fn a_hundred_seals_write_a_key_five_times_again_at_most_on_average_where_merges_never_have_time_of_their_own() {
     let mut store = open(&SimShelves::new(12), u64::MAX);
     (1..=100).for_each(|n| seal(&mut store, n * 1_000));
     let figures = store.keys().figures();

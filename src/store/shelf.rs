@@ -31,8 +31,9 @@ pub trait Shelves: Send + Sync {
 pub trait Shelf: Send + Sync {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError>;
-    /// Makes the changes, those of one key in their order. Who has written sees all of them, others may see some before others. They may
-    /// still be on their way: whether they came to pass the next call of whatever kind tells, and [`Shelf::sync`] at the latest.
+    /// Makes the changes, those of one key in their order. Readers may see some of them before others;
+    /// [`Shelf::get`] sees all of them once this returns. They may still be on their way then: where they fail, the calls after that fail,
+    /// [`Shelf::sync`] at the latest.
     fn write(&self, batch: Vec<Change>) -> Result<(), ShelfError>;
     /// Calls `each` with the keys from `from` on and below `to`, in order, until it says `false`.
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError>;

@@ -26,6 +26,8 @@ struct State {
     poisoned: BTreeSet<String>,
     operations: u64,
     fail_at: Option<u64>,
+    /// Whether a write that fails says so, or the calls after it.
+    fails_late: bool,
     halt_after: Option<u64>,
     random: u64,
     /// Tables get a number each, so that a handle of a removed one does not reach the next of its name.
@@ -38,6 +40,8 @@ struct Table {
     seen: Entries,
     /// Changes since the last sync.
     unsynced: Vec<Change>,
+    /// Whether a write failed and did not say so.
+    failed: bool,
 }
 
 impl SimShelves {
@@ -60,6 +64,12 @@ impl SimShelves {
     /// Makes the `k`-th changing operation, counted from 1, fail: how much of it happened is anybody's guess.
     pub fn fail_at(&self, k: u64) {
         self.lock().fail_at = Some(k);
+    }
+
+    /// As [`SimShelves::fail_at`]; but where it is a write, the calls after it fail, as those of a shelf do that writes in the background.
+    pub fn fail_late_at(&self, k: u64) {
+        let mut state = self.lock();
+        (state.fail_at, state.fails_late) = (Some(k), true);
     }
 
     /// Lets the `k`-th changing operation happen and none after it.
@@ -87,7 +97,7 @@ impl SimShelves {
         let mut next = State { random: state.draw(), durable: durable.clone(), ..State::default() };
         for (name, seen) in durable {
             let number = next.number();
-            next.tables.insert(name, Table { number, seen, unsynced: Vec::new() });
+            next.tables.insert(name, Table { number, seen, ..Table::default() });
         }
         SimShelves { state: Arc::new(Mutex::new(next)) }
     }
@@ -105,7 +115,7 @@ impl SimShelves {
         match entries {
             Some(seen) => {
                 state.durable.insert(name.to_owned(), seen.clone());
-                state.tables.insert(name.to_owned(), Table { number, seen, unsynced: Vec::new() });
+                state.tables.insert(name.to_owned(), Table { number, seen, ..Table::default() });
             }
             None => {
                 state.durable.remove(name);
@@ -173,7 +183,10 @@ impl Shelves for SimShelves {
             state.tables.insert(name.to_owned(), Table { number, ..Table::default() });
             outcome(name, failed)?;
         }
-        let number = state.tables.get(name).map_or(0, |table| table.number);
+        let number = state.tables.get_mut(name).map_or(0, |table| {
+            table.failed = false;
+            table.number
+        });
         Ok(Arc::new(SimShelf { shelves: self.clone(), name: name.to_owned(), number }))
     }
 
@@ -211,7 +224,9 @@ struct SimShelf {
 impl SimShelf {
     fn table<T>(&self, state: &mut State, work: impl FnOnce(&mut Table) -> T) -> Result<T, ShelfError> {
         let table = state.tables.get_mut(&self.name).filter(|table| table.number == self.number);
-        table.map(work).ok_or_else(|| ShelfError::Unusable(format!("{}: it was removed", self.name)))
+        let table = table.ok_or_else(|| ShelfError::Unusable(format!("{}: it was removed", self.name)))?;
+        outcome(&self.name, table.failed)?;
+        Ok(work(table))
     }
 }
 
@@ -228,8 +243,9 @@ impl Shelf for SimShelf {
         self.table(&mut state, |table| {
             apply(&mut table.seen, &done);
             table.unsynced.extend(done);
+            table.failed = failed;
         })?;
-        outcome(&self.name, failed)
+        outcome(&self.name, failed && !state.fails_late)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError> {

@@ -1,15 +1,15 @@
 //! Shelves in sled, which is held at arm's length: it panics or hangs on what it does not expect, it deadlocks
 //! where too much is under way, its `flush` does not
 //! reach the device, and its cache keeps to its bound late. All of that is met here and nowhere else. So is the waiting for the
-//! device: batches are written by a thread of their own.
+//! device: each batch is written by a thread of its own.
 
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,17 +22,21 @@ use super::shelf::{Change, Shelf, ShelfError, Shelves};
 /// Between two tries to open a database whose file is still held.
 const LOCKED_PAUSE: Duration = Duration::from_millis(10);
 
+/// Held by who lets sled write or closes a database: what sled's threads do for one at a time is what [`SLED_STRIDE_BYTES`] counts, and they
+/// are the process's.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// A directory of sled databases, one folder each.
 pub struct SledShelves {
     dir: PathBuf,
     time_max: Duration,
-    turn: Arc<Mutex<()>>,
+    given_up: Arc<AtomicBool>,
 }
 
 impl SledShelves {
     /// Shelves in `dir`, which is created with the first of them.
     pub fn new(dir: impl AsRef<Path>) -> Self {
-        Self { dir: dir.as_ref().to_path_buf(), time_max: SHELF_TIME_MAX, turn: Arc::default() }
+        Self { dir: dir.as_ref().to_path_buf(), time_max: SHELF_TIME_MAX, given_up: Arc::default() }
     }
 }
 
@@ -41,7 +45,7 @@ impl Shelves for SledShelves {
         let path = self.dir.join(name);
         fs::create_dir_all(&path).map_err(|error| unusable(&path, "create the folder", &error))?;
         let db = open_database(&path, self.time_max)?;
-        let database = Database::new(path, self.time_max, db, self.turn.clone());
+        let database = Database::new(path, self.time_max, db, self.given_up.clone());
         Ok(Arc::new(SledShelf::new(database)))
     }
 
@@ -74,41 +78,35 @@ impl Shelves for SledShelves {
     }
 }
 
-/// A sled database, and what is being written to it by a thread of its own: whoever writes goes on meanwhile.
+/// A sled database, and what is on its way into it by a thread of its own: whoever writes goes on meanwhile.
 struct SledShelf {
     database: Arc<Database>,
-    writing: Mutex<Option<Arc<Writing>>>,
+    way: Arc<(Mutex<Way>, Condvar)>,
 }
 
-/// A batch on its way: readers find in it what the database may not have yet.
-struct Writing {
-    batch: Vec<Change>,
-    outcome: Mutex<Option<Receiver<Result<(), ShelfError>>>>,
+/// What is on its way into a database.
+enum Way {
+    Nothing,
+    /// A batch, in the order of the keys: readers find in it what the database may not have yet.
+    Batch(Arc<Vec<Change>>),
+    /// A batch failed. Nothing goes after it, and everyone is told.
+    Failed(ShelfError),
 }
 
 impl SledShelf {
     fn new(database: Database) -> Self {
-        Self { database: Arc::new(database), writing: Mutex::new(None) }
+        Self { database: Arc::new(database), way: Arc::new((Mutex::new(Way::Nothing), Condvar::new())) }
     }
 
-    fn writing(&self) -> Option<Arc<Writing>> {
-        held(&self.writing).clone()
-    }
-
-    /// Waits until nothing is being written.
-    fn settle(&self) -> Result<(), ShelfError> {
-        let Some(writing) = self.writing() else { return Ok(()) };
-        let outcome = match held(&writing.outcome).take().map(|outcome| outcome.recv()) {
-            // Another thread has waited, and heard of it.
-            None => Ok(()),
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => {
-                self.database.broken.store(true, Ordering::Release);
-                Err(unusable(&self.database.path, "write", &"the writing thread panicked"))
-            }
-        };
-        held(&self.writing).take_if(|newest| Arc::ptr_eq(newest, &writing));
-        outcome
+    /// Waits until nothing is on its way.
+    fn settle(&self) -> Result<MutexGuard<'_, Way>, ShelfError> {
+        let (way, over) = &*self.way;
+        let waited = over.wait_while(held(way), |way| matches!(way, Way::Batch(_)));
+        let way = waited.unwrap_or_else(PoisonError::into_inner);
+        match &*way {
+            Way::Failed(error) => Err(error.clone()),
+            _ => Ok(way),
+        }
     }
 }
 
@@ -131,12 +129,12 @@ struct Database {
     syncing: Mutex<()>,
     /// Set by the first failure: after a panic inside sled nothing that it says is trusted.
     broken: AtomicBool,
-    /// Held by who lets sled write: one database at a time, as [`SLED_STRIDE_BYTES`] assumes.
-    turn: Arc<Mutex<()>>,
+    /// Set by the first batch of any database that fails: what waits for its turn behind one that hung does not hang in turn.
+    given_up: Arc<AtomicBool>,
 }
 
 impl Database {
-    fn new(path: PathBuf, time_max: Duration, db: sled::Db, turn: Arc<Mutex<()>>) -> Self {
+    fn new(path: PathBuf, time_max: Duration, db: sled::Db, given_up: Arc<AtomicBool>) -> Self {
         Self {
             path,
             time_max,
@@ -146,8 +144,14 @@ impl Database {
             unsynced: AtomicUsize::new(0),
             syncing: Mutex::new(()),
             broken: AtomicBool::new(false),
-            turn,
+            given_up,
         }
+    }
+
+    /// Makes the database unusable from now on, and says why.
+    fn fails(&self, what: &str, why: &dyn std::fmt::Display) -> ShelfError {
+        self.broken.store(true, Ordering::Release);
+        unusable(&self.path, what, why)
     }
 
     /// Runs `work` on the database; a panic in it, like an error, makes the shelf unusable from then on.
@@ -159,7 +163,7 @@ impl Database {
         })
     }
 
-    /// Runs `work`, which waits for threads of sled's, as [`SledShelf::contained`] does, and gives it up where it hangs.
+    /// Runs `work`, which waits for threads of sled's, as [`Database::contained`] does, and gives it up where it hangs.
     fn watched(
         &self,
         what: &str,
@@ -189,7 +193,7 @@ impl Database {
         self.read.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= SLED_READ_BYTES_MAX
     }
 
-    /// Opens the database anew, which is the one way to make sled let go of its cache.
+    /// Opens the database anew, which is the one way to make sled let go of its cache. Whoever asks has the [`TURN`].
     fn refresh(&self) -> Result<(), ShelfError> {
         // One that reads does not wait for the device: another time will do.
         let _syncing = match self.syncing.try_lock() {
@@ -209,42 +213,49 @@ impl Database {
             close_database(&self.path, self.time_max, db)
                 .inspect_err(|_| self.broken.store(true, Ordering::Release))?;
         }
-        *held = Some(open_database(&self.path, self.time_max)?);
+        *held =
+            Some(open_database(&self.path, self.time_max).inspect_err(|_| self.broken.store(true, Ordering::Release))?);
         Ok(())
     }
 
-    /// Makes the changes of a batch, and all of them durable where many were made since that was last done: many short waits for the device
-    /// hold up the journal's syncs less than a long one.
-    fn write(&self, batch: &[Change]) -> Result<(), ShelfError> {
-        let _turn = held(&self.turn);
-        // In the order of the keys, those of one key in the order given.
-        let mut sorted: Vec<&Change> = batch.iter().collect();
-        sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
-        strides(&sorted, WRITE_BATCH_BYTES).try_for_each(|window| self.write_window(window))?;
-        let bytes: usize = sorted.iter().map(|change| weight(change)).sum();
+    /// Makes changes in the order of their keys, and all of them durable where many were made since that was last done: many short waits
+    /// for the device hold up the journal's syncs less than a long one.
+    fn write(&self, changes: &[Change]) -> Result<(), ShelfError> {
+        {
+            let _turn = held(&TURN);
+            if self.given_up.load(Ordering::Acquire) {
+                return Err(self.fails("write", &"a database beside it failed before"));
+            }
+            let mut windows = strides(changes, WRITE_BATCH_BYTES);
+            let written = windows.try_for_each(|window| self.write_window(window)).and_then(|()| self.flush());
+            written.inspect_err(|_| self.given_up.store(true, Ordering::Release))?;
+        }
+        let bytes: usize = changes.iter().map(weight).sum();
         if self.unsynced.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= SYNC_STRIDE_BYTES {
             self.sync_files()?;
         }
         Ok(())
     }
 
-    /// Has sled write what it holds back, and syncs the files.
+    /// Waits until sled has written what it holds back.
+    fn flush(&self) -> Result<(), ShelfError> {
+        self.watched("flush", |db| db.flush().map(drop))?;
+        self.under_way.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn sync_files(&self) -> Result<(), ShelfError> {
         self.unsynced.store(0, Ordering::Relaxed);
-        self.watched("flush", |db| db.flush().map(drop))?;
         let _syncing = held(&self.syncing);
         let synced = sync_tree(&self.path).and_then(|()| self.path.parent().map_or(Ok(()), sync_dir));
-        synced.map_err(|error| {
-            // What a failed sync left on the disk is anybody's guess.
-            self.broken.store(true, Ordering::Release);
-            unusable(&self.path, "sync", &error)
-        })
+        // What a failed sync left on the disk is anybody's guess.
+        synced.map_err(|error| self.fails("sync", &error))
     }
 
     /// Writes changes, which are in the order of their keys. A leaf that splits is written whole again, and so is one that was
     /// changed ten times. So the leaves split over the keys alone, and then take the values; and since keys that come in order
     /// fill a leaf with eight values, few are written twice. By a `sled::Batch`, which has no order, twice as much was written.
-    fn write_window(&self, window: &[&Change]) -> Result<(), ShelfError> {
+    fn write_window(&self, window: &[Change]) -> Result<(), ShelfError> {
         if self.count(window.iter().filter_map(|(_, value)| value.as_ref()).map(Vec::len).sum()) {
             self.refresh()?;
         }
@@ -258,7 +269,7 @@ impl Database {
                 let value = value.as_ref().map(|value| value.as_slice().into());
                 (key.as_slice().into(), value)
             });
-            self.write_stride(owned.collect(), stride.iter().map(|change| weight(change)).sum())?;
+            self.write_stride(owned.collect(), stride.iter().map(weight).sum())?;
         }
         Ok(())
     }
@@ -290,7 +301,7 @@ fn weight((key, value): &Change) -> usize {
 }
 
 /// The changes, in parts that end where they reach so many bytes.
-fn strides<'a>(changes: &'a [&'a Change], bytes_max: usize) -> impl Iterator<Item = &'a [&'a Change]> {
+fn strides(changes: &[Change], bytes_max: usize) -> impl Iterator<Item = &[Change]> {
     let mut bytes = 0;
     changes.split_inclusive(move |change| {
         bytes += weight(change);
@@ -302,45 +313,56 @@ fn strides<'a>(changes: &'a [&'a Change], bytes_max: usize) -> impl Iterator<Ite
 
 impl Shelf for SledShelf {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        let writing = self.writing();
-        let changes = writing.iter().flat_map(|writing| writing.batch.iter().rev());
-        if let Some((_, value)) = changes.into_iter().find(|(changed, _)| changed == key) {
-            return Ok(value.clone());
+        let batch = match &*held(&self.way.0) {
+            Way::Nothing => None,
+            Way::Batch(batch) => Some(batch.clone()),
+            Way::Failed(error) => return Err(error.clone()),
+        };
+        if let Some(batch) = batch {
+            let upto = batch.partition_point(|(changed, _)| changed.as_slice() <= key);
+            if let Some((_, value)) = batch.get(..upto).and_then(<[_]>::last).filter(|(changed, _)| changed == key) {
+                return Ok(value.clone());
+            }
         }
         let database = &self.database;
         let value = database.contained("read", |db| Ok(db.get(key)?.map(|value| value.to_vec())))?;
         if database.count(SLED_LEAF_VALUES_USUAL * value.as_ref().map_or(0, Vec::len)) {
+            let _turn = held(&TURN);
             database.refresh()?;
         }
         Ok(value)
     }
 
-    fn write(&self, batch: Vec<Change>) -> Result<(), ShelfError> {
-        self.settle()?;
+    fn write(&self, mut batch: Vec<Change>) -> Result<(), ShelfError> {
+        let mut way = self.settle()?;
         let path = &self.database.path;
         if let Some(value) = batch.iter().filter_map(|(_, value)| value.as_ref()).find(|v| v.len() > VALUE_BYTES_MAX) {
             let text = format!("a value of {} bytes is over {VALUE_BYTES_MAX}", value.len());
             return Err(unusable(path, "write", &text));
         }
-        let (done, outcome) = sync_channel(1);
-        let writing = Arc::new(Writing { batch, outcome: Mutex::new(Some(outcome)) });
-        let (database, written) = (self.database.clone(), writing.clone());
+        // Those of one key stay in the order given.
+        batch.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let batch = Arc::new(batch);
+        let (database, changes, outcome) = (self.database.clone(), batch.clone(), self.way.clone());
         let body = move || {
-            let result = database.write(&written.batch);
+            let written = catch_unwind(AssertUnwindSafe(|| database.write(&changes)));
+            let written = written.unwrap_or_else(|_| Err(database.fails("write", &"the writing thread panicked")));
             // Whoever hears of it may close the database.
             drop(database);
-            let _ = done.send(result);
+            *held(&outcome.0) = match written {
+                Ok(()) => Way::Nothing,
+                Err(error) => Way::Failed(error),
+            };
+            outcome.1.notify_all();
         };
-        thread::Builder::new()
-            .name("store-batch".into())
-            .spawn(body)
-            .map_err(|error| unusable(path, "write", &error))?;
-        *held(&self.writing) = Some(writing);
+        let spawned = thread::Builder::new().name("store-batch".into()).spawn(body);
+        spawned.map_err(|error| self.database.fails("write", &error))?;
+        *way = Way::Batch(batch);
         Ok(())
     }
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), ShelfError> {
-        self.settle()?;
+        drop(self.settle()?);
         let database = &self.database;
         let mut next = from.to_vec();
         loop {
@@ -357,7 +379,10 @@ impl Shelf for SledShelf {
                 Ok(None)
             })?;
             let Some(mut last) = paused else { return Ok(()) };
-            database.refresh()?;
+            {
+                let _turn = held(&TURN);
+                database.refresh()?;
+            }
             // The least key after the last one.
             last.push(0);
             next = last;
@@ -365,8 +390,11 @@ impl Shelf for SledShelf {
     }
 
     fn sync(&self) -> Result<(), ShelfError> {
-        self.settle()?;
-        let _turn = held(&self.database.turn);
+        drop(self.settle()?);
+        {
+            let _turn = held(&TURN);
+            self.database.flush()?;
+        }
         self.database.sync_files()
     }
 }
@@ -374,13 +402,14 @@ impl Shelf for SledShelf {
 impl Drop for SledShelf {
     fn drop(&mut self) {
         // Nobody asks any more whether it was written: what was to be kept was synced.
-        let _ = self.settle();
+        drop(self.settle());
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         let Some(db) = self.db.get_mut().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let _turn = held(&TURN);
         if self.broken.load(Ordering::Acquire) {
             // Closing a database that panicked may hang or panic again: it is left alone.
             std::mem::forget(db);
@@ -534,17 +563,35 @@ mod tests {
         shelf.write(batch(1)).unwrap();
         let failed = shelf.sync().unwrap_err();
         assert!(failed.to_string().contains("hung"), "{failed}");
-        let after = shelf.write(batch(2)).and_then(|()| shelf.sync()).unwrap_err();
-        assert!(after.to_string().contains("failed before"), "{after}");
+        for after in [shelf.write(batch(2)).unwrap_err(), shelf.sync().unwrap_err(), shelf.get(&[1]).unwrap_err()] {
+            assert_eq!(after, failed);
+        }
+    }
+
+    #[test]
+    fn of_a_key_that_is_changed_twice_the_last_change_is_read_while_the_batch_is_on_its_way_and_after_the_shelf_was_dropped()
+     {
+        let dir = tempfile::tempdir().unwrap();
+        let shelves = SledShelves::new(dir.path());
+        let shelf = shelves.open("a").unwrap();
+        let value = |version: u8| Some(vec![version; VALUE_BYTES_MAX]);
+        let mut batch: Vec<Change> = (0..200).map(|n| (vec![n], value(1))).collect();
+        batch.extend((0..200).step_by(2).map(|n| (vec![n], value(2))));
+        batch.extend((0..200).step_by(4).map(|n| (vec![n], None)));
+        shelf.write(batch).unwrap();
+        let expected = |n: u8| [None, value(1), value(2), value(1)].swap_remove(usize::from(n % 4));
+        assert!((0..200).all(|n| shelf.get(&[n]).unwrap() == expected(n)));
+        shelf.write(vec![(vec![201], value(3))]).unwrap();
+        drop(shelf);
+        let shelf = shelves.open("a").unwrap();
+        assert!((0..200).all(|n| shelf.get(&[n]).unwrap() == expected(n)));
+        assert_eq!((shelf.get(&[200]).unwrap(), shelf.get(&[201]).unwrap()), (None, value(3)));
     }
 
     #[test]
     fn strides_leave_nothing_out_and_end_where_they_are_long_enough() {
         let value = |bytes: usize| Some(vec![7; bytes]);
-        let lengths = |changes: &[Change]| {
-            let changes: Vec<&Change> = changes.iter().collect();
-            strides(&changes, 100).map(<[_]>::len).collect::<Vec<usize>>()
-        };
+        let lengths = |changes: &[Change]| strides(changes, 100).map(<[_]>::len).collect::<Vec<usize>>();
         let changes: Vec<Change> = (0..10).map(|n| (vec![n], value(39))).collect();
         assert_eq!(lengths(&changes), [3, 3, 3, 1]);
         // Removals, and values, that are strides by themselves.

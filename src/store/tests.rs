@@ -192,11 +192,13 @@ fn a_failure_of_any_operation_leaves_a_committed_checkpoint_with_all_its_keys() 
     let whole = SimShelves::new(3);
     live(&whole, 30);
     for k in 1..=whole.operations() {
-        let shelves = SimShelves::new(3);
-        shelves.fail_at(k);
-        let life = live(&shelves, 30);
-        recovers(&shelves.crash(Crash::Torn), &life, &format!("failed at {k}"));
-        recovers(&shelves, &life, &format!("failed at {k}, opened again without a crash"));
+        for fail in [SimShelves::fail_at, SimShelves::fail_late_at] {
+            let shelves = SimShelves::new(3);
+            fail(&shelves, k);
+            let life = live(&shelves, 30);
+            recovers(&shelves.crash(Crash::Torn), &life, &format!("failed at {k}"));
+            recovers(&shelves, &life, &format!("failed at {k}, opened again without a crash"));
+        }
     }
 }
 
