@@ -63,7 +63,8 @@ impl SimShelves {
 
     /// Makes the `k`-th changing operation, counted from 1, fail: how much of it happened is anybody's guess.
     pub fn fail_at(&self, k: u64) {
-        self.lock().fail_at = Some(k);
+        let mut state = self.lock();
+        (state.fail_at, state.fails_late) = (Some(k), false);
     }
 
     /// As [`SimShelves::fail_at`]; but where it is a write, the calls after it fail, as those of a shelf do that writes in the background.

@@ -30,13 +30,12 @@ static TURN: Mutex<()> = Mutex::new(());
 pub struct SledShelves {
     dir: PathBuf,
     time_max: Duration,
-    given_up: Arc<AtomicBool>,
 }
 
 impl SledShelves {
     /// Shelves in `dir`, which is created with the first of them.
     pub fn new(dir: impl AsRef<Path>) -> Self {
-        Self { dir: dir.as_ref().to_path_buf(), time_max: SHELF_TIME_MAX, given_up: Arc::default() }
+        Self { dir: dir.as_ref().to_path_buf(), time_max: SHELF_TIME_MAX }
     }
 }
 
@@ -45,7 +44,7 @@ impl Shelves for SledShelves {
         let path = self.dir.join(name);
         fs::create_dir_all(&path).map_err(|error| unusable(&path, "create the folder", &error))?;
         let db = open_database(&path, self.time_max)?;
-        let database = Database::new(path, self.time_max, db, self.given_up.clone());
+        let database = Database::new(path, self.time_max, db);
         Ok(Arc::new(SledShelf::new(database)))
     }
 
@@ -129,12 +128,10 @@ struct Database {
     syncing: Mutex<()>,
     /// Set by the first failure: after a panic inside sled nothing that it says is trusted.
     broken: AtomicBool,
-    /// Set by the first batch of any database that fails: what waits for its turn behind one that hung does not hang in turn.
-    given_up: Arc<AtomicBool>,
 }
 
 impl Database {
-    fn new(path: PathBuf, time_max: Duration, db: sled::Db, given_up: Arc<AtomicBool>) -> Self {
+    fn new(path: PathBuf, time_max: Duration, db: sled::Db) -> Self {
         Self {
             path,
             time_max,
@@ -144,7 +141,6 @@ impl Database {
             unsynced: AtomicUsize::new(0),
             syncing: Mutex::new(()),
             broken: AtomicBool::new(false),
-            given_up,
         }
     }
 
@@ -201,7 +197,11 @@ impl Database {
             Err(TryLockError::Poisoned(free)) => free.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        let mut held = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = match self.db.try_write() {
+            Ok(held) => held,
+            Err(TryLockError::Poisoned(held)) => held.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
         if self.read.swap(0, Ordering::Relaxed) < SLED_READ_BYTES_MAX || self.broken.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -223,12 +223,8 @@ impl Database {
     fn write(&self, changes: &[Change]) -> Result<(), ShelfError> {
         {
             let _turn = held(&TURN);
-            if self.given_up.load(Ordering::Acquire) {
-                return Err(self.fails("write", &"a database beside it failed before"));
-            }
-            let mut windows = strides(changes, WRITE_BATCH_BYTES);
-            let written = windows.try_for_each(|window| self.write_window(window)).and_then(|()| self.flush());
-            written.inspect_err(|_| self.given_up.store(true, Ordering::Release))?;
+            strides(changes, WRITE_BATCH_BYTES).try_for_each(|window| self.write_window(window))?;
+            self.flush()?;
         }
         let bytes: usize = changes.iter().map(weight).sum();
         if self.unsynced.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) >= SYNC_STRIDE_BYTES {
@@ -327,8 +323,10 @@ impl Shelf for SledShelf {
         let database = &self.database;
         let value = database.contained("read", |db| Ok(db.get(key)?.map(|value| value.to_vec())))?;
         if database.count(SLED_LEAF_VALUES_USUAL * value.as_ref().map_or(0, Vec::len)) {
-            let _turn = held(&TURN);
-            database.refresh()?;
+            // One that reads does not wait for the device: another time will do.
+            if let Ok(_turn) = TURN.try_lock() {
+                database.refresh()?;
+            }
         }
         Ok(value)
     }
@@ -355,8 +353,11 @@ impl Shelf for SledShelf {
             };
             outcome.1.notify_all();
         };
-        let spawned = thread::Builder::new().name("store-batch".into()).spawn(body);
-        spawned.map_err(|error| self.database.fails("write", &error))?;
+        if let Err(error) = thread::Builder::new().name("store-batch".into()).spawn(body) {
+            let error = self.database.fails("write", &error);
+            *way = Way::Failed(error.clone());
+            return Err(error);
+        }
         *way = Way::Batch(batch);
         Ok(())
     }
@@ -538,7 +539,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         let db = open_database(&path, SHELF_TIME_MAX).unwrap();
-        let shelf = SledShelf::new(Database::new(path, Duration::from_millis(20), db, Arc::default()));
+        let shelf = SledShelf::new(Database::new(path, Duration::from_millis(20), db));
         let (let_go, never) = sync_channel::<()>(0);
         let hung =
             shelf.database.watched("write", move |_| never.recv().map_err(|_| sled::Error::Unsupported(String::new())));
@@ -559,7 +560,7 @@ mod tests {
         }
         let path = dir.path().join("b");
         let db = open_database(&path, SHELF_TIME_MAX).unwrap();
-        let shelf = SledShelf::new(Database::new(path, Duration::ZERO, db, Arc::default()));
+        let shelf = SledShelf::new(Database::new(path, Duration::ZERO, db));
         shelf.write(batch(1)).unwrap();
         let failed = shelf.sync().unwrap_err();
         assert!(failed.to_string().contains("hung"), "{failed}");
@@ -579,7 +580,7 @@ mod tests {
         batch.extend((0..200).step_by(2).map(|n| (vec![n], value(2))));
         batch.extend((0..200).step_by(4).map(|n| (vec![n], None)));
         shelf.write(batch).unwrap();
-        let expected = |n: u8| [None, value(1), value(2), value(1)].swap_remove(usize::from(n % 4));
+        let expected = |n: u8| vec![None, value(1), value(2), value(1)].swap_remove(usize::from(n % 4));
         assert!((0..200).all(|n| shelf.get(&[n]).unwrap() == expected(n)));
         shelf.write(vec![(vec![201], value(3))]).unwrap();
         drop(shelf);
@@ -626,7 +627,7 @@ mod tests {
     fn about_a_stride_is_under_way_behind_any_write() {
         let dir = tempfile::tempdir().unwrap();
         let db = open_database(dir.path(), SHELF_TIME_MAX).unwrap();
-        let shelf = Database::new(dir.path().to_path_buf(), SHELF_TIME_MAX, db, Arc::default());
+        let shelf = Database::new(dir.path().to_path_buf(), SHELF_TIME_MAX, db);
         let changes: Vec<Change> =
             (0..300_u32).map(|n| (n.to_be_bytes().to_vec(), Some(vec![7; VALUE_BYTES_MAX]))).collect();
         // More than a stride and less than a segment, which sled would not write by itself.
